@@ -1,0 +1,47 @@
+# `make repro` makes the environment and runs the pipeline; `make test` makes the same environment and
+# runs the tests. The environment is .venv, or the folder that S2IGAN_VENV names (clones can share it).
+
+VENV := $(if $(S2IGAN_VENV),$(S2IGAN_VENV),.venv)
+PYTHON ?= python3.11
+BIN := $(abspath $(VENV))/bin
+RUN := PATH="$(BIN):$$PATH" PYTHONPATH="$(CURDIR)"
+
+.PHONY: repro test demo bench env clean
+
+repro: env ## the whole pipeline; what is up to date is not run again
+	@echo "==> dvc repro"
+	@$(RUN) dvc repro
+	@echo "==> done: metrics/*.json, metrics/figures/*.png; draw your own with: s2igan speak \"...\" -o bird.png"
+
+test: env ## style and tests, the whole pipeline at scale=smoke among them
+	@echo "==> ruff check"
+	@$(RUN) ruff check .
+	@echo "==> pytest"
+	@$(RUN) python -m pytest
+
+demo: env ## speaks a sentence and draws it
+	@$(RUN) python -m s2igan.cli speak "this bird has a red crown and a white belly" -o bird.png
+
+bench: env ## speed and memory
+	@$(RUN) python -m benchmarks.speech
+	@$(RUN) python -m benchmarks.training
+
+# The stamp holds the lock file that was installed and the clone that the `s2igan` command belongs to.
+env:
+	@if [ ! -x "$(BIN)/python" ]; then \
+	  echo "==> making the environment in $(VENV)"; \
+	  $(PYTHON) -m venv "$(VENV)" || exit 1; \
+	fi; \
+	if ! cmp -s requirements.lock "$(VENV)/installed.lock"; then \
+	  echo "==> installing the pinned packages of requirements.lock (about 7 GB, a few minutes)"; \
+	  "$(BIN)/python" -m pip install --disable-pip-version-check --progress-bar on -q -r requirements.lock || exit 1; \
+	  cp requirements.lock "$(VENV)/installed.lock"; \
+	fi; \
+	if [ "$$(cat "$(VENV)/installed.clone" 2>/dev/null)" != "$(CURDIR)" ]; then \
+	  echo "==> installing the s2igan command for $(CURDIR)"; \
+	  "$(BIN)/python" -m pip install --disable-pip-version-check -q --no-deps --no-build-isolation -e . || exit 1; \
+	  echo "$(CURDIR)" > "$(VENV)/installed.clone"; \
+	fi
+
+clean: ## removes what stages made, not the environment
+	rm -rf .checkpoints data/catalog data/*.h5 models/sen models/rdg models/classifier models/judge

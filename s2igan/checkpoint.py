@@ -1,0 +1,140 @@
+"""Saved networks, and training that goes on where it was killed.
+
+A saved network is a folder: one safetensors file a module and `model.json` with everything that is
+needed to build it again. A training checkpoint is different: it lives outside DVC, in a folder keyed by
+the hash of configuration and inputs, so that it can neither be deleted with a stage's outputs nor be
+picked up under other parameters.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from s2igan.errors import InputError
+
+
+def save_model(
+    folder: str | Path, kind: str, modules: Mapping[str, nn.Module], config: dict
+) -> None:
+    """Writes `modules` and `config` into `folder`; the folder appears whole, or not at all."""
+    folder = Path(folder)
+    partial = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    try:
+        for name, module in modules.items():
+            state = {key: value.detach().cpu().contiguous() for key, value in module.state_dict().items()}
+            save_file(state, partial / f"{name}.safetensors")
+        description = {"kind": kind, "modules": sorted(modules), "config": config}
+        (partial / "model.json").write_text(json.dumps(description, indent=2, sort_keys=True) + "\n")
+        shutil.rmtree(folder, ignore_errors=True)
+        os.replace(partial, folder)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+
+
+def load_model(folder: str | Path, kind: str) -> tuple[dict, dict[str, dict[str, Tensor]]]:
+    """The `config` and the modules' states that `save_model` wrote.
+
+    Raises InputError where the folder is missing, holds another kind of model, or a file is damaged.
+    """
+    folder = Path(folder)
+    description = folder / "model.json"
+    if not description.is_file():
+        raise InputError(f"{description}: missing; run `dvc repro` (or `dvc checkout`) to make the model")
+    try:
+        content = json.loads(description.read_text())
+        found, config, names = content["kind"], content["config"], content["modules"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{description}: not a model description; run `dvc repro` again") from error
+    if found != kind:
+        raise InputError(f"{description}: holds a {found} model, expected {kind}; check the path")
+    states = {}
+    for name in names:
+        path = folder / f"{name}.safetensors"
+        try:
+            states[name] = load_file(path)
+        except (OSError, SafetensorError) as error:
+            raise InputError(f"{path}: missing or damaged; delete {folder} and run `dvc repro`") from error
+    return config, states
+
+
+def load_state(module: nn.Module, state: Mapping[str, Tensor], path: str | Path) -> None:
+    """Fills `module` with `state`; InputError with the first names where the two differ."""
+    expected = module.state_dict()
+    wrong = [k for k in expected if k not in state or state[k].shape != expected[k].shape]
+    wrong += [k for k in state if k not in expected]
+    if wrong:
+        raise InputError(
+            f"{path}: {len(wrong)} tensors do not fit the network, the first is {wrong[0]}; "
+            f"it was saved by another configuration: run `dvc repro`"
+        )
+    module.load_state_dict(state)
+
+
+def hash_files(*paths: str | Path) -> str:
+    """The first 16 hexadecimal digits of the SHA-256 of the files' contents, in the order given."""
+    digest = hashlib.sha256()
+    for path in paths:
+        with open(path, "rb") as file:
+            while block := file.read(1 << 22):
+                digest.update(block)
+    return digest.hexdigest()[:16]
+
+
+def step_generator(seed: int, step: int, purpose: str = "") -> torch.Generator:
+    """A random generator that depends on nothing but its arguments.
+
+    Training draws everything of one step or epoch from it, so that a resumed run needs no saved
+    random state to equal an uninterrupted one.
+    """
+    digest = hashlib.sha256(f"{seed}/{step}/{purpose}".encode()).digest()
+    return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
+
+
+class TrainingCheckpoint:
+    """Where one training run, told by its configuration and inputs, keeps what it needs to go on.
+
+    The folder is `.checkpoints/<stage>-<hash>`, or under `$S2IGAN_CHECKPOINTS`.
+    """
+
+    def __init__(self, stage: str, configuration: dict, inputs: Iterable[str | Path]):
+        root = Path(os.environ.get("S2IGAN_CHECKPOINTS", ".checkpoints"))
+        key = json.dumps([configuration, hash_files(*inputs)], sort_keys=True, default=str)
+        self.folder = root / f"{stage}-{hashlib.sha256(key.encode()).hexdigest()[:16]}"
+        self.path = self.folder / "checkpoint.pt"
+
+    def load(self) -> dict | None:
+        """The last saved state, or None. A damaged file counts as none: training starts again."""
+        if not self.path.is_file():
+            return None
+        try:
+            return torch.load(self.path, map_location="cpu", weights_only=True)
+        except Exception:
+            return None
+
+    def save(self, state: dict) -> None:
+        """Replaces the saved state by `state` (tensors, numbers, lists and dictionaries)."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        partial = self.path.with_suffix(".partial")
+        try:
+            torch.save(state, partial)
+            os.replace(partial, self.path)
+        except BaseException:
+            partial.unlink(missing_ok=True)
+            raise
+
+    def clear(self) -> None:
+        """Removes the folder: the run has ended and its model is saved."""
+        shutil.rmtree(self.folder, ignore_errors=True)

@@ -1,0 +1,89 @@
+"""What every stage's command has in common: it says what it runs with, shows progress, fails in one line."""
+
+from __future__ import annotations
+
+import errno
+import functools
+import os
+import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import click
+from tqdm import tqdm
+
+from s2igan.errors import InputError
+
+
+def failing_in_one_line(command: Callable) -> Callable:
+    """Ends `command` on bad input with one line on standard error and exit code 1.
+
+    What a person can mend is InputError, and what the machine refuses (a full disk, a folder without
+    permission); anything else is a defect and keeps its traceback.
+    """
+
+    @functools.wraps(command)
+    def run(*arguments, **options):
+        try:
+            return command(*arguments, **options)
+        except InputError as error:
+            raise SystemExit(_fail(str(error))) from error
+        except OSError as error:
+            where = error.filename or "output"
+            why = os.strerror(error.errno) if error.errno else _first_line(error)
+            mend = "free some space and run the same command again" if _is_full(error) else "check the path"
+            raise SystemExit(_fail(f"{where}: {why}; {mend}")) from error
+
+    return run
+
+
+def stage(command: Callable) -> Callable:
+    """Makes a stage's `command` print its options before it starts, and fail in one line.
+
+    Used below `@click.command()`.
+    """
+
+    @functools.wraps(command)
+    def run(**options):
+        name = Path(sys.modules[command.__module__].__file__).stem
+        shown = " ".join(f"{key}={_shown(value)}" for key, value in options.items())
+        click.echo(f"[{name}] {shown}", err=True)
+        return command(**options)
+
+    return failing_in_one_line(run)
+
+
+def _is_full(error: OSError) -> bool:
+    # HDF5 tells the number only in its text.
+    full = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+    return error.errno in full or any(os.strerror(number) in str(error) for number in full)
+
+
+def _first_line(error: OSError) -> str:
+    for number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        if os.strerror(number) in str(error):
+            return os.strerror(number)
+    return (str(error).splitlines() or ["an operating system error"])[0]
+
+
+def _shown(value) -> str:
+    return ",".join(str(item) for item in value) if isinstance(value, tuple) else str(value)
+
+
+def _fail(message: str) -> int:
+    click.echo(f"error: {message}", err=True)
+    return 1
+
+
+def progress(items: Iterable | None, description: str, total: int | None = None, initial: int = 0) -> tqdm:
+    """A progress bar with what is left, on standard error; a line every half minute where that is no terminal."""
+    interactive = sys.stderr.isatty()
+    return tqdm(
+        items,
+        desc=description,
+        total=total,
+        initial=initial,
+        dynamic_ncols=True,
+        mininterval=0.2 if interactive else 30,
+        file=sys.stderr,
+    )

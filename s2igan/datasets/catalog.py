@@ -1,0 +1,157 @@
+"""The catalog: one table of images, one of captions, the same for every data set."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import astuple, dataclass, fields
+from pathlib import Path
+
+from s2igan.errors import InputError
+
+SPLITS = ("train", "val", "test")
+
+
+@dataclass(frozen=True)
+class Image:
+    """One picture: `key` is `<class>/<image>`; `path` and `box` are empty where it is drawn, not read."""
+
+    key: str
+    path: str
+    class_name: str
+    split: str
+    box: str = ""
+
+
+@dataclass(frozen=True)
+class Caption:
+    """One description: `key` is `<class>/<image>/<nn>`; it has a text, or a recording, or both."""
+
+    key: str
+    image: str
+    text: str
+    recording: str = ""
+    language: str = ""
+    speaker: str = ""
+
+
+@dataclass(frozen=True)
+class Catalog:
+    """Images and captions in a fixed order, checked."""
+
+    images: tuple[Image, ...]
+    captions: tuple[Caption, ...]
+
+    def split(self, name: str) -> list[Caption]:
+        """The captions whose image is in split `name`."""
+        wanted = {image.key for image in self.images if image.split == name}
+        return [caption for caption in self.captions if caption.image in wanted]
+
+    def image_of(self) -> dict[str, Image]:
+        """Each image under its key."""
+        return {image.key: image for image in self.images}
+
+    def class_ids(self) -> dict[str, int]:
+        """A number for each class, in alphabetical order: training classes first, as L_d counts only those."""
+        trained = {image.class_name for image in self.images if image.split == "train"}
+        names = {image.class_name for image in self.images}
+        return {name: i for i, name in enumerate(sorted(names, key=lambda n: (n not in trained, n)))}
+
+
+def check(catalog: Catalog, where: str = "catalog") -> Catalog:
+    """The same catalog, or InputError: keys unique, splits disjoint by class, nothing without its partner."""
+    image_keys = [image.key for image in catalog.images]
+    keys = image_keys + [caption.key for caption in catalog.captions]
+    repeated = [key for key, count in Counter(keys).items() if count > 1]
+    if repeated:
+        raise InputError(f"{where}: key {repeated[0]} occurs twice; keys must be unique")
+    splits: dict[str, str] = {}
+    for image in catalog.images:
+        if image.split not in SPLITS:
+            raise InputError(f"{where}: {image.key} has split {image.split!r}; expected one of {SPLITS}")
+        if splits.setdefault(image.class_name, image.split) != image.split:
+            raise InputError(
+                f"{where}: class {image.class_name} is in {splits[image.class_name]} and {image.split}; "
+                "splits must be disjoint by class"
+            )
+    for class_name, count in Counter(image.class_name for image in catalog.images).items():
+        if count < 2:
+            raise InputError(
+                f"{where}: class {class_name} has one image; the relation supervisor and the retrieval "
+                "protocol need two: add an image or remove the class"
+            )
+    known, spoken = set(image_keys), set()
+    for caption in catalog.captions:
+        if caption.image not in known:
+            raise InputError(f"{where}: caption {caption.key} names image {caption.image}, which is missing")
+        if not caption.text.strip() and not caption.recording:
+            raise InputError(f"{where}: caption {caption.key} is empty; write a text or name a recording")
+        spoken.add(caption.image)
+    silent = [key for key in image_keys if key not in spoken]
+    if silent:
+        raise InputError(f"{where}: image {silent[0]} has no caption ({len(silent)} such); add one or remove it")
+    for split in SPLITS:
+        if split not in splits.values():
+            raise InputError(f"{where}: no class in split {split}; assign at least one")
+    return catalog
+
+
+def write_catalog(folder: str | Path, catalog: Catalog) -> None:
+    """Writes `images.csv` and `captions.csv`."""
+    _write(Path(folder) / "images.csv", Image, catalog.images)
+    _write(Path(folder) / "captions.csv", Caption, catalog.captions)
+
+
+def read_catalog(folder: str | Path) -> Catalog:
+    """Reads and checks what `write_catalog` wrote; InputError names file and line."""
+    folder = Path(folder)
+    images = _read(folder / "images.csv", Image)
+    captions = _read(folder / "captions.csv", Caption)
+    return check(Catalog(tuple(images), tuple(captions)), str(folder))
+
+
+def _write(path: Path, record: type, rows: Iterable) -> None:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(field.name for field in fields(record))
+    writer.writerows(astuple(row) for row in rows)
+    write_text(path, text.getvalue())
+
+
+def _read(path: Path, record: type) -> list:
+    names = [field.name for field in fields(record)]
+    try:
+        with open(path, newline="", encoding="utf-8") as file:
+            lines = list(csv.reader(file))
+    except FileNotFoundError as error:
+        raise InputError(f"{path}: missing; run `dvc repro` to make it") from error
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"{path}: not a CSV in UTF-8 ({error}); run `dvc repro` to make it anew") from error
+    if not lines or lines[0] != names:
+        found = ",".join(lines[0]) if lines else "nothing"
+        raise InputError(f"{path}: columns are {found}; expected {','.join(names)}")
+    for number, line in enumerate(lines[1:], start=2):
+        if len(line) != len(names):
+            raise InputError(f"{path}: line {number} has {len(line)} fields; expected {len(names)}")
+    return [record(*line) for line in lines[1:]]
+
+
+def write_text(path: str | Path, text: str) -> None:
+    """Writes `text` to `path`, which appears whole or not at all."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        partial.write_text(text, encoding="utf-8")
+        os.replace(partial, path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+
+
+def classes_of(images: Sequence[Image]) -> list[str]:
+    """The class names of `images`, each once, sorted."""
+    return sorted({image.class_name for image in images})

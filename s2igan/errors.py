@@ -1,0 +1,8 @@
+"""The one exception that a user is meant to read."""
+
+
+class InputError(Exception):
+    """Input that a person can mend: one line that names the file or key, what was found and the mend."""
+
+    def __init__(self, message: str):
+        super().__init__(" ".join(message.split()))

@@ -1,0 +1,118 @@
+"""Pictures for people: grids of samples with words beside them, and curves."""
+
+# n pictures, S size
+
+from __future__ import annotations
+
+import io
+import os
+import textwrap
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+GAP = 4
+MARGIN = 10
+PAPER, INK, FAINT = (255, 255, 255), (35, 35, 35), (120, 120, 120)
+
+
+def _font(size: int) -> ImageFont.ImageFont:
+    return ImageFont.load_default(size)
+
+
+def enlarge(picture: np.ndarray, size: int) -> Image.Image:
+    """A uint8 picture (3, S, S) at `size` pixels: small scales by whole pixels, so that they look small."""
+    image = Image.fromarray(np.ascontiguousarray(picture.transpose(1, 2, 0)))
+    smooth = size / image.width < 2 or size % image.width
+    return image.resize((size, size), Image.LANCZOS if smooth else Image.NEAREST)
+
+
+def table(
+    rows: Sequence[Sequence[np.ndarray]],
+    captions: Sequence[str],
+    headings: Sequence[str],
+    path: str | Path,
+    size: int = 128,
+    text_width: int = 300,
+) -> None:
+    """Rows of pictures (3, S, S), each with its words at the left and one heading a column."""
+    font, small = _font(15), _font(13)
+    columns = max(len(row) for row in rows)
+    head = 26 if any(headings) else 0
+    width = 2 * MARGIN + text_width + columns * (size + GAP)
+    height = 2 * MARGIN + head + len(rows) * (size + GAP)
+    sheet = Image.new("RGB", (width, height), PAPER)
+    draw = ImageDraw.Draw(sheet)
+    for column, heading in enumerate(headings):
+        x = MARGIN + text_width + column * (size + GAP) + size // 2
+        draw.text((x, MARGIN), heading, FAINT, small, anchor="ma")
+    for number, (row, caption) in enumerate(zip(rows, captions, strict=True)):
+        top = MARGIN + head + number * (size + GAP)
+        lines = "\n".join(textwrap.wrap(caption, max(10, text_width // 8)))
+        draw.multiline_text((MARGIN, top + size // 2), lines, INK, font, anchor="lm", spacing=3)
+        for column, picture in enumerate(row):
+            sheet.paste(enlarge(picture, size), (MARGIN + text_width + column * (size + GAP), top))
+    save_png(sheet, path)
+
+
+def sheet(pictures: Sequence[np.ndarray], columns: int, path: str | Path, size: int) -> None:
+    """Pictures (3, S, S) in reading order, `columns` a row."""
+    rows = -(-len(pictures) // columns)
+    image = Image.new("RGB", (columns * (size + GAP) + GAP, rows * (size + GAP) + GAP), PAPER)
+    for i, picture in enumerate(pictures):
+        row, column = divmod(i, columns)
+        image.paste(enlarge(picture, size), (GAP + column * (size + GAP), GAP + row * (size + GAP)))
+    save_png(image, path)
+
+
+def save_sheets(path: str | Path, sheets: Sequence[np.ndarray], size: int = 96) -> None:
+    """Samples of the same noise and speech over time, uint8 (n, 3, S, S) each: a row a moment, the last below."""
+    pictures = [picture for moment in sheets for picture in moment]
+    sheet(pictures, len(sheets[0]) if len(sheets) else 1, path, size)
+
+
+def curves(
+    table: dict[str, Sequence[float]], x: str, panels: dict[str, Sequence[str]], path: str | Path
+) -> None:
+    """Lines of the table's columns over column `x`, a panel a group."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(1, len(panels), figsize=(4.6 * len(panels), 3.2), squeeze=False)
+    for axis, (title, names) in zip(axes[0], panels.items(), strict=True):
+        for name in names:
+            if name in table:
+                axis.plot(table[x], table[name], label=name, marker="o" if len(table[x]) < 12 else None)
+        axis.set_title(title)
+        axis.set_xlabel(x)
+        axis.grid(alpha=0.3)
+        axis.legend(frameon=False, fontsize=8)
+    figure.tight_layout()
+    buffer = io.BytesIO()
+    # No creation date or version: the same curves give the same file.
+    figure.savefig(buffer, format="png", dpi=100, metadata={"Software": None})
+    pyplot.close(figure)
+    _write(path, buffer.getvalue())
+
+
+def save_png(image: Image.Image, path: str | Path) -> None:
+    """Writes `image`, whole or not at all."""
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG", optimize=True)
+    _write(path, buffer.getvalue())
+
+
+def _write(path: str | Path, content: bytes) -> None:
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        partial.write_bytes(content)
+        os.replace(partial, path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise

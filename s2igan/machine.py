@@ -1,0 +1,17 @@
+"""What this machine has. It is found, or comes from the environment; it is no parameter of an experiment."""
+
+from __future__ import annotations
+
+import os
+
+
+def workers() -> int:
+    """How many processes a data stage uses: `$S2IGAN_WORKERS`, or the cores that this process may use."""
+    return int(os.environ.get("S2IGAN_WORKERS", 0)) or len(os.sched_getaffinity(0))
+
+
+def device():
+    """The torch device that networks run on: `$S2IGAN_DEVICE`, or the first GPU, or the CPU."""
+    import torch
+
+    return torch.device(os.environ.get("S2IGAN_DEVICE") or ("cuda" if torch.cuda.is_available() else "cpu"))

@@ -1,0 +1,242 @@
+"""Small convolutional classifier: the Inception-score classifier and the attribute judge.
+
+The classifier of the Inception score has one head over the classes; the judge of drawn birds has
+one head a part over the colours. Both are trained on real images only.
+"""
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from s2igan.checkpoint import (
+    TrainingCheckpoint,
+    load_model,
+    load_state,
+    save_model,
+    step_generator,
+)
+from s2igan.errors import InputError
+from s2igan.vision.transforms import centre_crop, random_crop_flip, to_float
+
+# B batch, S image side, C channels, L places of the last feature map, H heads, A views a head
+
+SMALLEST_MAP = 8  # side of the last feature map: a bill still has a place of its own there
+WARM_UP = 0.15  # share of the steps in which the learning rate rises
+BRIGHTNESS = 0.1  # random gain 0.9 to 1.1; more would turn one colour into another
+
+
+def _block(channels: int, width: int, stride: int) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(channels, width, 3, stride, 1, bias=False),
+        nn.BatchNorm2d(width),
+        nn.ReLU(inplace=True),
+    )
+
+
+class Classifier(nn.Module):
+    """Logits of several questions about one image; each head looks where its answer is.
+
+    Convolutions halve the image down to 8 x 8; each head then pools the features under its own
+    attention maps (over the picture's content and place) and answers linearly, which finds small
+    parts that a global mean would drown.
+
+    heads: number of classes of each head; channels: width of the first block; image_size: side S,
+    a power of two of at least 16. Input (B, 3, S, S) float in [-1, 1].
+    """
+
+    def __init__(
+        self, heads: Sequence[int], channels: int = 24, image_size: int = 64, views: int = 2
+    ):
+        super().__init__()
+        if image_size < 2 * SMALLEST_MAP or image_size & (image_size - 1):
+            raise InputError(f"classifier: image size {image_size}; choose 16, 32, 64, 128 or 256")
+        self.config = {
+            "heads": list(heads),
+            "channels": channels,
+            "image_size": image_size,
+            "views": views,
+        }
+        self.image_size, self.views = image_size, views
+        blocks = [_block(3, channels, 2)]
+        width = channels
+        for _ in range(int(math.log2(image_size // SMALLEST_MAP)) - 1):
+            wider = min(2 * width, 4 * channels)
+            blocks += [_block(width, wider, 2), _block(wider, wider, 1)]
+            width = wider
+        self.features = nn.Sequential(*blocks)
+        places = SMALLEST_MAP * SMALLEST_MAP
+        self.attention = nn.Conv2d(width, len(heads) * views, 1)
+        self.place = nn.Parameter(torch.zeros(len(heads) * views, places))
+        self.answers = nn.ModuleList(nn.Linear(views * width, classes) for classes in heads)
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        """(B, 3, S, S) in [-1, 1] -> a list of H logits (B, classes of the head)."""
+        maps = self.features(images).flatten(2)  # (B, C, L)
+        weights = self.attention(maps.unflatten(2, (SMALLEST_MAP, SMALLEST_MAP))).flatten(2)
+        weights = (weights + self.place).softmax(dim=2)  # (B, H·A, L)
+        pooled = weights @ maps.transpose(1, 2)  # (B, H·A, C)
+        pooled = pooled.unflatten(1, (len(self.answers), self.views)).flatten(2)  # (B, H, A·C)
+        return [answer(pooled[:, h]) for h, answer in enumerate(self.answers)]
+
+
+def build_classifier(config: dict, seed: int = 0) -> Classifier:
+    """A new network of `Classifier.config`, its weights drawn from the seed alone."""
+    with torch.random.fork_rng(devices=[]):  # the caller's random state stays as it was
+        torch.manual_seed(seed)
+        return Classifier(**config)
+
+
+def save_classifier(folder: Path, kind: str, model: Classifier, names: dict | None = None) -> None:
+    """Write the network and what its answers mean (`names`, any JSON) as kind classifier/judge."""
+    save_model(folder, kind, {"classifier": model}, {"network": model.config, "names": names or {}})
+
+
+def load_classifier(folder: Path, kind: str) -> tuple[Classifier, dict]:
+    """The network that `save_classifier` wrote, ready to predict, and its `names`."""
+    config, states = load_model(folder, kind)
+    model = build_classifier(config["network"])
+    load_state(model, states["classifier"], Path(folder) / "classifier.safetensors")
+    return model.eval(), config["names"]
+
+
+def cosine_rate(step: int, steps: int) -> float:
+    """Factor of the learning rate: up over the first steps, then along a cosine to 0."""
+    warm_up = max(1, round(WARM_UP * steps))
+    if step < warm_up:
+        return (step + 1) / warm_up
+    return 0.5 * (1 + math.cos(math.pi * (step - warm_up) / max(1, steps - warm_up)))
+
+
+def _rows(images, rows: np.ndarray) -> np.ndarray:
+    """Rows of an array, an HDF5 data set, or a store reader."""
+    return images.values(rows) if hasattr(images, "values") else images[rows]
+
+
+def _check_labels(labels: np.ndarray, images: int, heads: Sequence[int]) -> Tensor:
+    labels = np.asarray(labels)
+    if labels.shape != (images, len(heads)) or images < 2:
+        raise InputError(
+            f"classifier: labels {labels.shape} for {images} images and {len(heads)} heads; "
+            "give one label an image and head, and at least two images"
+        )
+    for head, classes in enumerate(heads):
+        if labels[:, head].min() < 0 or labels[:, head].max() >= classes:
+            raise InputError(
+                f"classifier: a label of head {head} is not within 0 to {classes - 1}; "
+                "check the table of classes"
+            )
+    return torch.from_numpy(labels.astype(np.int64))
+
+
+def train_classifier(
+    images,
+    labels: np.ndarray,
+    *,
+    heads: Sequence[int],
+    channels: int = 24,
+    crop_size: int = 64,
+    epochs: int = 6,
+    batch_size: int = 64,
+    lr: float = 4e-3,
+    seed: int = 0,
+    label_smoothing: float = 0.05,
+    weight_decay: float = 0.02,
+    device: str = "cpu",
+    checkpoint: TrainingCheckpoint | None = None,
+    progress: Callable[[range, str], Iterable[int]] | None = None,
+) -> tuple[Classifier, list[dict[str, float]]]:
+    """Train on random crops, flips and small changes of brightness; cross-entropy, mean of heads.
+
+    The same arguments give the same network. After each epoch the checkpoint, if any, is saved;
+    the same call again goes on from there and ends at the same weights (the caller clears it once
+    the model is on disk).
+
+    images: (N, 3, S, S) uint8, anything that gives rows (array, HDF5 data set, store reader), so
+    they need not fit in memory; labels: (N, H) int. Returns the network in eval mode and, an
+    epoch, `epoch`, `loss`, and `accuracy` (of the augmented batches, mean of heads).
+    Raises InputError on labels out of range or of the wrong shape.
+    """
+    total = len(images)
+    targets = _check_labels(labels, total, heads)
+    config = {"heads": list(heads), "channels": channels, "image_size": crop_size}
+    model = build_classifier(config, seed).to(device)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=lr, weight_decay=weight_decay)
+    batch_size = min(batch_size, total)
+    batches = total // batch_size  # a last small batch would upset batch norm
+    curves: list[dict[str, float]] = []
+    state = checkpoint.load() if checkpoint else None
+    if state:
+        model.load_state_dict(state["model"])
+        optimizer.load_state_dict(state["optimizer"])
+        curves = state["curves"]
+    todo = range(len(curves), epochs)
+    for epoch in progress(todo, "classifier") if progress else todo:
+        generator = step_generator(seed, epoch)
+        order = torch.randperm(total, generator=generator)
+        model.train()
+        loss_sum = right_sum = 0.0
+        for batch in range(batches):
+            # HDF5 wants rising rows; within a batch their order means nothing.
+            rows = order[batch * batch_size : (batch + 1) * batch_size].sort().values
+            crops = torch.from_numpy(np.ascontiguousarray(_rows(images, rows.numpy())))
+            inputs = to_float(random_crop_flip(crops, crop_size, generator))  # (B, 3, S, S)
+            gain = 1 + BRIGHTNESS * (2 * torch.rand(len(rows), 1, 1, 1, generator=generator) - 1)
+            inputs = ((inputs + 1) * gain - 1).to(device)  # black stays black
+            target = targets[rows].to(device)  # (B, H)
+            logits = model(inputs)
+            loss = torch.stack(
+                [
+                    F.cross_entropy(answer, target[:, h], label_smoothing=label_smoothing)
+                    for h, answer in enumerate(logits)
+                ]
+            ).mean()
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            rate = cosine_rate(epoch * batches + batch, epochs * batches)
+            optimizer.param_groups[0]["lr"] = lr * rate
+            optimizer.step()
+            loss_sum += loss.item()
+            answers = torch.stack([answer.argmax(dim=1) for answer in logits], dim=1)
+            right_sum += (answers == target).float().mean().item()
+        curves.append(
+            {"epoch": epoch + 1, "loss": loss_sum / batches, "accuracy": right_sum / batches}
+        )
+        if checkpoint:
+            checkpoint.save(
+                {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "curves": curves}
+            )
+    return model.eval(), curves
+
+
+@torch.no_grad()
+def predict(model: Classifier, images, batch_size: int = 128) -> list[np.ndarray]:
+    """Class probabilities of each head: a list of H arrays (N, classes) float32.
+
+    Larger images are cropped to their middle; nothing else is changed, and no probability depends
+    on the batch. images: (N, 3, S, S) uint8, anything that gives rows. Raises InputError when
+    they are smaller than the network's.
+    """
+    model.eval()
+    device = next(model.parameters()).device
+    size = model.image_size
+    parts = []
+    for start in range(0, len(images), batch_size):
+        rows = np.arange(start, min(start + batch_size, len(images)))
+        batch = _rows(images, rows)
+        height, width = batch.shape[-2:]
+        if min(height, width) < size:
+            raise InputError(
+                f"classifier: images of {height}x{width}, it was trained on {size}x{size}; "
+                "train it again at their size"
+            )
+        crops = centre_crop(torch.from_numpy(np.ascontiguousarray(batch)), size)
+        logits = model(to_float(crops).to(device))
+        parts.append([answer.softmax(dim=1).cpu().numpy() for answer in logits])
+    if not parts:
+        return [np.zeros((0, answer.out_features), np.float32) for answer in model.answers]
+    return [np.concatenate(head) for head in zip(*parts, strict=True)]

@@ -1,0 +1,231 @@
+"""The protocol: which files are scored, by which measure, against which chance and which controls."""
+
+# N items, D embedding size, F encoder features, P parts
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from s2igan.datasets.catalog import Catalog
+from s2igan.datasets.grammar import read
+from s2igan.metrics.attributes import keyword_scores, named_colours, part_colour_accuracy
+from s2igan.metrics.classifier import load_classifier, predict
+from s2igan.metrics.frechet import (
+    frechet_distance,
+    frechet_joint_distance,
+    gaussian_statistics,
+    kernel_distance,
+)
+from s2igan.metrics.inception_score import inception_score
+from s2igan.metrics.retrieval import choose_queries, cross_modal_retrieval, image_retrieval_map, precision_at
+from s2igan.sen.model import load_sen
+from s2igan.store import FixedReader
+from s2igan.vision.encoders import FrozenEncoder, encode_images
+from s2igan.vision.transforms import centre_crop
+
+CONTROLS = ("", "_untrained", "_shuffled")
+KERNEL_SUBSET = 1000
+PRECISION_AT = (1, 2, 5, 10, 20, 50, 100)
+
+
+def retrieval_scores(catalog: Catalog, device: torch.device) -> tuple[dict, list[dict]]:
+    """Retrieval between the test split's speech and pictures in SEN's space, and precision at k for the plot.
+
+    Classes and voices are unseen in training. The gallery of pictures is the centre view of each test
+    picture, that of speech every test caption.
+    """
+    sen, config = load_sen("models/sen")
+    image_of = catalog.image_of()
+    captions = catalog.split("test")
+    pictures = [image for image in catalog.images if image.split == "test"]
+    with FixedReader("data/embeddings.h5", "embeddings") as embeddings:
+        speech = embeddings.values([embeddings.index(caption.key) for caption in captions])
+    with FixedReader("data/image_features.h5", "image_features") as features:
+        centre = features.values([features.index(image.key) for image in pictures])[:, 0]
+    with torch.inference_mode():
+        images = sen.image(torch.from_numpy(centre)).numpy()
+    speech_classes = [image_of[caption.image].class_name for caption in captions]
+    image_classes = [image.class_name for image in pictures]
+    row_of = {image.key: row for row, image in enumerate(pictures)}
+    own_image = np.array([row_of[caption.image] for caption in captions])
+    own_speech = [np.flatnonzero(own_image == row) for row in range(len(pictures))]
+    most = max(len(rows) for rows in own_speech)
+    padded = np.stack([np.pad(rows, (0, most - len(rows)), constant_values=-1) for rows in own_speech])
+
+    forth = cross_modal_retrieval(speech, images, speech_classes, image_classes, own_image)
+    back = cross_modal_retrieval(images, speech, image_classes, speech_classes, padded)
+    scores = {
+        "speech_to_image_map": forth["map"],
+        "image_to_speech_map": back["map"],
+        "map_chance": forth["map_chance"],
+        "image_to_speech_map_chance": back["map_chance"],
+        **{f"speech_to_image_r{k}": forth[f"r{k}"] for k in (1, 5, 10)},
+        "median_rank": forth["median_rank"],
+        **{f"image_to_speech_r{k}": back[f"r{k}"] for k in (1, 5, 10)},
+        "image_to_speech_median_rank": back["median_rank"],
+        "captions": len(captions),
+        "images": len(pictures),
+        "classes": len(set(image_classes)),
+        "voices": len(config["speech"].get("test_voices", [])),
+        "encoder": config["image_encoder"]["encoder"],
+        "encoder_weights": config["image_encoder"]["weights_hash"],
+        "protocol": "test split, classes and voices unseen in training; cosine; map: relevant = same class; "
+        "r@k and median rank: the item's own picture (any own caption, from images)",
+    }
+    ks = [k for k in PRECISION_AT if k <= min(len(pictures), len(captions))]
+    curves = (
+        precision_at(speech, images, speech_classes, image_classes, ks),
+        precision_at(images, speech, image_classes, speech_classes, ks),
+    )
+    table = [
+        {"k": k, "speech_to_image": forth_k, "image_to_speech": back_k}
+        for k, forth_k, back_k in zip(ks, *curves, strict=True)
+    ]
+    return scores, table
+
+
+def image_scores(
+    catalog: Catalog, encoder: FrozenEncoder, queries_per_class: int, is_splits: int, seed: int
+) -> dict:
+    """Inception score, Fréchet distance and retrieval mAP of the generated pictures and of both controls.
+
+    The Fréchet distance is called `fid` on Inception features and `fd_<encoder>` on others. It compares
+    sets of pictures and cannot see which speech a picture belongs to; the joint distance `fjd` can.
+    """
+    image_of = catalog.image_of()
+    real = [image for image in catalog.images if image.split == "test"]
+    classes = [image.class_name for image in real]
+    classifier, _ = load_classifier("models/classifier", "classifier")
+    with FixedReader("data/images.h5", "images") as images:
+        pictures = images.values([images.index(image.key) for image in real])
+    pictures = centre_crop(torch.from_numpy(pictures), classifier.image_size).numpy()
+    features = encode_images(encoder, pictures)
+    statistics = gaussian_statistics(features)
+    queries = choose_queries([image.key for image in real], classes, per_class=queries_per_class, seed=seed)
+    query_images = [real[row].key for row in queries]
+    query_classes = [classes[row] for row in queries]
+    name = "fid" if encoder.name == "inception_v3" else f"fd_{encoder.name}"
+    real_keys = [image.key for image in real]
+    joint, kernel = name.replace("f", "fj", 1), name.replace("f", "k", 1)
+    with FixedReader("data/embeddings.h5", "embeddings") as embeddings:
+        first = {caption.image: caption.key for caption in reversed(catalog.split("test"))}
+        real_speech = embeddings.values([embeddings.index(first[image.key]) for image in real])
+
+        scores: dict = {}
+        for control in CONTROLS:
+            with FixedReader(f"data/generated{control}.h5", "generated") as generated:
+                fakes, keys = generated.values(), generated.keys
+            fake_images = [key.rsplit("/", 1)[0] for key in keys]
+            fake_classes = [image_of[key].class_name for key in fake_images]
+            fake_features = encode_images(encoder, fakes)
+            speech = embeddings.values([embeddings.index(key) for key in keys])
+            subset = min(KERNEL_SUBSET, len(real), len(keys))
+            (probabilities,) = predict(classifier, fakes)
+            mean, deviation = inception_score(probabilities, keys, splits=is_splits, seed=seed)
+            retrieved = {
+                same: image_retrieval_map(
+                    features[queries], query_classes, query_images, fake_features, fake_classes, fake_images, same
+                )
+                for same in (False, True)
+            }
+            scores |= {
+                f"is_mean{control}": mean,
+                f"is_std{control}": deviation,
+                f"{name}{control}": frechet_distance(*statistics, *gaussian_statistics(fake_features)),
+                f"{joint}{control}": frechet_joint_distance(features, real_speech, fake_features, speech),
+                f"{kernel}{control}": kernel_distance(
+                    features, fake_features, real_keys, keys, subset_size=subset, seed=seed
+                )[0],
+                f"map{control}": retrieved[False][0],
+                f"map_same_images{control}": retrieved[True][0],
+            }
+    scores |= {
+        "map_chance": retrieved[False][1],
+        "map_same_images_chance": retrieved[True][1],
+        "real_images": len(real),
+        "generated_images": len(keys),
+        "classes": len(set(classes)),
+        "queries": len(queries),
+        "query_images": queries_per_class,
+        "is_splits": is_splits,
+        "encoder": encoder.name,
+        "encoder_weights": encoder.weights_hash,
+        "encoder_input_size": encoder.input_size,
+        "classifier_classes": len(set(classes)),
+        "protocol": "test split; one picture a test caption; IS by models/classifier; resize bilinear, antialiased; "
+        "map: fakes of the query's own captions left out; map_same_images: only fakes of query images' captions; "
+        "_untrained: the network at initialisation; _shuffled: each caption's speech from another class",
+    }
+    return scores
+
+
+def attribute_scores(catalog: Catalog) -> dict:
+    """The judge's readings: of real pictures, of generated ones and of the keyword test.
+
+    What a caption names counts as what its picture should show; a class's true colours are those that any
+    of its captions names (the captions of a drawn bird never lie).
+    """
+    judge, names = load_classifier("models/judge", "judge")
+    parts, colours = names["parts"], names["colours"]
+    image_of = catalog.image_of()
+    text_of = {caption.key: caption.text for caption in catalog.captions}
+    truth_of: dict[str, dict[str, str]] = {}
+    for caption in catalog.split("test"):
+        truth_of.setdefault(image_of[caption.image].class_name, {}).update(read(caption.text))
+
+    def readings(pictures: np.ndarray) -> np.ndarray:
+        return np.stack([answer.argmax(axis=1) for answer in predict(judge, pictures)], axis=1)  # (N, P)
+
+    def truth(class_names: list[str]) -> np.ndarray:
+        return named_colours([truth_of[name] for name in class_names], parts, colours)
+
+    real = [image for image in catalog.images if image.split == "test"]
+    with FixedReader("data/images.h5", "images") as images:
+        pictures = images.values([images.index(image.key) for image in real])
+    of_real = part_colour_accuracy(
+        readings(pictures), truth([image.class_name for image in real]), parts, len(colours)
+    )
+    generated = {}
+    for control in CONTROLS:
+        with FixedReader(f"data/generated{control}.h5", "generated") as file:
+            keys, seen = file.keys, readings(file.values())
+        named = named_colours([read(text_of[key]) for key in keys], parts, colours)
+        class_names = [image_of[key.rsplit("/", 1)[0]].class_name for key in keys]
+        generated[control] = part_colour_accuracy(seen, named, parts, len(colours))
+        if not control:
+            all_parts = part_colour_accuracy(seen, truth(class_names), parts, len(colours))
+    with FixedReader("data/keyword_before.h5", "generated") as file:
+        before = readings(file.values())
+        changed = [parts.index(part) for part in file.column("part")]
+        wanted = [colours.index(colour) for colour in file.column("new")]
+    with FixedReader("data/keyword_after.h5", "generated") as file:
+        after = readings(file.values())
+    keyword = keyword_scores(before, after, np.array(changed), np.array(wanted))
+
+    return {
+        "judge_accuracy": of_real["accuracy"],
+        "part_colour_accuracy": generated[""]["accuracy"],
+        "part_colour_accuracy_untrained": generated["_untrained"]["accuracy"],
+        "part_colour_accuracy_shuffled": generated["_shuffled"]["accuracy"],
+        "part_colour_accuracy_all_parts": all_parts["accuracy"],
+        "colour_chance": generated[""]["chance"],
+        "keyword_changed": keyword["keyword_changed"]["share"],
+        "keyword_kept": keyword["keyword_kept"]["share"],
+        "keyword_changed_before": keyword["keyword_changed_before"]["share"],
+        "parts": {part: generated[""]["parts"][part]["share"] for part in parts},
+        "judge_parts": {part: of_real["parts"][part]["share"] for part in parts},
+        "intervals_95": {
+            "part_colour_accuracy_pooled": generated[""]["pooled"]["interval"],
+            "keyword_changed": keyword["keyword_changed"]["interval"],
+            "keyword_kept": keyword["keyword_kept"]["interval"],
+        },
+        "generated_images": len(keys),
+        "colours_named": generated[""]["pooled"]["count"],
+        "judged_real_images": len(real),
+        "keyword_pairs": len(before),
+        "keyword_other_parts": keyword["keyword_kept"]["count"],
+        "protocol": "test split; part_colour_accuracy: over the parts that the caption names, mean of parts; "
+        "_all_parts: also those it leaves out; judge_accuracy: the judge on real test pictures; keyword: one colour "
+        "word changed, spoken anew in the same test voice, drawn with the same noise",
+    }

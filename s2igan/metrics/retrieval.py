@@ -1,0 +1,276 @@
+"""Retrieval scores: cross-modal retrieval of the speech embeddings, image retrieval of the fakes.
+
+Similarity is the cosine. Tied items share a rank: they count as one threshold in average
+precision (as in scikit-learn) and as their mean in precision at k, so that neither the order of a
+file nor a constant embedding can raise a score.
+"""
+
+import zlib
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from s2igan.errors import InputError
+
+# Q queries, G gallery items, D dimensions
+
+BLOCK = 256  # queries at once: 256 x 30,000 similarities are 30 MiB
+
+
+def average_precision(scores: np.ndarray, relevant: np.ndarray) -> np.ndarray:
+    """Average precision of each row: sum over thresholds of (gain in recall) x precision.
+
+    Equal to scikit-learn's `average_precision_score` row by row; nine times faster at G = 3,000.
+
+    scores: (Q, G), higher is nearer, -inf leaves an item out if it is not relevant; relevant:
+    (Q, G) bool. Returns (Q,) float64. Raises InputError for a row without a relevant item.
+    """
+    hits, last = _ranked(scores, relevant)
+    found = hits.sum(axis=1)
+    if not found.all():
+        row = int(np.flatnonzero(found == 0)[0])
+        raise InputError(f"average precision: query {row} has no relevant item; leave it out")
+    found_so_far = np.cumsum(hits, axis=1, dtype=np.int32)
+    if last is None:
+        precision = found_so_far / np.arange(1, hits.shape[1] + 1)
+    else:
+        precision = np.take_along_axis(found_so_far, last, axis=1) / (last + 1)
+    return (precision * hits).sum(axis=1) / found
+
+
+def _ranked(scores: np.ndarray, relevant: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+    """Relevance from the nearest item on, (Q, G) bool, and each item's last tied position.
+
+    The second is None where nothing is tied.
+    """
+    order = np.argsort(-scores, axis=1)  # ties may fall as they like: see `last`
+    hits = np.take_along_axis(relevant, order, axis=1)
+    ranked = np.take_along_axis(scores, order, axis=1)
+    tied = ranked[:, 1:] == ranked[:, :-1]
+    if not tied.any():
+        return hits, None
+    size = hits.shape[1]
+    last = np.broadcast_to(np.arange(size), hits.shape).copy()
+    last[:, :-1][tied] = size  # not the end of its group: take the next end to the right
+    return hits, np.minimum.accumulate(last[:, ::-1], axis=1)[:, ::-1]
+
+
+def chance_average_precision(relevant: np.ndarray, gallery: np.ndarray) -> np.ndarray:
+    """Expected average precision of a random order; exact, so no simulation is needed.
+
+    With R relevant of n items, position k is relevant with probability R/n, and each of the k - 1
+    before it with p = (R - 1)/(n - 1); summed over k: p + (1 - p) (1 + 1/2 + … + 1/n) / n.
+
+    relevant: R >= 1, gallery: n >= R, both int of one shape. Returns float64 of that shape.
+    """
+    relevant, gallery = np.broadcast_arrays(np.asarray(relevant), np.asarray(gallery))
+    harmonic = np.concatenate([[0.0], np.cumsum(1 / np.arange(1, gallery.max(initial=1) + 1))])
+    p = (relevant - 1) / np.maximum(gallery - 1, 1)
+    return p + (1 - p) * harmonic[gallery] / gallery
+
+
+def _unit_rows(features: np.ndarray, what: str) -> np.ndarray:
+    """Rows of length 1, float32. Raises InputError on NaN, infinity or a row of zeros."""
+    features = np.asarray(features, dtype=np.float32)
+    if features.ndim != 2 or not features.size:
+        raise InputError(f"retrieval: {what} of shape {features.shape}; give (items, dimensions)")
+    norms = np.linalg.norm(features, axis=1, keepdims=True)
+    bad = ~np.isfinite(norms[:, 0]) | (norms[:, 0] == 0)
+    if bad.any():
+        row = int(np.flatnonzero(bad)[0])
+        raise InputError(
+            f"retrieval: row {row} of the {what} is zero, NaN or infinite; "
+            "check the encoder's output"
+        )
+    return features / norms
+
+
+def _check_labels(features: np.ndarray, labels: Sequence, what: str) -> np.ndarray:
+    labels = np.asarray(labels)
+    if labels.shape[:1] != (len(features),):
+        raise InputError(
+            f"retrieval: {len(labels)} {what} for {len(features)} items; give one each"
+        )
+    return labels
+
+
+def _similarities(query: np.ndarray, gallery: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
+    """Cosines of unit rows, a block of queries at a time: (slice, (block, G))."""
+    for start in range(0, len(query), BLOCK):
+        rows = slice(start, min(start + BLOCK, len(query)))
+        yield rows, query[rows] @ gallery.T
+
+
+def cross_modal_retrieval(
+    query: np.ndarray,
+    gallery: np.ndarray,
+    query_classes: Sequence,
+    gallery_classes: Sequence,
+    query_pairs: np.ndarray,
+) -> dict[str, float]:
+    """Retrieval of one modality by another, e.g. images by spoken captions; all in [0, 1].
+
+    - `map`: mean over queries of average precision; relevant = every item of the query's class.
+    - `map_chance`: the same for a random order, exactly.
+    - `r1`, `r5`, `r10`: share of queries whose own item (not merely one of its class) is among
+      the nearest 1, 5, 10; with several own items, the nearest of them. Ties count against.
+    - `median_rank`: median of that own item's rank, 1 is best.
+    - `queries`, `gallery`: the counts.
+
+    query: (Q, D), gallery: (G, D); classes: (Q,) and (G,) names or numbers; query_pairs: (Q,) row
+    of the own item in the gallery, or (Q, m) with -1 as filling. Memory grows with G, not Q·G.
+    Raises InputError on NaN, zero rows, or a query class that the gallery lacks.
+    """
+    query, gallery = _unit_rows(query, "queries"), _unit_rows(gallery, "gallery")
+    query_classes = _check_labels(query, query_classes, "query classes")
+    gallery_classes = _check_labels(gallery, gallery_classes, "gallery classes")
+    pairs = _check_labels(query, query_pairs, "pairs").reshape(len(query), -1)  # (Q, m)
+    if (pairs >= len(gallery)).any() or (pairs < 0).all(axis=1).any():
+        raise InputError(
+            "retrieval: a query's own item is not in the gallery; give rows from 0 to "
+            f"{len(gallery) - 1}"
+        )
+    missing = np.setdiff1d(query_classes, gallery_classes)
+    if missing.size:
+        raise InputError(
+            f"retrieval: class {missing[0]} is queried but has no item in the gallery; "
+            "take both from one split"
+        )
+    precisions, chances, ranks = [], [], []
+    for rows, scores in _similarities(query, gallery):
+        relevant = query_classes[rows, None] == gallery_classes[None, :]
+        precisions.append(average_precision(scores, relevant))
+        chances.append(chance_average_precision(relevant.sum(axis=1), len(gallery)))
+        own = np.take_along_axis(scores, np.maximum(pairs[rows], 0), axis=1)
+        own = np.where(pairs[rows] < 0, -np.inf, own)
+        best = own.max(axis=1, keepdims=True)
+        # Own items do not push each other back, so of tied ones only strangers count against.
+        ranks.append((scores >= best).sum(axis=1) - (own == best).sum(axis=1) + 1)
+    ranks = np.concatenate(ranks)
+    return {
+        "map": float(np.concatenate(precisions).mean()),
+        "map_chance": float(np.concatenate(chances).mean()),
+        "r1": float((ranks <= 1).mean()),
+        "r5": float((ranks <= 5).mean()),
+        "r10": float((ranks <= 10).mean()),
+        "median_rank": float(np.median(ranks)),
+        "queries": len(query),
+        "gallery": len(gallery),
+    }
+
+
+def precision_at(
+    query: np.ndarray,
+    gallery: np.ndarray,
+    query_classes: Sequence,
+    gallery_classes: Sequence,
+    ks: Sequence[int],
+) -> list[float]:
+    """Mean over queries of the share of the k nearest that are of the query's class, for each k.
+
+    query: (Q, D), gallery: (G, D). Raises InputError for k outside 1 … G, NaN or zero rows.
+    """
+    query, gallery = _unit_rows(query, "queries"), _unit_rows(gallery, "gallery")
+    query_classes = _check_labels(query, query_classes, "query classes")
+    gallery_classes = _check_labels(gallery, gallery_classes, "gallery classes")
+    ks = np.asarray(ks, dtype=np.int64)
+    if not ((1 <= ks) & (ks <= len(gallery))).all():
+        raise InputError(f"precision at k: k of {ks.tolist()}; choose from 1 to {len(gallery)}")
+    total = np.zeros(len(ks))
+    for rows, scores in _similarities(query, gallery):
+        hits, last = _ranked(scores, query_classes[rows, None] == gallery_classes[None, :])
+        hits = hits.astype(np.float64)
+        if last is not None:  # a tied item is as relevant as its group is on average
+            groups = last + len(gallery) * np.arange(len(hits))[:, None]
+            sizes = np.bincount(groups.ravel(), minlength=groups.size)
+            sums = np.bincount(groups.ravel(), hits.ravel(), minlength=groups.size)
+            hits = (sums / np.maximum(sizes, 1))[groups]
+        total += (np.cumsum(hits, axis=1)[:, ks - 1] / ks).sum(axis=0)
+    return (total / len(query)).tolist()
+
+
+def choose_queries(
+    image_keys: Sequence[str], classes: Sequence, *, per_class: int = 2, seed: int = 0
+) -> np.ndarray:
+    """Rows of `per_class` random images of each class, ordered by class, then key.
+
+    The chosen keys depend on the seed and on the keys of their own class alone: neither on the
+    order of the list nor on what other classes there are.
+
+    image_keys, classes: (N,). Returns (classes · per_class,) int. Raises InputError naming a
+    class with too few images.
+    """
+    image_keys = np.asarray(image_keys, dtype=str)
+    classes = _check_labels(image_keys, classes, "classes")
+    chosen = []
+    for name in np.unique(classes):
+        rows = np.flatnonzero(classes == name)
+        if len(rows) < per_class:
+            raise InputError(
+                f"class {name}: {len(rows)} image(s), {per_class} are needed as queries; "
+                "add images, leave the class out of the test split, or ask for fewer queries"
+            )
+        rows = rows[np.argsort(image_keys[rows])]
+        rng = np.random.default_rng([seed, zlib.crc32(str(name).encode())])
+        chosen.append(rows[np.sort(rng.choice(len(rows), per_class, replace=False))])
+    return np.concatenate(chosen)
+
+
+def image_retrieval_map(
+    query_features: np.ndarray,
+    query_classes: Sequence,
+    query_images: Sequence[str],
+    fake_features: np.ndarray,
+    fake_classes: Sequence,
+    fake_images: Sequence[str],
+    same_images: bool,
+) -> tuple[float, float, dict[str, float]]:
+    """Mean average precision of real images that query generated ones; relevant = same class.
+
+    same_images=False (`map`): the gallery is every fake except, for each query, those made from
+    the query image's own captions. same_images=True (`map_same_images`, the authors' protocol):
+    the gallery is only the fakes made from the captions of the query images, own ones included.
+
+    Returns the score, its exact expectation for a random order, and the counts `queries`,
+    `gallery`, and per query on average `relevant` and `left_out`.
+    query_features: (Q, F), fake_features: (G, F) of one encoder; *_images: the image key a query
+    is, or a fake's caption speaks of. Raises InputError naming a query with nothing to find.
+    Source: Wang et al. 2020 (S2IGAN), section 4 (queries: two random images of each test class).
+    """
+    query_features = _unit_rows(query_features, "query features")
+    fake_features = _unit_rows(fake_features, "fake features")
+    query_classes = _check_labels(query_features, query_classes, "query classes")
+    query_images = _check_labels(query_features, query_images, "query images")
+    fake_classes = _check_labels(fake_features, fake_classes, "fake classes")
+    fake_images = _check_labels(fake_features, fake_images, "fake images")
+    if same_images:
+        kept = np.isin(fake_images, query_images)
+        fake_features, fake_classes = fake_features[kept], fake_classes[kept]
+        fake_images = fake_images[kept]
+    precisions, chances, relevants, galleries = [], [], [], []
+    for rows, scores in _similarities(query_features, fake_features):
+        relevant = query_classes[rows, None] == fake_classes[None, :]
+        if not same_images:
+            own = query_images[rows, None] == fake_images[None, :]
+            scores[own] = -np.inf
+            relevant &= ~own
+        found = relevant.sum(axis=1)
+        if not found.all():
+            row = rows.start + int(np.flatnonzero(found == 0)[0])
+            raise InputError(
+                f"{query_images[row]}: no generated image of class {query_classes[row]} is left "
+                "to find; generate from the captions of at least two images of each class"
+            )
+        precisions.append(average_precision(scores, relevant))
+        relevants.append(found)
+        galleries.append(np.isfinite(scores).sum(axis=1))
+        chances.append(chance_average_precision(found, galleries[-1]))
+    gallery = len(fake_features)
+    counts = {
+        "queries": len(query_features),
+        "gallery": gallery,
+        "relevant": float(np.concatenate(relevants).mean()),
+        "left_out": float(gallery - np.concatenate(galleries).mean()),
+    }
+    mean_precision = float(np.concatenate(precisions).mean())
+    return mean_precision, float(np.concatenate(chances).mean()), counts

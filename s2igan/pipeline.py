@@ -1,0 +1,65 @@
+"""Words or a recording to a picture, for people: what the command line and the keyword test call."""
+
+# T samples, A speech embedding size, S base size
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from s2igan.rdg.model import load_generator
+from s2igan.rdg.sampling import generate, image_seed
+from s2igan.sen.model import embed_speech, load_sen
+from s2igan.speech.audio import decode, load_recording
+from s2igan.speech.log_mel import LogMel
+from s2igan.speech.synthesis import synthesize
+
+
+class Pipeline:
+    """The trained models in a row: text -> speech -> log-mel -> embedding -> picture.
+
+    `models` is the folder with `sen` and `rdg`. Raises InputError where one is missing or damaged.
+    """
+
+    def __init__(self, models: str | Path = "models", device: torch.device | str = "cpu"):
+        self.device = torch.device(device)
+        self.sen, self.config = load_sen(Path(models) / "sen")
+        self.sen.to(self.device)
+        self.generator, _ = load_generator(Path(models) / "rdg")
+        self.log_mel = LogMel(**self.config["log_mel"])
+
+    @property
+    def sample_rate(self) -> int:
+        """Of the speech that the models were trained on, in Hz."""
+        return self.config["log_mel"]["sample_rate"]
+
+    @property
+    def voices(self) -> list[str]:
+        """The test voices of the data set: unseen in training."""
+        return self.config["speech"].get("test_voices", [])
+
+    def say(self, spoken: Sequence[tuple[str, str, str]], workers: int = 1) -> list[np.ndarray]:
+        """(key, text, voice) of each sentence -> samples (T,), by the engine that spoke the data set."""
+        speech = self.config["speech"]
+        utterances = synthesize(spoken, speech["engine"], speech["options"], workers)
+        return [decode(flac, key)[0] for key, flac, _ in utterances]
+
+    def listen(self, recording: str | Path) -> np.ndarray:
+        """A recording in any format that libsndfile reads -> samples (T,) at `sample_rate`."""
+        return load_recording(recording, self.sample_rate)
+
+    def embed(self, speech: Sequence[np.ndarray], batch_size: int = 32) -> np.ndarray:
+        """Samples (T,) of each utterance -> speech embeddings (N, A)."""
+        return embed_speech(self.sen, [self.log_mel(samples) for samples in speech], batch_size)
+
+    def draw(self, embeddings: np.ndarray, seeds: Sequence[int], batch_size: int = 32) -> list[np.ndarray]:
+        """Embeddings (N, A) -> uint8 pictures at the three scales: (N, 3, S, S), (N, 3, 2S, 2S), (N, 3, 4S, 4S)."""
+        batches = list(generate(self.generator, embeddings, seeds, batch_size, self.device))
+        return [np.concatenate(scale) for scale in zip(*batches, strict=True)]
+
+    def seeds(self, keys: Sequence[str], seed: int) -> list[int]:
+        """A seed for each picture, as the generate stage draws them."""
+        return [image_seed(key, seed) for key in keys]

@@ -1,0 +1,79 @@
+"""Discriminators: one a scale, each with an unconditional and a conditional logit (eq. 12)."""
+
+# B batch, C condition size, N base channels, S size of the pictures
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+
+def down_block(in_channels: int, out_channels: int, norm: bool = True) -> nn.Sequential:
+    """4x4 convolution of stride 2, batch norm, leaky ReLU: half the size."""
+    layers: list[nn.Module] = [nn.Conv2d(in_channels, out_channels, 4, stride=2, padding=1, bias=False)]
+    if norm:
+        layers.append(nn.BatchNorm2d(out_channels))
+    return nn.Sequential(*layers, nn.LeakyReLU(0.2, inplace=True))
+
+
+def same_block(in_channels: int, out_channels: int, norm: bool = True) -> nn.Sequential:
+    """3x3 convolution, batch norm, leaky ReLU: the same size."""
+    layers: list[nn.Module] = [nn.Conv2d(in_channels, out_channels, 3, padding=1, bias=False)]
+    if norm:
+        layers.append(nn.BatchNorm2d(out_channels))
+    return nn.Sequential(*layers, nn.LeakyReLU(0.2, inplace=True))
+
+
+class Discriminator(nn.Module):
+    """D_i: pictures of one size, with or without a condition, to logits (eq. 12; StackGAN-v2, section 4).
+
+    Strided convolutions down to 4x4, channels doubling from N; past 8N they are brought back to 8N by 3x3
+    convolutions. The conditional logit sees the features joined with the condition.
+
+    `own_condition` gives the condition a linear layer of D's own before it is joined, and
+    `projection` adds the inner product of pooled features and condition (Miyato & Koyama 2018) to the
+    conditional logit; both are off in the paper. `norm` is the paper's batch norm.
+    """
+
+    def __init__(
+        self,
+        size: int,
+        base_channels: int,
+        condition_dim: int,
+        norm: bool = True,
+        own_condition: bool = False,
+        projection: bool = False,
+    ):
+        super().__init__()
+        halvings = int(math.log2(size // 4))
+        widths = [base_channels * 2**i for i in range(halvings)]
+        features = 8 * base_channels
+        layers: list[nn.Module] = [down_block(3, widths[0], norm=False)]
+        layers += [down_block(a, b, norm) for a, b in zip(widths, widths[1:], strict=False)]
+        width = widths[-1]
+        while width > features:
+            layers.append(same_block(width, width // 2, norm))
+            width //= 2
+        if width < features:
+            layers.append(same_block(width, features, norm))
+        self.features = nn.Sequential(*layers)
+        self.condition = nn.Linear(condition_dim, condition_dim) if own_condition else nn.Identity()
+        self.join = same_block(features + condition_dim, features, norm)
+        self.conditional = nn.Conv2d(features, 1, 4)
+        self.unconditional = nn.Conv2d(features, 1, 4)
+        self.projection = nn.Linear(condition_dim, features, bias=False) if projection else None
+
+    def forward(self, images: Tensor, condition: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, 3, S, S), (B, C) -> unconditional and conditional logits, each (B,)."""
+        return self.logits(self.features(images), condition)
+
+    def logits(self, x: Tensor, condition: Tensor) -> tuple[Tensor, Tensor]:
+        """Features (B, 8N, 4, 4) and condition (B, C) -> both logits; features can meet several conditions."""
+        condition = self.condition(condition)
+        plane = condition[:, :, None, None].expand(-1, -1, *x.shape[-2:])
+        conditional = self.conditional(self.join(torch.cat([plane, x], dim=1))).flatten()
+        if self.projection is not None:
+            conditional = conditional + (self.projection(condition) * x.mean(dim=(2, 3))).sum(dim=1)
+        return self.unconditional(x).flatten(), conditional

@@ -1,0 +1,154 @@
+"""The densely-stacked generator (paper, section 2.3.1): three pictures from a noise vector and a condition."""
+
+# B batch, Z noise size, C condition size, N base channels, S base size (first scale)
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+DENSE = ("all", "previous", "none")
+
+
+class UpBlock(nn.Sequential):
+    """Nearest up-sampling by 2, 3x3 convolution, batch norm, gated linear unit."""
+
+    def __init__(self, in_channels: int, out_channels: int):
+        super().__init__(
+            nn.Upsample(scale_factor=2, mode="nearest"),
+            nn.Conv2d(in_channels, 2 * out_channels, 3, padding=1, bias=False),
+            nn.BatchNorm2d(2 * out_channels),
+            nn.GLU(dim=1),
+        )
+
+
+class ResidualBlock(nn.Module):
+    """Two 3x3 convolutions around a gated linear unit, added to the input."""
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.Conv2d(channels, 2 * channels, 3, padding=1, bias=False),
+            nn.BatchNorm2d(2 * channels),
+            nn.GLU(dim=1),
+            nn.Conv2d(channels, channels, 3, padding=1, bias=False),
+            nn.BatchNorm2d(channels),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.body(x)
+
+
+class InitialStage(nn.Module):
+    """F_0 of eq. 7: h_0 = F_0(z, F^ca(A)), from a vector to N channels at S x S.
+
+    A linear layer to 16N-channel features at 4 x 4 for S = 64, and as many halvings of the channels as
+    doublings of the size: the number of channels at the end is N at every S.
+    """
+
+    def __init__(self, noise_dim: int, condition_dim: int, base_channels: int, base_size: int):
+        super().__init__()
+        doublings = int(math.log2(base_size // 4))
+        widths = [base_channels * 2**i for i in range(doublings, -1, -1)]
+        self.linear = nn.Sequential(
+            nn.Linear(noise_dim + condition_dim, widths[0] * 4 * 4 * 2, bias=False),
+            nn.BatchNorm1d(widths[0] * 4 * 4 * 2),
+            nn.GLU(dim=1),
+        )
+        self.up = nn.Sequential(*[UpBlock(a, b) for a, b in zip(widths, widths[1:], strict=False)])
+
+    def forward(self, noise: Tensor, condition: Tensor) -> Tensor:
+        x = self.linear(torch.cat([condition, noise], dim=1))
+        return self.up(x.view(len(x), -1, 4, 4))  # (B, N, S, S)
+
+
+class RefinementStage(nn.Module):
+    """F_i of eq. 7, i > 0: joins the hidden features it is given with the condition and doubles their size.
+
+    `repeat_input` concatenates the last hidden feature once more before up-sampling, as the published
+    code does.
+    """
+
+    def __init__(
+        self,
+        hidden_channels: list[int],
+        condition_dim: int,
+        out_channels: int,
+        residual_blocks: int,
+        repeat_input: bool,
+    ):
+        super().__init__()
+        channels = hidden_channels[-1]
+        self.repeat_input = repeat_input
+        self.join = nn.Sequential(
+            nn.Conv2d(sum(hidden_channels) + condition_dim, 2 * channels, 3, padding=1, bias=False),
+            nn.BatchNorm2d(2 * channels),
+            nn.GLU(dim=1),
+        )
+        self.refine = nn.Sequential(*[ResidualBlock(channels) for _ in range(residual_blocks)])
+        self.up = UpBlock(2 * channels if repeat_input else channels, out_channels)
+
+    def forward(self, hidden: list[Tensor], condition: Tensor) -> Tensor:
+        last = hidden[-1]
+        size = last.shape[-2:]
+        # "h_0 up-sampled to h_1's size": earlier features come at half the size or less.
+        joined = [h if h.shape[-2:] == size else F.interpolate(h, size=size) for h in hidden]
+        plane = condition[:, :, None, None].expand(-1, -1, *size)  # (B, C, size, size)
+        x = self.refine(self.join(torch.cat([plane, *joined], dim=1)))
+        return self.up(torch.cat([x, last], dim=1) if self.repeat_input else x)
+
+
+class ToImage(nn.Sequential):
+    """G_i of eq. 7: I_i = G_i(h_i), a picture in [-1, 1]."""
+
+    def __init__(self, channels: int):
+        super().__init__(nn.Conv2d(channels, 3, 3, padding=1, bias=False), nn.Tanh())
+
+
+class DenseGenerator(nn.Module):
+    """The densely-stacked generator, eq. 7: pictures at S, 2S and 4S.
+
+    `dense` says which hidden features a refinement stage sees:
+    `all`       every earlier one (the paper's eq. 7);
+    `previous`  the last, concatenated once more before up-sampling (the published code);
+    `none`      the last (StackGAN-v2).
+    """
+
+    def __init__(
+        self,
+        noise_dim: int,
+        condition_dim: int,
+        base_channels: int,
+        base_size: int,
+        residual_blocks: int = 2,
+        dense: str = "all",
+        scales: int = 3,
+    ):
+        super().__init__()
+        if dense not in DENSE:
+            raise ValueError(f"dense is {dense!r}; expected one of {DENSE}")
+        self.dense = dense
+        channels = [base_channels // 2**i for i in range(scales)]
+        self.initial = InitialStage(noise_dim, condition_dim, base_channels, base_size)
+        self.stages = nn.ModuleList(
+            RefinementStage(
+                channels[:i] if dense == "all" else channels[i - 1 : i],
+                condition_dim,
+                channels[i],
+                residual_blocks,
+                repeat_input=dense == "previous",
+            )
+            for i in range(1, scales)
+        )
+        self.to_image = nn.ModuleList(ToImage(c) for c in channels)
+
+    def forward(self, noise: Tensor, condition: Tensor) -> list[Tensor]:
+        """noise (B, Z), condition (B, C) -> pictures (B, 3, S, S), (B, 3, 2S, 2S), (B, 3, 4S, 4S)."""
+        hidden = [self.initial(noise, condition)]
+        for stage in self.stages:
+            seen = hidden if self.dense == "all" else hidden[-1:]
+            hidden.append(stage(seen, condition))
+        return [to_image(h) for to_image, h in zip(self.to_image, hidden, strict=True)]

@@ -1,0 +1,60 @@
+"""All adversarial arithmetic: pure functions of tensors, mean over the batch, logits throughout."""
+
+# B batch, C condition size
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from s2igan.rdg.relation import Relation
+
+
+def real_loss(logits: Tensor) -> Tensor:
+    """-log D(x): these logits (B,) should say real."""
+    return F.softplus(-logits).mean()
+
+
+def fake_loss(logits: Tensor) -> Tensor:
+    """-log(1 - D(x)): these logits (B,) should say fake."""
+    return F.softplus(logits).mean()
+
+
+def discriminator_loss(
+    real: tuple[Tensor, Tensor], fake: tuple[Tensor, Tensor], mismatched: tuple[Tensor, Tensor] | None = None
+) -> Tensor:
+    """L_{D_i} of eq. 12 from (unconditional, conditional) logits of one scale: tell real from fake, twice.
+
+    `mismatched`, real images with another's speech, is the published code's further pair (StackGAN-v2):
+    unconditionally real, conditionally fake.
+    """
+    loss = real_loss(real[0]) + fake_loss(fake[0]) + real_loss(real[1]) + fake_loss(fake[1])
+    if mismatched is not None:
+        loss = loss + real_loss(mismatched[0]) + fake_loss(mismatched[1])
+    return loss
+
+
+def generator_loss(fake: tuple[Tensor, Tensor]) -> Tensor:
+    """L_{G_i} of eq. 10 from (unconditional, conditional) logits of one scale: be taken for real, twice."""
+    return real_loss(fake[0]) + real_loss(fake[1])
+
+
+def kl_loss(mean: Tensor, log_variance: Tensor) -> Tensor:
+    """KL(N(mean, exp(log_variance)) || N(0, 1)) of conditioning augmentation, mean over batch and components.
+
+    Both (B, C). Section 3.1 of StackGAN; the mean over components is the published code's.
+    """
+    return -0.5 * (1 + log_variance - mean.square() - log_variance.exp()).mean()
+
+
+def relation_loss(logits: Tensor, relation: Relation) -> Tensor:
+    """-log P(L_j | R_j), one term of eq. 8, from logits (B, relations)."""
+    target = torch.full((len(logits),), int(relation), device=logits.device)
+    return F.cross_entropy(logits, target)
+
+
+def r1_penalty(logits: Tensor, images: Tensor) -> Tensor:
+    """Mean squared gradient norm of the logits at real images (Mescheder et al. 2018, R1); not in the paper."""
+    (gradient,) = torch.autograd.grad(logits.sum(), images, create_graph=True)
+    return gradient.square().sum(dim=(1, 2, 3)).mean()

@@ -1,0 +1,162 @@
+"""RDG as a whole: conditioning augmentation and generator, discriminators, relation supervisor."""
+
+# B batch, A speech embedding size, Z noise size, C condition size, S base size
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from s2igan.checkpoint import load_model, load_state, save_model
+from s2igan.rdg.conditioning import ConditioningAugmentation
+from s2igan.rdg.discriminator import Discriminator
+from s2igan.rdg.generator import DenseGenerator
+from s2igan.rdg.relation import RelationSupervisor
+
+SCALES = 3
+
+
+class SpeechToImage(nn.Module):
+    """F^ca and the densely-stacked generator: speech embedding and noise to three pictures (eq. 7)."""
+
+    def __init__(
+        self,
+        embedding_dim: int,
+        condition_dim: int,
+        noise_dim: int,
+        base_channels: int,
+        base_size: int,
+        residual_blocks: int,
+        dense: str,
+        condition_scale: float,
+        condition_noise: bool,
+    ):
+        super().__init__()
+        self.noise_dim = noise_dim
+        # The noise of F^ca is drawn with z, so that one seed fixes the whole picture.
+        self.condition_noise_dim = condition_dim if condition_noise else 0
+        self.augment = ConditioningAugmentation(embedding_dim, condition_dim, condition_scale)
+        self.generator = DenseGenerator(
+            noise_dim, condition_dim, base_channels, base_size, residual_blocks, dense, SCALES
+        )
+
+    @property
+    def latent_dim(self) -> int:
+        """How many N(0, 1) numbers a picture needs: z, and the noise of F^ca where there is one."""
+        return self.noise_dim + self.condition_noise_dim
+
+    def forward(self, latent: Tensor, embedding: Tensor) -> tuple[list[Tensor], Tensor, Tensor, Tensor]:
+        """latent (B, latent_dim), embedding (B, A) -> pictures at S, 2S, 4S; condition, mean, log-variance (B, C)."""
+        noise = latent[:, : self.noise_dim]
+        jitter = latent[:, self.noise_dim :] if self.condition_noise_dim else None
+        condition, mean, log_variance = self.augment(embedding, jitter)
+        return self.generator(noise, condition), condition, mean, log_variance
+
+
+class RDG(nn.Module):
+    """Every network that RDG trains, built from values.
+
+    `config` is kept as it is given, for saving; see `conf/` for the paper's values.
+    """
+
+    def __init__(
+        self,
+        *,
+        embedding_dim: int,
+        image_embedding_dim: int,
+        base_size: int,
+        base_channels: int,
+        discriminator_channels: int,
+        noise_dim: int,
+        condition_dim: int,
+        residual_blocks: int,
+        dense: str,
+        condition_scale: float,
+        condition_noise: bool,
+        discriminator_norm: bool,
+        own_condition: bool,
+        projection: bool,
+        relation_outputs: int,
+        initialisation: str,
+        seed: int,
+    ):
+        super().__init__()
+        self.config = {k: v for k, v in locals().items() if k not in ("self", "__class__")}
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self.speech_to_image = SpeechToImage(
+                embedding_dim,
+                condition_dim,
+                noise_dim,
+                base_channels,
+                base_size,
+                residual_blocks,
+                dense,
+                condition_scale,
+                condition_noise,
+            )
+            self.discriminators = nn.ModuleList(
+                Discriminator(
+                    base_size * 2**i,
+                    discriminator_channels,
+                    condition_dim,
+                    discriminator_norm,
+                    own_condition,
+                    projection,
+                )
+                for i in range(SCALES)
+            )
+            self.relation = RelationSupervisor(image_embedding_dim, outputs=relation_outputs)
+            if initialisation == "orthogonal":
+                self.apply(_orthogonal)
+            # The average of the generator's weights is what is used in the end; it starts as a copy.
+            self.average = copy.deepcopy(self.speech_to_image).requires_grad_(False).eval()
+
+    @torch.no_grad()
+    def update_average(self, decay: float, batch_norm: bool = True) -> None:
+        """EMA of the generator: parameters and, with `batch_norm`, running statistics; live weights stay."""
+        live = dict(self.speech_to_image.named_parameters())
+        averaged = dict(self.average.named_parameters())
+        torch._foreach_lerp_(list(averaged.values()), [live[k] for k in averaged], 1 - decay)
+        for (_, kept), (_, now) in zip(
+            self.average.named_buffers(), self.speech_to_image.named_buffers(), strict=True
+        ):
+            if batch_norm and kept.is_floating_point():
+                kept.lerp_(now, 1 - decay)
+            else:
+                kept.copy_(now)
+
+    def save(self, folder: str | Path, extra: dict) -> None:
+        """Writes the averaged generator, and the networks that only training needs, with `extra` notes."""
+        modules = {
+            "generator": self.average,
+            "live_generator": self.speech_to_image,
+            "discriminators": self.discriminators,
+            "relation": self.relation,
+        }
+        save_model(folder, "rdg", modules, {"network": self.config, **extra})
+
+
+def _orthogonal(module: nn.Module) -> None:
+    if isinstance(module, nn.Conv2d | nn.Linear):
+        nn.init.orthogonal_(module.weight)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
+    elif isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
+        nn.init.normal_(module.weight, 1.0, 0.02)
+        nn.init.zeros_(module.bias)
+
+
+def load_generator(folder: str | Path, trained: bool = True) -> tuple[SpeechToImage, dict]:
+    """The averaged generator that `RDG.save` wrote, in evaluation mode, and its configuration.
+
+    `trained=False` gives the same network as it was at initialisation: the control of the evaluation.
+    """
+    config, states = load_model(folder, "rdg")
+    model = RDG(**config["network"]).average
+    if trained:
+        load_state(model, states["generator"], Path(folder) / "generator.safetensors")
+    return model.eval(), config

@@ -1,0 +1,41 @@
+"""Pictures from speech embeddings, each with a seed of its own, so that none depends on its batch."""
+
+# B batch, A speech embedding size, S base size
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from s2igan.rdg.model import SpeechToImage
+from s2igan.vision.transforms import to_uint8
+
+
+def image_seed(key: str, seed: int) -> int:
+    """The seed of one picture, from its caption's key and the run's seed: 63 bits, stable everywhere."""
+    return int.from_bytes(hashlib.sha256(f"{seed}/{key}".encode()).digest()[:8], "big") >> 1
+
+
+def latents(seeds: Sequence[int], dim: int) -> Tensor:
+    """N(0, 1) numbers (B, dim), a row a seed."""
+    return torch.stack([torch.randn(dim, generator=torch.Generator().manual_seed(s)) for s in seeds])
+
+
+@torch.no_grad()
+def generate(
+    model: SpeechToImage, speech: np.ndarray, seeds: Sequence[int], batch_size: int, device: torch.device
+) -> Iterator[list[np.ndarray]]:
+    """Yields batches of uint8 pictures at the three scales, [(B, 3, S, S), (B, 3, 2S, 2S), (B, 3, 4S, 4S)].
+
+    `speech` is (N, A), `seeds` N numbers; the order of the output is theirs.
+    """
+    model = model.to(device).eval()
+    for start in range(0, len(seeds), batch_size):
+        rows = slice(start, start + batch_size)
+        latent = latents(seeds[rows], model.latent_dim).to(device)
+        pictures = model(latent, torch.from_numpy(speech[rows]).to(device))[0]
+        yield [to_uint8(picture).cpu().numpy() for picture in pictures]

@@ -1,0 +1,254 @@
+"""The training loop of RDG: discriminators, relation supervisor, generator, average; once in a while the rest."""
+
+# B batch, A speech embedding size, C condition size, E image embedding size
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from s2igan.checkpoint import TrainingCheckpoint, step_generator
+from s2igan.command import progress
+from s2igan.errors import InputError
+from s2igan.rdg import losses
+from s2igan.rdg.batches import Batch, TrainingSet
+from s2igan.rdg.model import RDG, SCALES
+from s2igan.rdg.relation import Relation
+from s2igan.vision.transforms import to_uint8
+
+CHECKPOINT_SECONDS = 60
+CURVE_POINTS = 60
+SHEETS = 6
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """The tunable numbers of one training step; the paper's values are in `conf/scale/paper.yaml`."""
+
+    lr: float
+    lr_discriminator: float
+    beta1: float
+    beta2: float
+    kl_weight: float
+    relation_weight: float
+    mismatched: bool
+    condition_to_discriminator: str  # sampled | mean
+    r1_weight: float
+    r1_interval: int
+    ema_decay: float
+    ema_batch_norm: bool
+
+
+def real_pyramid(images: Tensor) -> list[Tensor]:
+    """Pictures (B, 3, 4S, 4S) at the sizes of the three scales, S first."""
+    return [F.avg_pool2d(images, 2**i) if i else images for i in reversed(range(SCALES))]
+
+
+class Optimizers:
+    """Adam for each of the three players."""
+
+    def __init__(self, model: RDG, recipe: Recipe):
+        def adam(module: nn.Module, lr: float) -> torch.optim.Adam:
+            return torch.optim.Adam(module.parameters(), lr, (recipe.beta1, recipe.beta2))
+
+        self.generator = adam(model.speech_to_image, recipe.lr)
+        self.discriminators = adam(model.discriminators, recipe.lr_discriminator)
+        self.relation = adam(model.relation, recipe.lr)
+
+    def state_dict(self) -> dict:
+        return {name: optimizer.state_dict() for name, optimizer in vars(self).items()}
+
+    def load_state_dict(self, state: dict) -> None:
+        for name, optimizer in vars(self).items():
+            optimizer.load_state_dict(state[name])
+
+
+def training_step(
+    model: RDG,
+    optimizers: Optimizers,
+    batch: Batch,
+    latent: Tensor,
+    image_embedding: Callable[[Tensor], Tensor],
+    fake_features: Callable[[Tensor], Tensor],
+    recipe: Recipe,
+    with_r1: bool,
+) -> dict[str, Tensor]:
+    """One step of eqs. 9 to 12 and 8; returns the losses by name.
+
+    `image_embedding` is SEN's image projection, frozen features (B, F) -> (B, E); `fake_features` the
+    frozen encoder, pictures -> (B, F). `latent` is (B, latent_dim).
+    """
+    curves: dict[str, Tensor] = {}
+    reals = real_pyramid(batch.images)
+    fakes, condition, mean, log_variance = model.speech_to_image(latent, batch.speech)
+    told = mean if recipe.condition_to_discriminator == "mean" else condition
+
+    # Discriminators, eqs. 11 and 12.
+    optimizers.discriminators.zero_grad(set_to_none=True)
+    fixed = told.detach()
+    total = torch.zeros((), device=fixed.device)
+    for i, (discriminator, real, fake) in enumerate(zip(model.discriminators, reals, fakes, strict=True)):
+        if with_r1:
+            real = real.detach().requires_grad_()
+        features = discriminator.features(real)
+        real_logits = discriminator.logits(features, fixed)
+        fake_logits = discriminator(fake.detach(), fixed)
+        # Mismatched: a real picture with its neighbour's speech. Batches are shuffled, so it is random.
+        mismatched = discriminator.logits(features, fixed.roll(1, 0)) if recipe.mismatched else None
+        loss = losses.discriminator_loss(real_logits, fake_logits, mismatched)
+        curves[f"d_{i}"] = loss.detach()
+        if with_r1:
+            penalty = losses.r1_penalty(real_logits[0] + real_logits[1], real)
+            curves[f"r1_{i}"] = penalty.detach()
+            loss = loss + recipe.r1_weight * recipe.r1_interval * penalty
+        total = total + loss
+    total.backward()
+    optimizers.discriminators.step()
+
+    # Relation supervisor, eq. 8: all four pairs teach it.
+    fake_embedding = None
+    if recipe.relation_weight:
+        truth, same, other = (
+            image_embedding(x) for x in (batch.ground_truth, batch.same_class, batch.other_class)
+        )
+        fake_embedding = image_embedding(fake_features(fakes[-1]))
+        pairs = (
+            (same, Relation.POSITIVE),
+            (other, Relation.NEGATIVE),
+            (truth, Relation.UNDESIRED),
+            (fake_embedding.detach(), Relation.POSITIVE),
+        )
+        optimizers.relation.zero_grad(set_to_none=True)
+        loss = sum(losses.relation_loss(model.relation(truth, image), relation) for image, relation in pairs)
+        loss.backward()
+        optimizers.relation.step()
+        curves["relation"] = loss.detach()
+
+    # Generator, eqs. 9 and 10, and the divergence of conditioning augmentation. The opponents stand still.
+    optimizers.generator.zero_grad(set_to_none=True)
+    model.discriminators.requires_grad_(False)
+    model.relation.requires_grad_(False)
+    total = recipe.kl_weight * losses.kl_loss(mean, log_variance)
+    curves["kl"] = total.detach()
+    for i, (discriminator, fake) in enumerate(zip(model.discriminators, fakes, strict=True)):
+        loss = losses.generator_loss(discriminator(fake, told))
+        curves[f"g_{i}"] = loss.detach()
+        total = total + loss
+    if fake_embedding is not None:
+        loss = losses.relation_loss(model.relation(truth, fake_embedding), Relation.POSITIVE)
+        curves["g_relation"] = loss.detach()
+        total = total + recipe.relation_weight * loss
+    total.backward()
+    optimizers.generator.step()
+    model.discriminators.requires_grad_(True)
+    model.relation.requires_grad_(True)
+
+    model.update_average(recipe.ema_decay, recipe.ema_batch_norm)
+    return curves
+
+
+@dataclass
+class History:
+    """What training leaves to look at: the curves' rows, and sheets of the same samples over time."""
+
+    rows: list[dict[str, float]]
+    sheets: list[np.ndarray]
+
+
+def train(
+    model: RDG,
+    data: TrainingSet,
+    recipe: Recipe,
+    *,
+    epochs: int,
+    batch_size: int,
+    seed: int,
+    image_embedding: Callable[[Tensor], Tensor],
+    fake_features: Callable[[Tensor], Tensor],
+    preview: Tensor,
+    device: torch.device,
+    checkpoint: TrainingCheckpoint | None = None,
+) -> History:
+    """Trains `model` in place for `epochs` passes over the pictures.
+
+    `preview` (n, A) are speech embeddings drawn again and again with the same noise, as sample sheets.
+    Goes on from `checkpoint` where it has a state; a resumed run equals an uninterrupted one.
+    Raises InputError for more pictures a batch than there are, and for a loss that is not finite.
+    """
+    if batch_size > len(data):
+        raise InputError(f"rdg.batch_size={batch_size}: only {len(data)} training images; make it smaller")
+    model.to(device, memory_format=torch.channels_last).train()
+    model.average.eval()
+    optimizers = Optimizers(model, recipe)
+    total_steps = epochs * (len(data) // batch_size)
+    log_every = max(1, total_steps // CURVE_POINTS)
+    sheet_every = max(1, total_steps // SHEETS)
+    history, sums, step = History([], []), {}, 0
+    if checkpoint and (state := checkpoint.load()):
+        model.load_state_dict(state["model"])
+        optimizers.load_state_dict(state["optimizers"])
+        history = History(state["rows"], [sheet.numpy() for sheet in state["sheets"]])
+        sums, step = state["sums"], state["step"]
+    latents = draw_latent(model, len(preview), seed, 0, "preview").to(device)
+
+    saved = time.monotonic()
+    bar = progress(None, "RDG", total_steps, step)
+    while step < total_steps:
+        batch = _to(data.batch(seed, step, batch_size), device)
+        latent = draw_latent(model, batch_size, seed, step, "latent").to(device)
+        with_r1 = recipe.r1_weight > 0 and step % recipe.r1_interval == 0
+        curves = training_step(
+            model, optimizers, batch, latent, image_embedding, fake_features, recipe, with_r1
+        )
+        step += 1
+        bar.update()
+
+        for name, value in curves.items():
+            total, count = sums.get(name, (0.0, 0))
+            sums[name] = (total + float(value), count + 1)
+        if step % log_every == 0 or step == total_steps:
+            row = {name: total / count for name, (total, count) in sums.items()}
+            if not all(np.isfinite(list(row.values()))):
+                raise InputError(f"rdg: a loss is not finite at step {step}; lower rdg.lr and run again")
+            history.rows.append({"step": step, "images": step * batch_size, **row})
+            bar.set_postfix({k: f"{row[k]:.2f}" for k in ("d_2", "g_2", "relation") if k in row})
+            sums = {}
+        if step % sheet_every == 0:
+            history.sheets.append(sample(model.average, preview.to(device), latents))
+        if checkpoint and time.monotonic() - saved > CHECKPOINT_SECONDS:
+            sheets = [torch.from_numpy(sheet) for sheet in history.sheets]
+            checkpoint.save(
+                {
+                    "model": model.state_dict(),
+                    "optimizers": optimizers.state_dict(),
+                    "rows": history.rows,
+                    "sheets": sheets,
+                    "sums": sums,
+                    "step": step,
+                }
+            )
+            saved = time.monotonic()
+    bar.close()
+    return history
+
+
+@torch.no_grad()
+def sample(model: nn.Module, speech: Tensor, latent: Tensor) -> np.ndarray:
+    """Pictures of the last scale, uint8 (n, 3, 4S, 4S), by a network in evaluation mode."""
+    return to_uint8(model(latent, speech)[0][-1]).cpu().numpy()
+
+
+def draw_latent(model: RDG, count: int, seed: int, step: int, purpose: str) -> Tensor:
+    """N(0, 1) numbers (count, latent_dim) from nothing but the arguments."""
+    generator = step_generator(seed, step, purpose)
+    return torch.randn(count, model.speech_to_image.latent_dim, generator=generator)
+
+
+def _to(batch: Batch, device: torch.device) -> Batch:
+    return Batch(**{name: value.to(device) for name, value in vars(batch).items()})

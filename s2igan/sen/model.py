@@ -1,0 +1,132 @@
+"""Speech embedding network: two encoders with one space, and a classifier that both share."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from s2igan.checkpoint import load_model, load_state, save_model
+from s2igan.errors import InputError
+from s2igan.sen.image_encoder import ImageProjection
+from s2igan.sen.speech_encoder import SpeechEncoder
+
+# B batch, T frames, M mel bands, F image features, D embedding, N classes
+
+SPEECH_KEYS = (
+    "bands",
+    "conv_channels",
+    "kernel",
+    "stride",
+    "gru_layers",
+    "gru_hidden",
+    "attention_hidden",
+    "mask_padding",
+)
+
+
+class SEN(nn.Module):
+    """Dual encoder of section 2.2; `classes` 0 leaves the classifier of eq. 5 out."""
+
+    def __init__(self, speech: SpeechEncoder, image: ImageProjection, classes: int):
+        super().__init__()
+        self.speech = speech
+        self.image = image
+        self.classes = classes
+        self.classifier = nn.Linear(speech.embedding_dim, classes) if classes else None
+
+    def forward(
+        self, log_mel: Tensor, lengths: Tensor, features: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Embed and classify matched pairs.
+
+        log_mel (B, T, M) padded, lengths (B,), features (B, F) -> speech (B, D), image (B, D),
+        speech logits (B, N), image logits (B, N); N is 0 without a classifier.
+        """
+        speech = self.speech(log_mel, lengths)
+        image = self.image(features)
+        if self.classifier is None:
+            return speech, image, speech[:, :0], image[:, :0]
+        return speech, image, self.classifier(speech), self.classifier(image)
+
+
+def build_sen(config: dict, seed: int = 0) -> SEN:
+    """Build the network that `config` describes, with weights drawn from `seed` alone.
+
+    config: `feature_dim`, `classes`, and any of SpeechEncoder's arguments; other keys are left
+    alone. Raises InputError for a key that is missing.
+    """
+    for key in ("feature_dim", "classes"):
+        if key not in config:
+            raise InputError(f"SEN configuration: no {key!r}; write the model again with train_sen")
+    options = {key: config[key] for key in SPEECH_KEYS if key in config}
+    if "conv_channels" in options:
+        options["conv_channels"] = tuple(options["conv_channels"])
+    with torch.random.fork_rng(devices=[]):  # leave the caller's generator as it was
+        torch.default_generator.manual_seed(seed)
+        speech = SpeechEncoder(**options)
+        image = ImageProjection(config["feature_dim"], speech.embedding_dim)
+        return SEN(speech, image, config["classes"])
+
+
+def save_sen(folder: Path | str, model: SEN, config: dict) -> None:
+    """Write the network's weights and `config`, atomically.
+
+    config: what `build_sen` needs, and what a reader must know to feed the network (image encoder,
+    its input size and weights hash, log-mel settings); plain JSON values.
+    """
+    save_model(folder, "sen", _modules(model), config)
+
+
+def load_sen(folder: Path | str) -> tuple[SEN, dict]:
+    """Read what `save_sen` wrote: the network in evaluation mode and its configuration.
+
+    Raises InputError if the folder holds no SEN, or weights that do not fit their configuration.
+    """
+    config, states = load_model(folder, "sen")
+    model = build_sen(config)
+    for name, module in _modules(model).items():
+        load_state(module, states.get(name, {}), Path(folder) / f"{name}.safetensors")
+    return model.eval(), config
+
+
+def _modules(model: SEN) -> dict[str, nn.Module]:
+    modules = {"speech": model.speech, "image": model.image, "classifier": model.classifier}
+    return {name: module for name, module in modules.items() if module is not None}
+
+
+def embed_speech(model: SEN, log_mels: Sequence[np.ndarray], batch_size: int = 128) -> np.ndarray:
+    """Embed utterances, each a log-mel (t, M), to float32 unit vectors (N, D) in input order.
+
+    An embedding does not depend on its neighbours or on `batch_size`, to float tolerance (unless
+    the network was built with `mask_padding=False`). Raises InputError for an utterance too short.
+    """
+    lengths = np.array([len(log_mel) for log_mel in log_mels], np.int64)
+    short = np.flatnonzero(lengths < model.speech.min_frames)
+    if len(short):
+        raise InputError(
+            f"utterance {short[0]}: {lengths[short[0]]} frames; the speech encoder needs "
+            f"{model.speech.min_frames}, so leave out or lengthen the recording"
+        )
+    device = next(model.parameters()).device
+    was_training = model.training
+    model.eval()
+    embeddings = np.empty((len(log_mels), model.speech.embedding_dim), np.float32)
+    order = np.argsort(lengths, kind="stable")  # neighbours in length need little padding
+    with torch.inference_mode():
+        for start in range(0, len(order), batch_size):
+            rows = order[start : start + batch_size]
+            padded, frames = pad([log_mels[row] for row in rows])
+            embeddings[rows] = model.speech(padded.to(device), frames).cpu().numpy()
+    model.train(was_training)
+    return embeddings
+
+
+def pad(log_mels: Sequence[np.ndarray]) -> tuple[Tensor, Tensor]:
+    """Stack log-mels (t, M) of any length: float32 (B, T, M) with zeros behind, lengths (B,)."""
+    lengths = [len(log_mel) for log_mel in log_mels]
+    padded = np.zeros((len(log_mels), max(lengths), log_mels[0].shape[1]), np.float32)
+    for row, log_mel in enumerate(log_mels):
+        padded[row, : lengths[row]] = log_mel
+    return torch.from_numpy(padded), torch.tensor(lengths)

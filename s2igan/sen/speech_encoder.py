@@ -1,0 +1,171 @@
+"""Speech encoder (SED of section 2.2): convolutions, bidirectional GRU, self-attention over time.
+
+An utterance's embedding does not depend on the batch that it is padded into.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from s2igan.errors import InputError
+
+# B batch, T frames (padded to the longest of the batch), M mel bands, C channels, H hidden units,
+# D embedding = 2 H
+
+
+class SpeechEncoder(nn.Module):
+    """Log-mel frames -> a unit vector in the space that speech shares with images.
+
+    Each convolution is followed by batch norm and no activation; the self-attention has a weight
+    per frame and channel, softmax over time of W2 tanh(W1 h). The defaults are the published
+    code's numbers; the paper gives the structure (section 2.2).
+
+    `mask_padding=False` repeats that code where padding leaks: padded frames enter the statistics
+    of batch norm and take attention weight, so an embedding depends on its batch.
+    """
+
+    def __init__(
+        self,
+        bands: int = 40,
+        conv_channels: tuple[int, ...] = (64, 128),
+        kernel: int = 6,
+        stride: int = 2,
+        gru_layers: int = 2,
+        gru_hidden: int = 512,
+        attention_hidden: int = 128,
+        mask_padding: bool = True,
+    ):
+        super().__init__()
+        widths = (bands, *conv_channels)
+        self.kernel = kernel
+        self.stride = stride
+        self.mask_padding = mask_padding
+        self.embedding_dim = 2 * gru_hidden
+        self.convolutions = nn.ModuleList(
+            # no bias: the batch norm that follows would subtract it again
+            nn.Conv1d(before, after, kernel, stride, bias=False)
+            for before, after in zip(widths[:-1], widths[1:], strict=True)
+        )
+        self.norms = nn.ModuleList(ValidBatchNorm(width) for width in conv_channels)
+        self.gru = BidirectionalGRU(widths[-1], gru_hidden, gru_layers)
+        self.attention = SelfAttention(self.embedding_dim, attention_hidden)
+
+    @property
+    def min_frames(self) -> int:
+        """Frames that an utterance needs for one frame to come out of the last convolution."""
+        frames = 1
+        for _ in self.convolutions:
+            frames = (frames - 1) * self.stride + self.kernel
+        return frames
+
+    def forward(self, log_mel: Tensor, lengths: Tensor) -> Tensor:
+        """Embed utterances: (B, T, M) padded with anything, lengths (B,) in frames -> (B, D).
+
+        Raises InputError if an utterance has fewer than `min_frames` frames or more than T.
+        """
+        lengths = lengths.to(log_mel.device)
+        self._check(lengths, log_mel.shape[1])
+        if self.mask_padding:
+            # What lies in the padding must not matter at all, and 0 x NaN is NaN.
+            log_mel = log_mel.masked_fill(~valid_frames(lengths, log_mel.shape[1])[..., None], 0)
+        x = log_mel.transpose(1, 2)  # (B, T, M) -> (B, M, T)
+        for convolution, norm in zip(self.convolutions, self.norms, strict=True):
+            # The convolutions do not pad, so a frame that comes out and is counted in `lengths` has
+            # seen real frames only; the others are dropped by the masks below.
+            x = convolution(x)
+            lengths = (lengths - self.kernel) // self.stride + 1
+            valid = valid_frames(lengths, x.shape[2])
+            x = norm(x, valid if self.mask_padding else torch.ones_like(valid))
+        x = self.gru(x.transpose(1, 2), lengths)  # (B, C, T) -> (B, T, D)
+        valid = valid_frames(lengths, x.shape[1])
+        if not self.mask_padding:
+            x = x * valid[..., None]  # a packed GRU gives zeros there
+            valid = torch.ones_like(valid)
+        return F.normalize(self.attention(x, valid), dim=1)
+
+    def _check(self, lengths: Tensor, frames: int) -> None:
+        shortest, longest = int(lengths.min()), int(lengths.max())
+        if shortest < self.min_frames:
+            raise InputError(
+                f"utterance {int(lengths.argmin())} of the batch: {shortest} frames; the speech "
+                f"encoder needs {self.min_frames}, so leave out or lengthen the recording"
+            )
+        if longest > frames:
+            raise InputError(
+                f"utterance {int(lengths.argmax())} of the batch: length {longest} with {frames} "
+                "frames given; pass the lengths in frames of the same log-mels"
+            )
+
+
+class ValidBatchNorm(nn.BatchNorm1d):
+    """Batch norm whose statistics come from valid frames only; zero elsewhere.
+
+    With ordinary batch norm, training statistics would mix in padding: they would depend on how
+    batches are cut, and would differ from those that evaluation uses.
+    """
+
+    def forward(self, x: Tensor, valid: Tensor) -> Tensor:
+        """Normalise (B, C, T) over the frames marked in valid (B, T) -> (B, C, T)."""
+        frames = x.transpose(1, 2)  # (B, C, T) -> (B, T, C)
+        if bool(valid.all()):
+            return super().forward(x)
+        normed = torch.zeros_like(frames)
+        normed[valid] = super().forward(frames[valid])  # (valid frames, C)
+        return normed.transpose(1, 2)
+
+
+class BidirectionalGRU(nn.Module):
+    """Stacked bidirectional GRU over padded sequences that does not see the padding.
+
+    Each direction is a one-layer GRU of its own. The forward one never sees the padding, which
+    comes last; for the backward one each utterance is reversed within its own length, so that the
+    padding comes last again. Same result as a packed sequence, in half the time on a CPU, where
+    the backward pass over packed sequences is slow.
+    """
+
+    def __init__(self, width: int, hidden: int, layers: int):
+        super().__init__()
+        widths = [width] + [2 * hidden] * (layers - 1)
+        self.forwards = nn.ModuleList(nn.GRU(w, hidden, batch_first=True) for w in widths)
+        self.backwards = nn.ModuleList(nn.GRU(w, hidden, batch_first=True) for w in widths)
+
+    def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
+        """(B, T, C), lengths (B,) -> (B, T, 2 H); what comes out beyond a length is meaningless."""
+        order = _reversal(lengths, x.shape[1])
+        for ahead, behind in zip(self.forwards, self.backwards, strict=True):
+            reverse = behind(_reorder(x, order))[0]
+            x = torch.cat([ahead(x)[0], _reorder(reverse, order)], dim=2)
+        return x
+
+
+class SelfAttention(nn.Module):
+    """Weighted mean over time, a weight per frame and channel: softmax_t(W2 tanh(W1 h))."""
+
+    def __init__(self, width: int, hidden: int):
+        super().__init__()
+        self.hidden = nn.Linear(width, hidden)
+        self.weight = nn.Linear(hidden, width)
+
+    def forward(self, x: Tensor, valid: Tensor) -> Tensor:
+        """(B, T, D), valid (B, T) -> (B, D); frames that are not valid have no weight."""
+        scores = self.weight(torch.tanh(self.hidden(x)))  # (B, T, D)
+        scores = scores.masked_fill(~valid[..., None], float("-inf"))
+        return (torch.softmax(scores, dim=1) * x).sum(dim=1)
+
+
+def valid_frames(lengths: Tensor, frames: int) -> Tensor:
+    """Mark the frames that are no padding: lengths (B,) -> bool (B, T)."""
+    return torch.arange(frames, device=lengths.device) < lengths[:, None]
+
+
+def _reversal(lengths: Tensor, frames: int) -> Tensor:
+    """Row indices into (B·T) that reverse each utterance within its length; its own inverse."""
+    step = torch.arange(frames, device=lengths.device)
+    last = lengths[:, None] - 1
+    within = torch.where(step <= last, last - step, step)  # (B, T)
+    start = torch.arange(len(lengths), device=lengths.device)[:, None] * frames
+    return (start + within).flatten()
+
+
+def _reorder(x: Tensor, order: Tensor) -> Tensor:
+    return x.flatten(0, 1).index_select(0, order).view_as(x)

@@ -1,0 +1,323 @@
+"""Training of the speech embedding network: one loop, resumable at any step."""
+
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from s2igan.checkpoint import TrainingCheckpoint
+from s2igan.command import progress
+from s2igan.errors import InputError
+from s2igan.sen.losses import distinctive_loss, matching_loss, sen_loss
+from s2igan.sen.model import SEN, embed_speech, pad
+from s2igan.store import FixedReader, RaggedReader
+
+# n captions, B batch, V views, F image features, D embedding, Q queries, G gallery
+
+POOL_BATCHES = 50  # batches' worth of captions that are sorted by length together
+EMBED_BLOCK = 4096  # validation utterances that are read at a time
+CURVES = ("epoch", "lr", "loss", "matching", "distinctive", "val_matching", "val_map")
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Captions with their images: a row of each file, and a class number (-1: none), each (n,)."""
+
+    log_mel_rows: np.ndarray
+    image_rows: np.ndarray
+    classes: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.log_mel_rows)
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """What `train` found: the epoch whose weights it kept, its validation mAP, and the curves."""
+
+    best_epoch: int
+    best_map: float
+    curves: list[dict[str, float]]  # a row an epoch, keys as in CURVES
+
+
+def train(
+    model: SEN,
+    log_mels: RaggedReader,
+    image_features: FixedReader,
+    training: Pairs,
+    validation: Pairs,
+    *,
+    seed: int,
+    epochs: int,
+    batch_size: int = 128,
+    lr: float = 1e-3,
+    beta1: float = 0.95,
+    beta2: float = 0.999,
+    weight_decay: float = 1e-3,
+    lr_step_epochs: int = 50,
+    lr_gamma: float = 0.1,
+    beta: float = 10.0,
+    matching_weight: float = 1.0,
+    distinctive_weight: float = 1.0,
+    checkpoint: TrainingCheckpoint | None = None,
+    checkpoint_seconds: float = 60.0,
+    log: Path | str | None = None,
+    preload_bytes: int = 1_500_000_000,
+) -> TrainingResult:
+    """Train `model` in place by eq. 6 and leave it with the weights of its best validation epoch.
+
+    Best is the highest speech-to-image mAP on the validation pairs (view 0 of each image), the
+    earliest of equals; without validation pairs, the last epoch. The learning rate is multiplied
+    by `lr_gamma` after each `lr_step_epochs` epochs (0: never). Adam; a view of the image is drawn
+    for each caption in each epoch. Captions of class -1 teach by the matching loss alone.
+
+    With a `checkpoint`, progress is saved after each epoch and each `checkpoint_seconds`; the same
+    call then goes on from there, and ends with the very weights of a run that was never stopped.
+    The checkpoint is left for the caller to clear once the model is saved. `log` receives the
+    curves as TSV. What is read often stays in memory up to `preload_bytes`, together.
+
+    Raises InputError for an utterance too short, class counts that do not fit the model, and a
+    loss that is not finite. Source: section 2.2.1; the defaults are the published code's numbers.
+    """
+    labels = _class_labels(model, training)
+    _check_lengths(model, log_mels, training, validation)
+    speech_of, features_of = _sources(log_mels, image_features, training, validation, preload_bytes)
+    lengths = np.asarray(log_mels.lengths)[training.log_mel_rows]
+    view_count = image_features.shape[0]
+    device = next(model.parameters()).device
+    optimizer = torch.optim.Adam(
+        model.parameters(), lr=lr, betas=(beta1, beta2), weight_decay=weight_decay
+    )
+
+    state = checkpoint.load() if checkpoint else None
+    if state is None:
+        state = {"epoch": 0, "step": 0, "sums": [0.0, 0.0, 0.0], "curves": [], "best": None}
+    else:
+        model.load_state_dict(state["model"])
+        optimizer.load_state_dict(state["optimizer"])
+    saved_at = time.monotonic()
+
+    with progress(None, "train_sen", total=epochs * len(training)) as bar:
+        bar.update(min(state["epoch"] * len(training), bar.total))
+        for epoch in range(state["epoch"], epochs):
+            for group in optimizer.param_groups:
+                group["lr"] = lr * lr_gamma ** (epoch // lr_step_epochs if lr_step_epochs else 0)
+            batches, views = epoch_batches(lengths, batch_size, view_count, seed, epoch)
+            model.train()
+            bar.update(sum(len(batch) for batch in batches[: state["step"]]))
+            for step in range(state["step"], len(batches)):
+                items = batches[step]
+                log_mel, frames = pad(speech_of(training.log_mel_rows[items]))
+                image_rows = training.image_rows[items]
+                features = features_of(image_rows)[np.arange(len(items)), views[items]]
+                classes = torch.from_numpy(labels[items]).to(device)
+                # Captions of one image match that image, also where no class says so.
+                alike = np.where(labels[items] < 0, model.classes + image_rows, labels[items])
+
+                speech, image, speech_logits, image_logits = model(
+                    log_mel.to(device), frames, torch.from_numpy(features).to(device)
+                )
+                matching = matching_loss(speech, image, torch.from_numpy(alike).to(device), beta)
+                distinctive = distinctive_loss(speech_logits, image_logits, classes)
+                loss = sen_loss(matching, distinctive, matching_weight, distinctive_weight)
+                _check_finite(loss, epoch, step, lr)
+                optimizer.zero_grad()
+                loss.backward()
+                optimizer.step()
+
+                for index, value in enumerate((loss, matching, distinctive)):
+                    state["sums"][index] += value.item() * len(items)
+                state["step"] = step + 1
+                bar.set_postfix(epoch=epoch + 1, loss=f"{loss.item():.3f}", refresh=False)
+                bar.update(len(items))
+                if checkpoint and time.monotonic() - saved_at >= checkpoint_seconds:
+                    checkpoint.save(_whole_state(state, model, optimizer))
+                    saved_at = time.monotonic()
+
+            val_matching, val_map = validate(
+                model, validation, speech_of, features_of, batch_size, beta
+            )
+            means = [total / len(training) for total in state["sums"]]
+            row = (epoch + 1, optimizer.param_groups[0]["lr"], *means, val_matching, val_map)
+            state["curves"].append(dict(zip(CURVES, row, strict=True)))
+            if state["best"] is None or not len(validation) or val_map > state["best"]["map"]:
+                weights = {key: value.cpu().clone() for key, value in model.state_dict().items()}
+                state["best"] = {"epoch": epoch + 1, "map": val_map, "model": weights}
+            state.update(epoch=epoch + 1, step=0, sums=[0.0, 0.0, 0.0])
+            if checkpoint:
+                checkpoint.save(_whole_state(state, model, optimizer))
+                saved_at = time.monotonic()
+            if log:
+                _write_curves(Path(log), state["curves"])
+
+    model.load_state_dict(state["best"]["model"])
+    model.eval()
+    return TrainingResult(state["best"]["epoch"], state["best"]["map"], state["curves"])
+
+
+def epoch_batches(
+    lengths: np.ndarray, batch_size: int, view_count: int, seed: int, epoch: int
+) -> tuple[list[np.ndarray], np.ndarray]:
+    """Cut one epoch into batches of captions of similar length, and draw each caption's view.
+
+    lengths (n,) in frames. Every caption is in one batch: they are shuffled, sorted by length
+    within pools of POOL_BATCHES batches, cut, and the batches shuffled, because a GRU spends its
+    time on padding. Returns the batches (arrays of indices) and views (n,). All draws come from
+    (seed, epoch), so that a resumed epoch is cut as it was.
+    """
+    rng = np.random.default_rng([seed, epoch])
+    order = rng.permutation(len(lengths))
+    views = rng.integers(view_count, size=len(lengths))
+    pool = POOL_BATCHES * batch_size
+    batches = []
+    for start in range(0, len(order), pool):
+        part = order[start : start + pool]
+        part = part[np.argsort(lengths[part], kind="stable")]
+        batches += [part[cut : cut + batch_size] for cut in range(0, len(part), batch_size)]
+    if len(batches) > 1 and len(batches[-1]) == 1:
+        # One pair alone has nothing to be told apart from.
+        batches[-2:] = [np.concatenate(batches[-2:])]
+    return [batches[index] for index in rng.permutation(len(batches))], views
+
+
+def validate(
+    model: SEN,
+    pairs: Pairs,
+    speech_of: Callable[[np.ndarray], list[np.ndarray]],
+    features_of: Callable[[np.ndarray], np.ndarray],
+    batch_size: int,
+    beta: float,
+) -> tuple[float, float]:
+    """Measure matching loss and speech-to-image mAP on pairs whose classes the model never saw.
+
+    The mAP lets each caption query the distinct images; relevant are those of its class, or its
+    own image where it has no class. (nan, nan) without pairs.
+    """
+    if not len(pairs):
+        return float("nan"), float("nan")
+    model.eval()
+    blocks = [
+        embed_speech(model, speech_of(pairs.log_mel_rows[start : start + EMBED_BLOCK]), batch_size)
+        for start in range(0, len(pairs), EMBED_BLOCK)
+    ]
+    speech = torch.from_numpy(np.concatenate(blocks))  # (n, D)
+    image_rows, first, image_of = np.unique(
+        pairs.image_rows, return_index=True, return_inverse=True
+    )
+    device = next(model.parameters()).device
+    with torch.inference_mode():
+        features = torch.from_numpy(features_of(image_rows)[:, 0])
+        gallery = model.image(features.to(device)).cpu()  # (G, D)
+    # Without a class, the image itself stands for one, in numbers that no class has.
+    alike = np.where(pairs.classes < 0, pairs.classes.max() + 1 + pairs.image_rows, pairs.classes)
+
+    # The table is in order of classes; batches as they come would have nothing to tell apart.
+    order = np.random.default_rng(0).permutation(len(pairs))
+    losses = []
+    for start in range(0, len(order), batch_size):
+        items = order[start : start + batch_size]
+        classes = torch.from_numpy(alike[items])
+        loss = matching_loss(speech[items], gallery[image_of[items]], classes, beta)
+        losses.append(loss.item() * len(items))
+
+    precisions = []
+    for start in range(0, len(pairs), EMBED_BLOCK):
+        block = slice(start, start + EMBED_BLOCK)
+        relevant = torch.from_numpy(alike[block, None] == alike[first])
+        precisions.append(average_precision(speech[block] @ gallery.T, relevant))
+    return sum(losses) / len(pairs), torch.cat(precisions).mean().item()
+
+
+def average_precision(scores: Tensor, relevant: Tensor) -> Tensor:
+    """Rate each query's ranking: the mean, over its relevant items, of the precision at their rank.
+
+    scores (Q, G), higher first, equals in gallery order; relevant (Q, G) bool, one or more a query.
+    Returns float64 (Q,).
+    """
+    order = scores.argsort(dim=1, descending=True, stable=True)
+    hits = relevant.gather(1, order).double()
+    ranks = torch.arange(1, scores.shape[1] + 1, dtype=torch.float64)
+    return (hits * hits.cumsum(1) / ranks).sum(1) / hits.sum(1)
+
+
+def _class_labels(model: SEN, training: Pairs) -> np.ndarray:
+    """Class numbers of the catalog -> outputs of the classifier, in ascending order; -1 stays."""
+    known = np.unique(training.classes[training.classes >= 0])
+    if len(known) != model.classes:
+        raise InputError(
+            f"sen: {len(known)} classes in the training pairs, {model.classes} in the network; "
+            "build the network for the classes of this catalog"
+        )
+    if len(training) < 2:
+        raise InputError(f"sen: {len(training)} training captions; give 2 or more")
+    return np.where(training.classes < 0, -1, np.searchsorted(known, training.classes))
+
+
+def _check_lengths(model: SEN, log_mels: RaggedReader, *parts: Pairs) -> None:
+    for part in parts:
+        lengths = np.asarray(log_mels.lengths)[part.log_mel_rows]
+        short = np.flatnonzero(lengths < model.speech.min_frames)
+        if len(short):
+            key = log_mels.keys[part.log_mel_rows[short[0]]]
+            raise InputError(
+                f"{key}: {lengths[short[0]]} log-mel frames; the speech encoder needs "
+                f"{model.speech.min_frames}; take out this and {len(short) - 1} other captions"
+            )
+
+
+def _check_finite(loss: Tensor, epoch: int, step: int, lr: float) -> None:
+    if not torch.isfinite(loss):
+        raise InputError(
+            f"sen.lr: the loss is {loss.item()} at step {step + 1} of epoch {epoch + 1}; "
+            f"lower sen.lr (now {lr:g})"
+        )
+
+
+def _sources(
+    log_mels: RaggedReader,
+    image_features: FixedReader,
+    training: Pairs,
+    validation: Pairs,
+    preload_bytes: int,
+) -> tuple[Callable[[np.ndarray], list[np.ndarray]], Callable[[np.ndarray], np.ndarray]]:
+    """Two functions of rows, from memory where the rows of both sets fit, else from the files."""
+    image_rows = np.union1d(training.image_rows, validation.image_rows)
+    image_bytes = len(image_rows) * int(np.prod(image_features.shape)) * 4
+    features_of = image_features.values
+    if image_bytes <= preload_bytes:
+        features = image_features.values(image_rows)  # (G, V, F)
+        preload_bytes -= image_bytes
+
+        def features_of(rows: np.ndarray) -> np.ndarray:
+            return features[np.searchsorted(image_rows, rows)]
+
+    speech_rows = np.union1d(training.log_mel_rows, validation.log_mel_rows)
+    frame_bytes = log_mels.value(int(speech_rows[0]))[0].nbytes
+    frames = int(np.asarray(log_mels.lengths)[speech_rows].sum())
+    speech_of = log_mels.values
+    if frames * frame_bytes <= preload_bytes:
+        # In the stored precision: float16 takes half of what the batches' float32 would.
+        utterances = dict(zip(speech_rows.tolist(), log_mels.values(speech_rows), strict=True))
+
+        def speech_of(rows: np.ndarray) -> list[np.ndarray]:
+            return [utterances[row] for row in rows.tolist()]
+
+    return speech_of, features_of
+
+
+def _whole_state(state: dict, model: SEN, optimizer: torch.optim.Optimizer) -> dict:
+    return {**state, "model": model.state_dict(), "optimizer": optimizer.state_dict()}
+
+
+def _write_curves(path: Path, curves: list[dict[str, float]]) -> None:
+    lines = ["\t".join(CURVES)]
+    lines += ["\t".join(f"{row[key]:.6g}" for key in CURVES) for row in curves]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    partial.write_text("\n".join(lines) + "\n")
+    os.replace(partial, path)

@@ -1,0 +1,58 @@
+"""The one interface between the pipeline and a text-to-speech engine, and the engines by name.
+
+A further engine joins with a class that has the four members of `Engine` and one entry in
+`_ENGINES`; no stage changes.
+"""
+
+import inspect
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import numpy as np
+
+from s2igan.errors import InputError
+
+
+class Engine(Protocol):
+    """Turns text into speech: the same text and voice give the same samples, in any process."""
+
+    name: str
+    sample_rate: int  # Hz
+
+    def voices(self) -> list[str]:
+        """Every voice that `speak` takes, sorted."""
+        ...
+
+    def speak(self, text: str, voice: str) -> np.ndarray:
+        """Mono speech, int16 or float32 in [-1, 1], shape (T,).
+
+        InputError when the voice is unknown or when the text has nothing that it can say.
+        """
+        ...
+
+
+def _espeak() -> type[Engine]:
+    from s2igan.speech.espeak import Espeak
+
+    return Espeak
+
+
+# Each entry imports its engine only when asked, since engines bring heavy dependencies.
+_ENGINES: dict[str, Callable[[], type[Engine]]] = {"espeak": _espeak}
+
+
+def create_engine(name: str, **options: Any) -> Engine:
+    """The engine of this name, built with its own options.
+
+    InputError for an unknown engine or an option that the engine does not have.
+    """
+    if name not in _ENGINES:
+        raise InputError(f"engine {name!r}: unknown; choose from {', '.join(sorted(_ENGINES))}")
+    engine = _ENGINES[name]()
+    known = list(inspect.signature(engine).parameters)
+    for option in options:
+        if option not in known:
+            raise InputError(
+                f"engine {name}: unknown option {option!r}; its options are {', '.join(known)}"
+            )
+    return engine(**options)

@@ -1,0 +1,211 @@
+"""Speech by eSpeak NG, from the library and voices inside the `espeakng_loader` wheel.
+
+eSpeak NG carries state from one utterance to the next (the place in its pitch-flutter table,
+breath noise, filter memories), some of it in variables that no call of its interface resets:
+left alone, the same sentence differs by what was said before it. Two of its voices also draw noise
+from the C library's `rand`. `Espeak.speak` therefore loads the library afresh for every
+utterance and seeds both generators, which makes speech a function of text, voice, rate and pitch.
+"""
+
+import _ctypes
+import ctypes
+import functools
+import os
+import re
+import tempfile
+import threading
+from pathlib import Path
+
+import espeakng_loader
+import numpy as np
+
+from s2igan.errors import InputError
+
+# English voices that differ clearly in pitch, timbre or accent (language, "+", variant). The test
+# voices are meant to stay unheard in training.
+TRAINING_VOICES = (
+    "en-us+f3",
+    "en-us+m2",
+    "en-us+Andy",
+    "en-us+iven2",
+    "en-us+ed",
+    "en-us+belinda",
+    "en-us+paul",
+    "en-gb+Michael",
+    "en-gb+aunty",
+    "en-gb-scotland+grandma",
+)
+TEST_VOICES = ("en-us+Annie", "en-us+Nguyen", "en-us+quincy", "en-gb+travis")
+SUGGESTED_VOICES = TRAINING_VOICES + TEST_VOICES
+
+RATE_RANGE = (80, 450)  # words a minute
+PITCH_RANGE = (0, 99)  # eSpeak's own scale, 50 is the voice's natural pitch
+SHORTEST_SPEECH = 0.1  # seconds
+FAINTEST_SPEECH = 328  # peak, 1 % of full scale
+
+# Constants of eSpeak NG's speak_lib.h.
+_SYNCHRONOUS = 2
+_DO_NOT_EXIT = 0x8000  # report a failed start instead of ending the process
+_CHARACTERS_UTF8 = 1
+_RATE, _PITCH = 1, 3
+_POSITION_CHARACTER = 1
+
+_SEED = 1
+_CONTROL_CHARACTERS = re.compile(r"[\x00-\x1f\x7f]+")  # eSpeak reads some of them as commands
+_SynthCallback = ctypes.CFUNCTYPE(
+    ctypes.c_int, ctypes.c_void_p, ctypes.c_int, ctypes.c_void_p
+)
+
+# One utterance at a time: all engines of a process share the library's variables.
+_library_lock = threading.Lock()
+
+
+class Espeak:
+    """eSpeak NG: 16-bit mono speech at 22,050 Hz, the same bytes in any process and any order.
+
+    A voice is a language code, alone or with a variant: "en-us", "en-gb+f3". `rate` is in words
+    a minute and `pitch` on eSpeak's scale of 0 to 99.
+    InputError when `rate` or `pitch` is out of range.
+    """
+
+    name = "espeak"
+    sample_rate = 22050
+
+    def __init__(self, rate: int = 175, pitch: int = 50):
+        for option, value, (low, high) in (
+            ("rate", rate, RATE_RANGE),
+            ("pitch", pitch, PITCH_RANGE),
+        ):
+            if not low <= value <= high:
+                raise InputError(f"espeak {option}: found {value}; choose from {low} to {high}")
+        self.rate = int(rate)
+        self.pitch = int(pitch)
+        self._library_path = espeakng_loader.get_library_path()
+        self._data = _VoiceData.of_this_process()
+        self._libc = ctypes.CDLL(None)
+
+    def voices(self) -> list[str]:
+        """Every language alone, and every language with every variant, sorted."""
+        variants = ["", *("+" + variant for variant in self._data.variants)]
+        languages = self._data.languages
+        return sorted(language + variant for language in languages for variant in variants)
+
+    def speak(self, text: str, voice: str) -> np.ndarray:
+        """Speech of `text`, int16, shape (T,), with eSpeak's own short pause at the end.
+
+        InputError when the voice is unknown, or when nothing can be said: no letter or digit in
+        the text, or speech shorter than 0.1 s or with a peak below 1 % of full scale.
+        """
+        language, plus, variant = voice.partition("+")
+        # eSpeak speaks in a default voice when it does not know the one asked for.
+        if language not in self._data.languages or (plus and variant not in self._data.variants):
+            raise InputError(
+                f"voice {voice!r}: eSpeak NG has no such voice; take a language, alone or with a "
+                "variant, such as en-us or en-gb+f3"
+            )
+        if not text.strip():
+            raise InputError("empty text; give it words or leave it out")
+        if not any(character.isalnum() for character in text):
+            raise InputError(f"{text!r} has no letter or digit to say; give it words")
+        samples = self._synthesize(_CONTROL_CHARACTERS.sub(" ", text), voice)
+        seconds = len(samples) / self.sample_rate
+        if seconds < SHORTEST_SPEECH or np.abs(samples.astype(np.int32)).max() < FAINTEST_SPEECH:
+            raise InputError(f"{text!r} is silence in voice {voice}; give it words")
+        return samples
+
+    def _synthesize(self, text: str, voice: str) -> np.ndarray:
+        pieces: list[bytes] = []
+
+        @_SynthCallback
+        def collect(wave, count, events):
+            if wave and count > 0:
+                pieces.append(ctypes.string_at(wave, 2 * count))
+            return 0
+
+        with _library_lock:
+            self._data.link(voice.partition("+")[0])
+            library = ctypes.CDLL(self._library_path)
+            try:
+                rate = library.espeak_Initialize(
+                    _SYNCHRONOUS, 0, os.fsencode(self._data.folder), _DO_NOT_EXIT
+                )
+                if rate != self.sample_rate:
+                    raise RuntimeError(f"eSpeak NG did not start (espeak_Initialize: {rate})")
+                library.espeak_SetSynthCallback(collect)
+                library.espeak_ng_SetRandSeed(ctypes.c_long(_SEED))
+                self._libc.srand(_SEED)
+                # Before the voice: a variant would otherwise undo its language's own speed.
+                library.espeak_SetParameter(_RATE, self.rate, 0)
+                library.espeak_SetParameter(_PITCH, self.pitch, 0)
+                status = library.espeak_SetVoiceByName(voice.encode())
+                spoken = text.encode("utf-8", errors="replace")
+                status = status or library.espeak_Synth(
+                    spoken,
+                    ctypes.c_size_t(len(spoken) + 1),
+                    0,
+                    _POSITION_CHARACTER,
+                    0,
+                    _CHARACTERS_UTF8,
+                    None,
+                    None,
+                )
+                library.espeak_Terminate()
+                if status != 0:
+                    raise RuntimeError(f"eSpeak NG failed with status {status} on {text!r}")
+            finally:
+                handle = library._handle
+                del library
+                _ctypes.dlclose(handle)
+            self._require_unloaded()
+        return np.frombuffer(b"".join(pieces), dtype="<i2")
+
+    def _require_unloaded(self) -> None:
+        """The promise of equal bytes hangs on the library really going away: check that it does."""
+        try:
+            ctypes.CDLL(self._library_path, mode=os.RTLD_NOLOAD)
+        except OSError:
+            return
+        raise RuntimeError(
+            f"{self._library_path} stays loaded (another package of this process uses it), so "
+            "speech would depend on what was said before; synthesize in a process of its own"
+        )
+
+
+class _VoiceData:
+    """eSpeak's data in a folder of links, where a language's file is named by its code.
+
+    eSpeak looks first for a file of the voice's name in lower case. Its own folder has none
+    ("lang/gmw/en-US"), so that it reads the header of each of some 250 voice files instead,
+    which takes longer than speaking a caption.
+    """
+
+    def __init__(self):
+        data = Path(espeakng_loader.get_data_path())
+        self._temporary = tempfile.TemporaryDirectory(prefix="espeak-")
+        self.folder = Path(self._temporary.name)
+        for path in data.iterdir():
+            if path.name != "lang":
+                (self.folder / path.name).symlink_to(path)
+        (self.folder / "lang").mkdir()
+        self._linked: set[str] = set()
+        self.variants = {path.name for path in (data / "voices" / "!v").iterdir()}
+        self.languages: dict[str, Path] = {}
+        for path in sorted(path for path in (data / "lang").rglob("*") if path.is_file()):
+            fields = re.findall(r"^(language|dictionary)\s+(\S+)", path.read_text("utf-8"), re.M)
+            header = dict(reversed(fields))  # of several languages, the first is the file's own
+            code = header["language"].lower()
+            dictionary = header.get("dictionary", code.split("-")[0])
+            # A few languages came into the wheel without their pronunciation.
+            if (data / f"{dictionary}_dict").is_file():
+                self.languages.setdefault(code, path)
+
+    @classmethod
+    @functools.cache
+    def of_this_process(cls) -> "_VoiceData":
+        return cls()
+
+    def link(self, language: str) -> None:
+        """Make a language's file known to eSpeak, once."""
+        if language not in self._linked:
+            (self.folder / "lang" / language).symlink_to(self.languages[language])
+            self._linked.add(language)

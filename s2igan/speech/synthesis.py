@@ -1,0 +1,61 @@
+"""Captions to speech, over all cores, in order and without holding a data set in memory."""
+
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from s2igan.errors import InputError
+from s2igan.parallel import ordered_map
+from s2igan.speech.audio import encode_flac
+from s2igan.speech.engine import Engine, create_engine
+
+CHUNK = 64  # captions that a worker takes at a time
+
+Caption = tuple[str, str, str]  # key, text, voice
+Utterance = tuple[str, bytes, float]  # key, FLAC, seconds
+
+_engine: Engine  # the engine of a worker process
+
+
+def assign_voice(key: str, voices: Sequence[str]) -> str:
+    """The voice of a key: always the same, whatever other keys there are; evenly spread.
+
+    InputError when there are no voices.
+    """
+    if not voices:
+        raise InputError("voices: none given; name one at least")
+    digest = hashlib.sha256(key.encode()).digest()
+    return voices[int.from_bytes(digest[:8], "big") % len(voices)]
+
+
+def synthesize(
+    captions: Iterable[Caption],
+    engine_name: str,
+    engine_options: Mapping[str, Any],
+    workers: int,
+) -> Iterator[Utterance]:
+    """Speak (key, text, voice) triples: (key, 16-bit FLAC, seconds), in the order of the captions.
+
+    The bytes do not depend on `workers`, the number of processes; 1 speaks in this one. Captions
+    are read as they are needed, a few chunks ahead.
+    InputError with the key of the first caption that cannot be said.
+    """
+    if workers < 1:
+        raise InputError(f"workers: found {workers}; give 1 or more")
+    create_engine(engine_name, **engine_options)  # an unknown engine or option is told before any process starts
+    setup = (engine_name, dict(engine_options))
+    yield from ordered_map(_speak, captions, workers, CHUNK, _start_worker, setup)
+
+
+def _start_worker(engine_name: str, engine_options: dict[str, Any]) -> None:
+    global _engine
+    _engine = create_engine(engine_name, **engine_options)
+
+
+def _speak(caption: Caption) -> Utterance:
+    key, text, voice = caption
+    try:
+        samples = _engine.speak(text, voice)
+    except InputError as error:
+        raise InputError(f"caption {key}: {error}") from None
+    return key, encode_flac(samples, _engine.sample_rate), len(samples) / _engine.sample_rate

@@ -1,0 +1,287 @@
+"""Keyed HDF5 files: how every stage hands arrays to the next.
+
+A *fixed* file holds one array of one shape a key (images, features, embeddings); a *ragged* file
+holds arrays of different lengths in one flat array with offsets (speech, log-mels), which stays fast
+where a hundred thousand small files or data sets would not. Files describe themselves by attributes.
+Writers stream, write under a temporary name and rename at the end; the same content gives the same
+bytes. Readers check what they open and read only the rows that are asked for.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from s2igan.errors import InputError
+
+FORMAT = "s2igan/{kind}/1"
+CHUNK_BYTES = 1 << 20
+
+
+class _Writer:
+    """Writes `path` under a temporary name; it appears whole at the clean end of `with`, or not at all."""
+
+    def __init__(
+        self, path: str | Path, kind: str, attributes: dict | None = None, columns: Sequence[str] = ()
+    ):
+        self.path = Path(path)
+        self.kind = kind
+        self.attributes = attributes or {}
+        self._columns: dict[str, list] = {name: [] for name in columns}
+        self._keys: list[str] = []
+        self._seen: set[str] = set()
+
+    def __enter__(self):
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self._temporary = self.path.with_name(f".{self.path.name}.{os.getpid()}.partial")
+        self._file = h5py.File(self._temporary, "w", track_order=False)
+        try:
+            self._create()
+        except BaseException:
+            self._discard()
+            raise
+        return self
+
+    def __exit__(self, kind, error, traceback):
+        if kind is not None:
+            self._discard()
+            return
+        try:
+            self._finish()
+            self._dataset("keys", _plain(self._keys))
+            for name, values in self._columns.items():
+                self._dataset(f"columns/{name}", _plain(values))
+            self._file.attrs["format"] = FORMAT.format(kind=self.kind)
+            # One JSON text, not one HDF5 attribute each: types survive, and the order is fixed.
+            text = json.dumps(self.attributes, sort_keys=True).encode()
+            self._dataset("attributes", np.frombuffer(text, dtype=np.uint8))
+            self._file.close()
+            os.replace(self._temporary, self.path)
+        except BaseException:
+            self._discard()
+            raise
+
+    def _create(self) -> None:
+        raise NotImplementedError
+
+    def _finish(self) -> None:
+        raise NotImplementedError
+
+    def _dataset(self, name: str, values=None, **options):
+        return self._file.create_dataset(name, data=values, track_times=False, **options)
+
+    def _growing(self, name: str, shape: tuple[int, ...], dtype) -> h5py.Dataset:
+        row = max(1, int(np.prod(shape)) * np.dtype(dtype).itemsize)
+        chunk = (max(1, CHUNK_BYTES // row), *shape)
+        return self._dataset(name, None, shape=(0, *shape), maxshape=(None, *shape), dtype=dtype,
+                             chunks=chunk)  # fmt: skip
+
+    def _discard(self) -> None:
+        try:
+            self._file.close()
+        except Exception:  # a full disk fails at the flush too; the first error is the one to tell
+            pass
+        self._temporary.unlink(missing_ok=True)
+
+    def _admit(self, key: str, values: np.ndarray, columns: dict) -> None:
+        if key in self._seen:
+            raise InputError(f"{self.path}: key {key} is written twice; keys must be unique")
+        if values.dtype.kind == "f" and not np.isfinite(values).all():
+            raise InputError(
+                f"{self.path}: {key} has NaN or infinite {self.kind}; mend its source and run again"
+            )
+        if columns.keys() != self._columns.keys():
+            raise InputError(f"{self.path}: {key} has columns {sorted(columns)}; expected {sorted(self._columns)}")
+        for name, value in columns.items():
+            self._columns[name].append(value)
+        self._seen.add(key)
+        self._keys.append(key)
+
+
+def _plain(values: list) -> np.ndarray:
+    """Strings as fixed-width bytes (variable-length ones would not give the same file twice), else numbers."""
+    if values and not isinstance(values[0], str):
+        return np.array(values)
+    texts = [value.encode() for value in values]
+    return np.array(texts, dtype=f"S{max((len(text) for text in texts), default=0) or 1}")
+
+
+class FixedWriter(_Writer):
+    """Writes one array of `shape` for each key, in the order of the calls, and one value a column.
+
+    Raises InputError for a wrong shape, a repeated key, or a value that is NaN or infinite.
+    """
+
+    def __init__(self, path, kind, shape: Sequence[int], dtype, attributes=None, columns=()):
+        super().__init__(path, kind, attributes, columns)
+        self.shape = tuple(shape)
+        self.dtype = np.dtype(dtype)
+
+    def _create(self) -> None:
+        self._values = self._growing("values", self.shape, self.dtype)
+
+    def append(self, keys: Sequence[str], values: np.ndarray, **columns: Sequence) -> None:
+        """Adds `values` (n, *shape) under `keys` (n), and n values to each column."""
+        values = np.asarray(values, dtype=self.dtype)
+        if values.shape != (len(keys), *self.shape):
+            raise InputError(
+                f"{self.path}: {len(keys)} keys from {keys[0] if keys else '-'} on got an array of "
+                f"{values.shape}; expected {(len(keys), *self.shape)}"
+            )
+        for i, (key, value) in enumerate(zip(keys, values, strict=True)):
+            self._admit(key, value, {name: column[i] for name, column in columns.items()})
+        start = len(self._values)
+        self._values.resize(start + len(keys), axis=0)
+        self._values[start:] = values
+
+    def _finish(self) -> None:
+        pass
+
+
+class RaggedWriter(_Writer):
+    """Writes one array (t, width), or (t,) where `width` is 0, of any length t for each key."""
+
+    def __init__(self, path, kind, width: int, dtype, attributes=None, columns=()):
+        super().__init__(path, kind, attributes, columns)
+        self.tail = (width,) if width else ()
+        self.dtype = np.dtype(dtype)
+
+    def _create(self) -> None:
+        self._flat = self._growing("flat", self.tail, self.dtype)
+        self._offsets = [0]
+        self._pending: list[np.ndarray] = []
+        self._pending_bytes = 0
+
+    def append(self, key: str, values: np.ndarray, **columns) -> None:
+        """Adds `values` under `key`, and one value to each column."""
+        values = np.asarray(values, dtype=self.dtype)
+        if values.ndim != 1 + len(self.tail) or values.shape[1:] != self.tail:
+            raise InputError(
+                f"{self.path}: {key} has an array of {values.shape}; expected (t, *{self.tail})"
+            )
+        self._admit(key, values, columns)
+        self._offsets.append(self._offsets[-1] + len(values))
+        self._pending.append(values)
+        self._pending_bytes += values.nbytes
+        if self._pending_bytes > 16 * CHUNK_BYTES:
+            self._flush()
+
+    def _flush(self) -> None:
+        if self._pending:
+            block = np.concatenate(self._pending)
+            start = len(self._flat)
+            self._flat.resize(start + len(block), axis=0)
+            self._flat[start:] = block
+            self._pending, self._pending_bytes = [], 0
+
+    def _finish(self) -> None:
+        self._flush()
+        self._dataset("offsets", np.array(self._offsets, dtype=np.int64))
+
+
+class _Reader:
+    """Opens a file that a writer of this module wrote, and checks that it is one of `kind`."""
+
+    def __init__(self, path: str | Path, kind: str):
+        self.path = Path(path)
+        self.kind = kind
+
+    def __enter__(self):
+        mend = "delete it and run `dvc repro`"
+        if not self.path.is_file():
+            raise InputError(f"{self.path}: missing; run `dvc repro` (or `dvc checkout`) to make it")
+        try:
+            self._file = h5py.File(self.path, "r")
+        except OSError as error:
+            raise InputError(f"{self.path}: truncated, or not an HDF5 file; {mend}") from error
+        try:
+            found = self._file.attrs.get("format", "a foreign HDF5 file")
+            expected = FORMAT.format(kind=self.kind)
+            if found != expected:
+                raise InputError(f"{self.path}: holds {found}, expected {expected}; {mend}")
+            self.attributes: dict = json.loads(self._file["attributes"][:].tobytes())
+            self.keys: list[str] = [key.decode() for key in self._file["keys"][:]]
+            self._rows = {key: row for row, key in enumerate(self.keys)}
+            self._open()
+        except (KeyError, OSError, ValueError) as error:
+            self._file.close()
+            raise InputError(f"{self.path}: damaged ({error}); {mend}") from error
+        except BaseException:
+            self._file.close()
+            raise
+        return self
+
+    def __exit__(self, *_):
+        self._file.close()
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._rows
+
+    def _open(self) -> None:
+        raise NotImplementedError
+
+    def column(self, name: str) -> list:
+        """The values of one column, in the order of the keys."""
+        values = self._file[f"columns/{name}"][:].tolist()
+        return [value.decode() if isinstance(value, bytes) else value for value in values]
+
+    def _damaged(self) -> InputError:
+        return InputError(
+            f"{self.path}: {len(self.keys)} keys do not fit the stored arrays; delete it and run `dvc repro`"
+        )
+
+    def index(self, key: str) -> int:
+        """The row of `key`; InputError where the file has no such key."""
+        if key not in self._rows:
+            raise InputError(f"{self.path}: no key {key} among its {len(self)}; check the key's spelling")
+        return self._rows[key]
+
+    def _finite(self, values: np.ndarray) -> np.ndarray:
+        if values.dtype.kind == "f" and not np.isfinite(values).all():
+            raise InputError(f"{self.path}: NaN or infinite {self.kind}; delete it and run `dvc repro`")
+        return values
+
+
+class FixedReader(_Reader):
+    """Reads what FixedWriter wrote: `values()` is (N, *shape) in the order of `keys`."""
+
+    def _open(self) -> None:
+        self._values = self._file["values"]
+        if len(self._values) != len(self.keys):
+            raise self._damaged()
+        self.shape = self._values.shape[1:]
+
+    def values(self, rows: Sequence[int] | np.ndarray | slice | None = None) -> np.ndarray:
+        """The arrays of `rows` (any order, repeats allowed), or of all rows."""
+        if rows is None or isinstance(rows, slice):
+            return self._finite(self._values[rows if rows is not None else slice(None)])
+        # HDF5 wants increasing rows without repeats.
+        unique, inverse = np.unique(np.asarray(rows, dtype=np.int64), return_inverse=True)
+        return self._finite(self._values[unique])[inverse]
+
+
+class RaggedReader(_Reader):
+    """Reads what RaggedWriter wrote: `value(row)` is (t, width), or (t,)."""
+
+    def _open(self) -> None:
+        self._flat = self._file["flat"]
+        self.offsets = self._file["offsets"][:]
+        if len(self.offsets) != len(self.keys) + 1 or self.offsets[-1] != len(self._flat):
+            raise self._damaged()
+        self.lengths = np.diff(self.offsets)
+
+    def value(self, row: int) -> np.ndarray:
+        """The array of one row."""
+        return self._finite(self._flat[self.offsets[row] : self.offsets[row + 1]])
+
+    def values(self, rows: Sequence[int] | np.ndarray | None = None) -> list[np.ndarray]:
+        """The arrays of `rows`, or of all rows."""
+        return [self.value(row) for row in (range(len(self)) if rows is None else rows)]

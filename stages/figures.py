@@ -1,0 +1,77 @@
+"""figures: what a person looks at: the data, generated beside real, the keyword test, the curves."""
+
+import csv
+
+import click
+import numpy as np
+import torch
+
+from s2igan.command import stage
+from s2igan.datasets.catalog import read_catalog
+from s2igan.figures import curves, sheet, table
+from s2igan.machine import device
+from s2igan.pipeline import Pipeline
+from s2igan.store import FixedReader
+from s2igan.vision.transforms import centre_crop
+
+FOLDER = "metrics/figures"
+
+
+@click.command()
+@click.option("--samples", type=click.IntRange(1), required=True, help="rows of a figure")
+@click.option("--birds", type=click.IntRange(1), required=True, help="pictures of the sheet of real ones")
+@click.option("--seed", type=int, required=True)
+@stage
+def main(samples, birds, seed):
+    """Reads the catalog, pictures, models and curves; writes metrics/figures/*.png."""
+    catalog = read_catalog("data/catalog")
+    rng = np.random.default_rng(seed)
+    with FixedReader("data/images.h5", "images") as images:
+        chosen = np.sort(rng.permutation(len(images))[:birds])
+        sheet(list(images.values(chosen)), 10, f"{FOLDER}/dataset.png", 96)
+
+        first = [caption for caption in catalog.split("test") if caption.key.endswith("/00")]
+        picked = [first[i] for i in np.linspace(0, len(first) - 1, min(samples, len(first))).astype(int)]
+        keys = [caption.key for caption in picked]
+        pipeline = Pipeline(device=device())
+        with FixedReader("data/embeddings.h5", "embeddings") as embeddings:
+            speech = embeddings.values([embeddings.index(key) for key in keys])
+        drawn = pipeline.draw(np.repeat(speech, 2, axis=0), pipeline.seeds([k + s for k in keys for s in "ab"], seed))
+        real = torch.from_numpy(images.values([images.index(caption.image) for caption in picked]))
+    real = centre_crop(real, drawn[-1].shape[-1]).numpy()
+    rows = [
+        [real[i], *(scale[2 * i] for scale in drawn), drawn[-1][2 * i + 1]] for i in range(len(picked))
+    ]
+    sizes = [f"{scale.shape[-1]} px" for scale in drawn]
+    headings = ["real", *sizes, "other noise"]
+    table(rows, [caption.text for caption in picked], headings, f"{FOLDER}/samples.png")
+
+    with FixedReader("data/keyword_before.h5", "generated") as before, FixedReader(
+        "data/keyword_after.h5", "generated"
+    ) as after:
+        many = slice(0, samples)
+        rows = [list(pair) for pair in zip(before.values(many), after.values(many), strict=True)]
+        texts, parts, old, new = (before.column(name)[many] for name in ("caption", "part", "old", "new"))
+    captions = [f"{t}  [{p}: {o} to {n}]" for t, p, o, n in zip(texts, parts, old, new, strict=True)]
+    table(rows, captions, ["as spoken", "word changed"], f"{FOLDER}/keyword.png", text_width=380)
+
+    panels = {"SEN losses": ("matching", "distinctive", "val_matching"), "validation mAP": ("val_map",)}
+    curves(read_tsv("metrics/sen_training.tsv"), "epoch", panels, f"{FOLDER}/sen_curves.png")
+    scales = range(3)
+    panels = {
+        "discriminators": [f"d_{i}" for i in scales],
+        "generator": [f"g_{i}" for i in scales],
+        "relation and KL": ["relation", "g_relation", "kl"],
+    }
+    curves(read_tsv("metrics/rdg_training.tsv"), "images", panels, f"{FOLDER}/rdg_curves.png")
+
+
+def read_tsv(path: str) -> dict[str, list[float]]:
+    """Columns of numbers; an empty field is NaN."""
+    with open(path, newline="") as file:
+        lines = list(csv.DictReader(file, delimiter="\t"))
+    return {name: [float(line[name] or "nan") for line in lines] for name in lines[0]}
+
+
+if __name__ == "__main__":
+    main()

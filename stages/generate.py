@@ -1,0 +1,66 @@
+"""generate: a picture from the speech of every test caption, and the same by the two controls."""
+
+import click
+import numpy as np
+
+from s2igan.command import progress, stage
+from s2igan.datasets.catalog import read_catalog
+from s2igan.machine import device
+from s2igan.rdg.model import load_generator
+from s2igan.rdg.sampling import generate, image_seed
+from s2igan.store import FixedReader, FixedWriter
+
+CONTROLS = ("", "_untrained", "_shuffled")
+
+
+@click.command()
+@click.option("--captions_per_image", type=click.IntRange(1), required=True, help="how many of each test image")
+@click.option("--batch_size", type=click.IntRange(1), required=True)
+@click.option("--seed", type=int, required=True)
+@stage
+def main(captions_per_image, batch_size, seed):
+    """Reads models/rdg and data/embeddings.h5; writes data/generated{,_untrained,_shuffled}.h5.
+
+    `_untrained` is the same network at initialisation; `_shuffled` the trained one with every
+    caption's speech exchanged for that of a caption of another class.
+    """
+    catalog = read_catalog("data/catalog")
+    image_of = catalog.image_of()
+    keys, classes, taken = [], [], {}
+    for caption in catalog.split("test"):
+        taken[caption.image] = taken.get(caption.image, 0) + 1
+        if taken[caption.image] <= captions_per_image:
+            keys.append(caption.key)
+            classes.append(image_of[caption.image].class_name)
+    seeds = [image_seed(key, seed) for key in keys]
+    with FixedReader("data/embeddings.h5", "embeddings") as embeddings:
+        speech = embeddings.values([embeddings.index(key) for key in keys])
+    for control in CONTROLS:
+        model, config = load_generator("models/rdg", trained=control != "_untrained")
+        condition = speech[another_class(classes, seed)] if control == "_shuffled" else speech
+        size = 4 * config["network"]["base_size"]
+        path = f"data/generated{control}.h5"
+        with FixedWriter(path, "generated", (3, size, size), "uint8", {"seed": seed}, ["seed"]) as out:
+            start = 0
+            with progress(None, f"generated{control}", len(keys)) as bar:
+                for pictures in generate(model, condition, seeds, batch_size, device()):
+                    rows = slice(start, start + len(pictures[-1]))
+                    out.append(keys[rows], pictures[-1], seed=seeds[rows])
+                    start = rows.stop
+                    bar.update(len(pictures[-1]))
+
+
+def another_class(classes: list[str], seed: int) -> np.ndarray:
+    """A permutation of the rows that leaves none with its own class (where no class holds more than half)."""
+    classes = np.array(classes)
+    rng = np.random.default_rng(seed)
+    order = rng.permutation(len(classes))
+    order = order[np.argsort(classes[order], kind="stable")]  # class by class, shuffled within
+    largest = np.unique(classes, return_counts=True)[1].max()
+    partner = np.empty(len(classes), dtype=np.int64)
+    partner[order] = np.roll(order, largest)
+    return partner
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,45 @@
+"""image_features: what the frozen image encoder sees in several views of every picture, once and for all."""
+
+import click
+import numpy as np
+
+from s2igan.command import progress, stage
+from s2igan.machine import device
+from s2igan.store import FixedReader, FixedWriter
+from s2igan.vision.encoders import ENCODERS, encode_images, load_encoder
+from s2igan.vision.transforms import views as cut_views
+
+BATCH = 64
+
+
+@click.command()
+@click.option("--encoder", type=click.Choice(ENCODERS), required=True)
+@click.option("--weights", required=True, help="file of the encoder's weights; empty for the usual place")
+@click.option("--input_size", type=click.IntRange(32), required=True, help="pixels that the encoder sees")
+@click.option("--crop_size", type=click.IntRange(8), required=True, help="pixels of a view")
+@click.option("--views", type=click.IntRange(2), required=True, help="centre, mirrored centre, random crops")
+@stage
+def main(encoder, weights, input_size, crop_size, views):
+    """Reads data/images.h5; writes data/image_features.h5."""
+    network = load_encoder(encoder, weights, input_size).to(device())
+    attributes = {
+        "encoder": encoder,
+        "weights": weights,
+        "weights_hash": network.weights_hash,
+        "input_size": input_size,
+        "crop_size": crop_size,
+    }
+    shape = (views, network.feature_dim)
+    with (
+        FixedReader("data/images.h5", "images") as images,
+        FixedWriter("data/image_features.h5", "image_features", shape, "float32", attributes) as out,
+    ):
+        for start in progress(range(0, len(images), BATCH), "image features"):
+            keys = images.keys[start : start + BATCH]
+            pictures = images.values(slice(start, start + BATCH))
+            cut = cut_views(pictures, crop_size, views, np.random.default_rng(start)).flatten(0, 1)
+            out.append(keys, encode_images(network, cut, BATCH).reshape(len(keys), *shape))
+
+
+if __name__ == "__main__":
+    main()

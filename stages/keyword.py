@@ -1,0 +1,57 @@
+"""keyword: one colour word of a caption changed, spoken anew, drawn with the same noise (paper, Figure 3)."""
+
+import click
+import numpy as np
+
+from s2igan.command import stage
+from s2igan.datasets.birds import COLOURS
+from s2igan.datasets.catalog import read_catalog
+from s2igan.datasets.grammar import changeable, read, recolour
+from s2igan.machine import device, workers
+from s2igan.pipeline import Pipeline
+from s2igan.speech.synthesis import assign_voice
+from s2igan.store import FixedReader, FixedWriter
+
+COLUMNS = ["caption", "text", "part", "old", "new"]
+
+
+@click.command()
+@click.option("--pairs", type=click.IntRange(1), required=True, help="captions to change")
+@click.option("--seed", type=int, required=True)
+@stage
+def main(pairs, seed):
+    """Reads the catalog, data/embeddings.h5 and models; writes data/keyword_before.h5 and data/keyword_after.h5."""
+    pipeline = Pipeline(device=device())
+    captions = read_catalog("data/catalog").split("test")
+    rng = np.random.default_rng(seed)
+    changed = []
+    for row in rng.permutation(len(captions)):
+        caption = captions[row]
+        if len(changed) < pairs and (parts := changeable(caption.text)):
+            part = parts[rng.integers(len(parts))]
+            old = read(caption.text)[part]
+            new = str(rng.choice([colour for colour in COLOURS if colour != old]))
+            changed.append((caption, part, old, new, recolour(caption.text, part, new)))
+    keys = [caption.key for caption, *_ in changed]
+    spoken = [
+        (caption.key, text, assign_voice(caption.key, pipeline.voices)) for caption, *_, text in changed
+    ]
+    with FixedReader("data/embeddings.h5", "embeddings") as embeddings:
+        before = embeddings.values([embeddings.index(key) for key in keys])
+    after = pipeline.embed(pipeline.say(spoken, workers()))
+    seeds = pipeline.seeds(keys, seed)
+    columns = {
+        "caption": [caption.text for caption, *_ in changed],
+        "text": [text for *_, text in changed],
+        **{name: [item[i] for item in changed] for i, name in ((1, "part"), (2, "old"), (3, "new"))},
+    }
+    for name, condition in (("before", before), ("after", after)):
+        pictures = pipeline.draw(condition, seeds)[-1]
+        path = f"data/keyword_{name}.h5"
+        with FixedWriter(path, "generated", pictures.shape[1:], "uint8", {"seed": seed}, COLUMNS) as out:
+            out.append(keys, pictures, **columns)
+    click.echo(f"{len(changed)} captions with one colour word changed")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,48 @@
+"""train_judge: reads each part's colour off a picture of a bird; for data sets that the project draws itself."""
+
+import click
+import numpy as np
+
+from s2igan.checkpoint import TrainingCheckpoint
+from s2igan.command import progress, stage
+from s2igan.datasets.birds import COLOURS, PARTS
+from s2igan.datasets.sources import render_birds
+from s2igan.machine import device
+from s2igan.metrics.classifier import save_classifier, train_classifier
+
+SEED_APART = 1_000_003  # the judge's birds are none of the data set's
+
+
+@click.command()
+@click.option("--renders", type=click.IntRange(8), required=True, help="birds to learn from")
+@click.option("--load_size", type=click.IntRange(8), required=True, help="pixels that they are drawn at")
+@click.option("--channels", type=click.IntRange(1), required=True)
+@click.option("--crop_size", type=click.IntRange(8), required=True, help="pixels of a generated picture")
+@click.option("--epochs", type=click.IntRange(1), required=True)
+@click.option("--batch_size", type=click.IntRange(2), required=True)
+@click.option("--lr", type=click.FloatRange(0, 1, min_open=True), required=True)
+@click.option("--seed", type=int, required=True)
+@stage
+def main(renders, load_size, **options):
+    """Draws birds whose parts are coloured independently; writes models/judge."""
+    checkpoint = TrainingCheckpoint("train_judge", {"renders": renders, "load_size": load_size, **options}, [])
+    pictures = np.empty((renders, 3, load_size, load_size), dtype=np.uint8)
+    colours = np.empty((renders, len(PARTS)), dtype=np.int64)
+    drawn = render_birds(renders, load_size, options["seed"] + SEED_APART)
+    for row, (picture, numbers) in enumerate(progress(drawn, "renders", renders)):
+        pictures[row], colours[row] = picture, numbers
+    model, _ = train_classifier(
+        pictures,
+        colours,
+        heads=(len(COLOURS),) * len(PARTS),
+        device=device(),
+        checkpoint=checkpoint,
+        progress=progress,
+        **options,
+    )
+    save_classifier("models/judge", "judge", model, {"parts": list(PARTS), "colours": list(COLOURS)})
+    checkpoint.clear()
+
+
+if __name__ == "__main__":
+    main()

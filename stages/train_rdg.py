@@ -1,0 +1,122 @@
+"""train_rdg: the densely-stacked generator against three discriminators, under the relation supervisor."""
+
+import click
+import numpy as np
+import torch
+
+from s2igan.checkpoint import TrainingCheckpoint
+from s2igan.command import stage
+from s2igan.datasets.catalog import read_catalog
+from s2igan.figures import save_sheets
+from s2igan.machine import device
+from s2igan.rdg.batches import NEGATIVES, POSITIVES, TrainingSet
+from s2igan.rdg.generator import DENSE
+from s2igan.rdg.model import RDG
+from s2igan.rdg.training import Recipe, train
+from s2igan.sen.model import load_sen
+from s2igan.store import FixedReader
+from s2igan.tables import write_tsv
+from s2igan.vision.encoders import load_encoder
+
+INPUTS = (
+    "data/catalog/images.csv",
+    "data/catalog/captions.csv",
+    "data/images.h5",
+    "data/image_features.h5",
+    "data/embeddings.h5",
+    "models/sen/image.safetensors",
+)
+RECIPE = tuple(Recipe.__dataclass_fields__)
+PREVIEWS = 8
+
+
+@click.command()
+@click.option("--base_size", type=click.IntRange(8), required=True, help="pixels of the first of three scales")
+@click.option("--base_channels", type=click.IntRange(4), required=True, help="of the generator")
+@click.option("--discriminator_channels", type=click.IntRange(1), required=True)
+@click.option("--noise_dim", type=click.IntRange(1), required=True)
+@click.option("--condition_dim", type=click.IntRange(1), required=True)
+@click.option("--residual_blocks", type=click.IntRange(0), required=True, help="in each refinement stage")
+@click.option("--dense", type=click.Choice(DENSE), required=True, help="what a stage sees of the earlier ones (eq. 7)")
+@click.option("--initialisation", type=click.Choice(["orthogonal", "default"]), required=True)
+@click.option("--condition_scale", type=click.FloatRange(0, min_open=True), required=True, help="factor before F^ca")
+@click.option("--condition_noise/--no-condition_noise", required=True, help="F^ca draws, or gives its mean")
+@click.option("--own_condition/--no-own_condition", required=True, help="D transforms the condition itself")
+@click.option("--projection/--no-projection", required=True, help="inner product in D's conditional logit")
+@click.option("--discriminator_norm/--no-discriminator_norm", required=True, help="batch norm in D")
+@click.option("--condition_to_discriminator", type=click.Choice(["sampled", "mean"]), required=True)
+@click.option("--mismatched/--no-mismatched", required=True, help="D also sees real images with other speech")
+@click.option("--relation_weight", type=click.FloatRange(0), required=True, help="0 leaves the supervisor out")
+@click.option("--relation_outputs", type=click.IntRange(3), required=True)
+@click.option("--relation_positive", type=click.Choice(POSITIVES), required=True)
+@click.option("--relation_negative", type=click.Choice(NEGATIVES), required=True)
+@click.option("--kl_weight", type=click.FloatRange(0), required=True)
+@click.option("--r1_weight", type=click.FloatRange(0), required=True, help="gradient penalty on real images")
+@click.option("--r1_interval", type=click.IntRange(1), required=True, help="steps between penalties")
+@click.option("--ema_decay", type=click.FloatRange(0, 1, max_open=True), required=True)
+@click.option("--ema_batch_norm/--no-ema_batch_norm", required=True, help="average batch-norm statistics too")
+@click.option("--epochs", type=click.IntRange(1), required=True)
+@click.option("--batch_size", type=click.IntRange(2), required=True)
+@click.option("--lr", type=click.FloatRange(0, 1, min_open=True), required=True)
+@click.option("--lr_discriminator", type=click.FloatRange(0, 1, min_open=True), required=True)
+@click.option("--beta1", type=click.FloatRange(0, 1, max_open=True), required=True)
+@click.option("--beta2", type=click.FloatRange(0, 1, max_open=True), required=True)
+@click.option("--seed", type=int, required=True)
+@stage
+def main(**options):
+    """Reads the catalog, images, features, embeddings and models/sen; writes models/rdg, curves and sheets."""
+    checkpoint = TrainingCheckpoint("train_rdg", options, INPUTS)
+    recipe = Recipe(**{key: options.pop(key) for key in RECIPE})
+    epochs, batch_size = options.pop("epochs"), options.pop("batch_size")
+    positive, negative = options.pop("relation_positive"), options.pop("relation_negative")
+    sen, config = load_sen("models/sen")
+    catalog = read_catalog("data/catalog")
+    with (
+        FixedReader("data/images.h5", "images") as images,
+        FixedReader("data/image_features.h5", "image_features") as features,
+        FixedReader("data/embeddings.h5", "embeddings") as speech,
+    ):
+        ids = catalog.class_ids()
+        rows = [i for i, image in enumerate(catalog.images) if image.split == "train"]
+        captions: dict[str, list[int]] = {}
+        for caption in catalog.captions:
+            captions.setdefault(caption.image, []).append(speech.index(caption.key))
+        embeddings = speech.values()
+        data = TrainingSet(
+            images,
+            features.values(),
+            embeddings,
+            np.array(rows),
+            np.array([ids[catalog.images[i].class_name] for i in rows]),
+            [np.array(captions[catalog.images[i].key]) for i in rows],
+            crop_size=4 * options["base_size"],
+            positive=positive,
+            negative=negative,
+        )
+        held_out = [caption for caption in catalog.split("val") if caption.key.endswith("/00")]
+        spread = held_out[:: max(1, len(held_out) // PREVIEWS)][:PREVIEWS]
+        preview = torch.from_numpy(embeddings[[speech.index(caption.key) for caption in spread]])
+        encoder = config["image_encoder"]
+        frozen = load_encoder(encoder["encoder"], encoder["weights"], encoder["input_size"]).to(device())
+        model = RDG(embedding_dim=speech.shape[0], image_embedding_dim=sen.speech.embedding_dim, **options)
+        history = train(
+            model,
+            data,
+            recipe,
+            epochs=epochs,
+            batch_size=batch_size,
+            seed=options["seed"],
+            image_embedding=sen.image.requires_grad_(False).to(device()),
+            fake_features=frozen,
+            preview=preview,
+            device=device(),
+            checkpoint=checkpoint,
+        )
+    write_tsv("metrics/rdg_training.tsv", history.rows)
+    save_sheets("metrics/figures/rdg_training.png", history.sheets)
+    model.save("models/rdg", {"sen": config})
+    checkpoint.clear()
+
+
+if __name__ == "__main__":
+    main()

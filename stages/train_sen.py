@@ -1,0 +1,85 @@
+"""train_sen: one space for speech and images, from the matching and the distinctive loss (eqs. 1 to 6)."""
+
+import click
+import numpy as np
+
+from s2igan.checkpoint import TrainingCheckpoint
+from s2igan.command import stage
+from s2igan.datasets.catalog import read_catalog
+from s2igan.machine import device
+from s2igan.sen.model import build_sen, save_sen
+from s2igan.sen.training import Pairs, train
+from s2igan.store import FixedReader, RaggedReader
+
+CURVES = "metrics/sen_training.tsv"
+INPUTS = ("data/catalog/images.csv", "data/catalog/captions.csv", "data/logmel.h5", "data/image_features.h5")
+NETWORK = ("bands", "conv_channels", "kernel", "stride", "gru_layers", "gru_hidden", "attention_hidden", "mask_padding")
+
+
+@click.command()
+@click.option("--bands", type=click.IntRange(8, 128), required=True, help="mel bands, as in logmel")
+@click.option("--conv_channels", type=click.IntRange(1), multiple=True, required=True)
+@click.option("--kernel", type=click.IntRange(1), required=True)
+@click.option("--stride", type=click.IntRange(1), required=True)
+@click.option("--gru_layers", type=click.IntRange(1), required=True)
+@click.option("--gru_hidden", type=click.IntRange(1), required=True, help="half of the embedding's size")
+@click.option("--attention_hidden", type=click.IntRange(1), required=True)
+@click.option("--mask_padding/--no-mask_padding", required=True, help="off: attention sees padding, as published")
+@click.option("--smoothing", type=click.FloatRange(0, min_open=True), required=True, help="beta of eq. 1")
+@click.option("--matching_weight", type=click.FloatRange(0), required=True)
+@click.option("--distinctive_weight", type=click.FloatRange(0), required=True)
+@click.option("--epochs", type=click.IntRange(1), required=True)
+@click.option("--batch_size", type=click.IntRange(2), required=True)
+@click.option("--lr", type=click.FloatRange(0, 1, min_open=True), required=True)
+@click.option("--beta1", type=click.FloatRange(0, 1, max_open=True), required=True)
+@click.option("--beta2", type=click.FloatRange(0, 1, max_open=True), required=True)
+@click.option("--weight_decay", type=click.FloatRange(0), required=True)
+@click.option("--lr_step_epochs", type=click.IntRange(0), required=True, help="epochs between decays; 0 for none")
+@click.option("--lr_gamma", type=click.FloatRange(0, 1, min_open=True), required=True, help="factor of a decay")
+@click.option("--selection", type=click.Choice(["val", "test"]), required=True, help="split that picks the epoch")
+@click.option("--seed", type=int, required=True)
+@stage
+def main(**options):
+    """Reads the catalog, data/logmel.h5 and data/image_features.h5; writes models/sen and its curves."""
+    checkpoint = TrainingCheckpoint("train_sen", options, INPUTS)
+    catalog = read_catalog("data/catalog")
+    with (
+        RaggedReader("data/logmel.h5", "logmel") as log_mels,
+        FixedReader("data/image_features.h5", "image_features") as features,
+    ):
+        training, validation = (
+            pairs(catalog, split, log_mels, features) for split in ("train", options["selection"])
+        )
+        network = {key: options.pop(key) for key in NETWORK}
+        network["conv_channels"] = list(network["conv_channels"])
+        config = {
+            **network,
+            "feature_dim": features.shape[1],
+            "classes": len(np.unique(training.classes)),
+            "image_encoder": features.attributes,
+            **log_mels.attributes,
+        }
+        seed, smoothing = options["seed"], options.pop("smoothing")
+        options.pop("selection")
+        model = build_sen(config, seed).to(device())
+        result = train(
+            model, log_mels, features, training, validation, beta=smoothing, checkpoint=checkpoint, log=CURVES, **options
+        )
+    save_sen("models/sen", model, config)
+    checkpoint.clear()
+    click.echo(f"kept epoch {result.best_epoch}: speech to image mAP {result.best_map:.3f} on held-out classes")
+
+
+def pairs(catalog, split, log_mels, features) -> Pairs:
+    """The captions of one split, by their rows in the two files and their class numbers."""
+    image_of, ids = catalog.image_of(), catalog.class_ids()
+    captions = catalog.split(split)
+    return Pairs(
+        np.array([log_mels.index(caption.key) for caption in captions]),
+        np.array([features.index(caption.image) for caption in captions]),
+        np.array([ids[image_of[caption.image].class_name] for caption in captions]),
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,142 @@
+import numpy as np
+import pytest
+import soundfile
+
+from s2igan.errors import InputError
+from s2igan.speech.audio import decode, encode_flac, load_recording, write_wav
+
+
+def tone(frequency: float, sample_rate: int, seconds: float = 1.0) -> np.ndarray:
+    time = np.arange(int(sample_rate * seconds)) / sample_rate
+    return (0.5 * np.sin(2 * np.pi * frequency * time)).astype(np.float32)
+
+
+def peak_frequency(samples: np.ndarray, sample_rate: int) -> float:
+    power = np.abs(np.fft.rfft(samples * np.hanning(len(samples))))
+    return power.argmax() * sample_rate / len(samples)
+
+
+def test_flac_is_lossless_and_repeats():
+    samples = np.random.default_rng(0).integers(-32768, 32768, 10_000).astype(np.int16)
+    samples[:2] = -32768, 32767
+    payload = encode_flac(samples, 22050)
+    decoded, sample_rate = decode(payload)
+    assert sample_rate == 22050 and decoded.dtype == np.float32
+    np.testing.assert_array_equal(decoded * 32768, samples)
+    assert encode_flac(samples, 22050) == payload
+    assert encode_flac(decoded, 22050) == payload  # float and int16 mean the same
+
+
+def test_flac_clips_and_refuses_what_is_no_mono_sound():
+    decoded, _ = decode(encode_flac(np.array([-2.0, 0.0, 0.25, 2.0]), 22050))
+    np.testing.assert_array_equal(decoded, np.array([-32768, 0, 8192, 32767]) / 32768)
+    with pytest.raises(ValueError, match="mono"):
+        encode_flac(np.zeros((4, 2)), 22050)
+    with pytest.raises(ValueError, match="finite"):
+        encode_flac(np.array([np.nan]), 22050)
+
+
+def test_write_wav_reads_back(tmp_path):
+    samples = (tone(440, 16000) * 32767).astype(np.int16)
+    write_wav(tmp_path / "a.wav", samples, 16000)
+    decoded, sample_rate = decode(tmp_path / "a.wav")
+    assert sample_rate == 16000
+    np.testing.assert_array_equal(decoded * 32768, samples)
+
+
+@pytest.mark.parametrize("recorded_rate", [8000, 16000, 22050, 44100, 48000])
+def test_any_rate_keeps_pitch_loudness_and_duration(tmp_path, recorded_rate):
+    soundfile.write(tmp_path / "a.wav", tone(440, recorded_rate), recorded_rate)
+    samples = load_recording(tmp_path / "a.wav", 22050)
+    assert samples.dtype == np.float32 and samples.shape == (22050,)
+    assert peak_frequency(samples, 22050) == pytest.approx(440, abs=1)
+    assert np.abs(samples[1000:-1000]).max() == pytest.approx(0.5, abs=0.01)
+
+
+def test_stereo_is_averaged(tmp_path):
+    stereo = np.stack([tone(440, 22050), np.zeros(22050, np.float32)], axis=1)
+    soundfile.write(tmp_path / "a.wav", stereo, 22050, subtype="FLOAT")
+    np.testing.assert_allclose(
+        load_recording(tmp_path / "a.wav", 22050), tone(440, 22050) / 2, atol=1e-6
+    )
+
+
+@pytest.mark.parametrize("file_format", ["FLAC", "OGG", "MP3"])
+def test_other_formats(tmp_path, file_format):
+    soundfile.write(tmp_path / "a", tone(440, 22050), 22050, format=file_format)
+    samples = load_recording(str(tmp_path / "a"), 22050)
+    assert peak_frequency(samples, 22050) == pytest.approx(440, abs=2)
+
+
+def nothing(path):
+    pass
+
+
+def folder(path):
+    path.mkdir()
+
+
+def no_bytes(path):
+    path.write_bytes(b"")
+
+
+def text(path):
+    path.write_text("this bird is red\n" * 100)
+
+
+def header_only(path):
+    soundfile.write(path, np.zeros(0, np.float32), 22050)
+
+
+def cut_header(path):
+    soundfile.write(path, tone(440, 22050), 22050)
+    path.write_bytes(path.read_bytes()[:20])
+
+
+def zeros(path):
+    soundfile.write(path, np.zeros(22050, np.float32), 22050)
+
+
+def constant(path):
+    soundfile.write(path, np.full(22050, 0.3, np.float32), 22050)
+
+
+def opposite_channels(path):
+    soundfile.write(path, np.stack([tone(440, 22050), -tone(440, 22050)], 1), 22050)
+
+
+def not_a_number(path):
+    soundfile.write(path, np.append(tone(440, 22050), np.nan), 22050, subtype="FLOAT")
+
+
+def infinite(path):
+    soundfile.write(path, np.append(tone(440, 22050), np.inf), 22050, subtype="FLOAT")
+
+
+@pytest.mark.parametrize(
+    "make, found",
+    [
+        (nothing, "missing"),
+        (folder, "a folder"),
+        (no_bytes, "empty file"),
+        (text, "not readable as audio"),
+        (cut_header, "no samples|not readable as audio"),
+        (header_only, "no samples"),
+        (zeros, "silent"),
+        (constant, "silent"),
+        (opposite_channels, "silent"),
+        (not_a_number, "NaN or infinite"),
+        (infinite, "NaN or infinite"),
+    ],
+)
+def test_bad_recordings_give_one_line_that_names_the_file(tmp_path, make, found):
+    path = tmp_path / "recording.wav"
+    make(path)
+    with pytest.raises(InputError, match=found) as caught:
+        load_recording(path, 22050)
+    assert str(caught.value).startswith(f"{path}: ") and "\n" not in str(caught.value)
+
+
+def test_bad_bytes_carry_the_name_they_are_given():
+    with pytest.raises(InputError, match="^speech.h5 c/i/00: not readable as audio"):
+        decode(b"no sound", name="speech.h5 c/i/00")

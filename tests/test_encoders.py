@@ -1,0 +1,132 @@
+import hashlib
+import socket
+
+import numpy as np
+import pytest
+import torch
+from sklearn.datasets import load_sample_image
+
+from s2igan.errors import InputError
+from s2igan.vision.encoders import INCEPTION_FILE, _weight_file, encode_images, load_encoder
+
+
+@pytest.fixture(scope="module")
+def lite():
+    return load_encoder("efficientnet_lite0", input_size=64)
+
+
+@pytest.fixture(scope="module")
+def inception_state():
+    from torchvision.models import inception_v3
+
+    torch.manual_seed(0)
+    return inception_v3(weights=None, aux_logits=True, init_weights=False).state_dict()
+
+
+@pytest.fixture
+def hub(tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
+    (tmp_path / "hub" / "checkpoints").mkdir(parents=True)
+    return tmp_path / "hub" / "checkpoints" / INCEPTION_FILE
+
+
+def photographs(count: int, size: int) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (count, 3, size, size), dtype=np.uint8)
+
+
+def test_lite0_describes_itself_and_never_learns(lite):
+    assert (lite.name, lite.feature_dim, lite.input_size) == ("efficientnet_lite0", 1280, 64)
+    assert len(lite.weights_hash) == 16 and lite.weights_hash.startswith("57934424")
+    lite.train()
+    assert not any(module.training for module in lite.modules())
+    assert not any(parameter.requires_grad for parameter in lite.parameters())
+
+
+def test_lite0_names_what_photographs_show():
+    """Its features, under the classifier of the same file, say palace and daisy (ImageNet)."""
+    encoder = load_encoder("efficientnet_lite0")
+    assert encoder.input_size == 224
+    states = torch.load(_weight_file("efficientnet_lite0", ""), weights_only=True)
+    weight, bias = list(states.values())[-2:]
+    pictures = [load_sample_image(name)[:, 106:533] for name in ("china.jpg", "flower.jpg")]
+    features = encode_images(encoder, np.stack(pictures).transpose(0, 3, 1, 2))
+    logits = torch.from_numpy(features) @ weight.T + bias
+    assert logits.argmax(1).tolist() == [698, 985]
+
+
+def test_features_do_not_depend_on_the_batch_size(lite):
+    images = photographs(7, 48)
+    alone, together = encode_images(lite, images, 1), encode_images(lite, images, 4)
+    assert alone.shape == (7, 1280) and alone.dtype == np.float32
+    np.testing.assert_allclose(alone, together, rtol=1e-4, atol=1e-5)
+
+
+def test_gradients_reach_the_images(lite):
+    images = torch.zeros(1, 3, 80, 80, requires_grad=True)
+    lite(images).sum().backward()
+    assert float(images.grad.abs().sum()) > 0
+
+
+def test_inception_from_the_hub_cache(hub, inception_state):
+    torch.save(inception_state, hub)
+    encoder = load_encoder("inception_v3")
+    assert (encoder.feature_dim, encoder.input_size) == (2048, 299)
+    assert encoder.weights_hash == hashlib.sha256(hub.read_bytes()).hexdigest()[:16]
+
+    # The same network by hand: own resize, ImageNet normalisation, pooled features.
+    from torchvision.models import inception_v3
+
+    network = inception_v3(weights=None, aux_logits=True, init_weights=False)
+    network.load_state_dict(inception_state)
+    network.fc = torch.nn.Identity()
+    images = torch.from_numpy(photographs(1, 299)).float() / 255
+    mean = torch.tensor([0.485, 0.456, 0.406])[:, None, None]
+    deviation = torch.tensor([0.229, 0.224, 0.225])[:, None, None]
+    with torch.inference_mode():
+        expected = network.eval()((images - mean) / deviation)
+        found = encoder(images * 2 - 1)
+    torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-4)
+
+
+def test_explicit_weights_come_first(hub, tmp_path, inception_state):
+    hub.write_bytes(b"not read")
+    path = tmp_path / "mine.pth"
+    torch.save({k: v for k, v in inception_state.items() if not k.startswith("AuxLogits")}, path)
+    assert load_encoder("inception_v3", str(path), 75).input_size == 75
+
+
+def test_without_a_network_the_error_says_where_the_file_goes(hub, monkeypatch):
+    def refuse(*_, **__):
+        raise OSError("no network")
+
+    monkeypatch.setattr(torch.hub, "download_url_to_file", refuse)
+    before = socket.getdefaulttimeout()
+    with pytest.raises(InputError) as caught:
+        load_encoder("inception_v3")
+    message = str(caught.value)
+    assert str(hub) in message and "download.pytorch.org" in message and "\n" not in message
+    assert socket.getdefaulttimeout() == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("resnet50",), "choose one of inception_v3"),
+        (("efficientnet_lite0", "", 16), "choose 32 or more"),
+        (("efficientnet_lite0", "/nowhere/at.pth"), "/nowhere/at.pth: missing"),
+    ],
+)
+def test_bad_requests_are_refused_in_one_line(arguments, message):
+    with pytest.raises(InputError, match=message):
+        load_encoder(*arguments)
+
+
+def test_damaged_and_foreign_weight_files_are_named(tmp_path):
+    damaged = tmp_path / "damaged.pth"
+    damaged.write_bytes(b"half a download")
+    with pytest.raises(InputError, match="damaged.pth: not a readable"):
+        load_encoder("efficientnet_lite0", str(damaged))
+    foreign = tmp_path / "foreign.pth"
+    torch.save({"weight": torch.zeros(3)}, foreign)
+    with pytest.raises(InputError, match="foreign.pth: does not hold"):
+        load_encoder("inception_v3", str(foreign))

@@ -1,0 +1,212 @@
+import os
+import subprocess
+import sys
+from hashlib import sha256
+from itertools import combinations
+
+import numpy as np
+import pytest
+
+from s2igan.errors import InputError
+from s2igan.speech.audio import decode
+from s2igan.speech.engine import create_engine
+from s2igan.speech.espeak import SUGGESTED_VOICES, TEST_VOICES, TRAINING_VOICES, Espeak
+from s2igan.speech.synthesis import assign_voice, synthesize
+
+TEXT = "this bird has a bright red crown and a short black bill"
+OTHER = "a small yellow bird with grey wings"
+
+
+@pytest.fixture(scope="module")
+def espeak() -> Espeak:
+    return Espeak()
+
+
+def hashed(samples: np.ndarray) -> str:
+    return sha256(samples.tobytes()).hexdigest()
+
+
+# The last two draw from the C library's random numbers; whisper and klatt are mostly noise.
+@pytest.mark.parametrize(
+    "voice", ["en-us", "en-us+f3", "en-gb+klatt4", "en-us+whisper", "en-us+Reed", "en-us+caleb"]
+)
+def test_same_bytes_whatever_was_said_before(espeak, voice):
+    first = espeak.speak(TEXT, voice)
+    for other_voice in ("en-us+m4", "en-us+klatt2", "de+whisper", "en-us+robosoft6"):
+        espeak.speak(OTHER, other_voice)
+        np.testing.assert_array_equal(espeak.speak(TEXT, voice), first)
+
+
+def test_same_bytes_in_another_process_and_locale(espeak):
+    script = (
+        "import sys; from hashlib import sha256; from s2igan.speech.espeak import Espeak;"
+        "e = Espeak(); e.speak(sys.argv[2], 'en-us');"
+        "print(sha256(e.speak(sys.argv[1], 'en-us+f3').tobytes()).hexdigest())"
+    )
+    for locale in ("C", "C.UTF-8"):
+        output = subprocess.run(
+            [sys.executable, "-c", script, TEXT + " élan", OTHER],
+            env={**os.environ, "LC_ALL": locale, "PYTHONUTF8": "1"},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        assert output.strip() == hashed(espeak.speak(TEXT + " élan", "en-us+f3"))
+
+
+def test_two_engines_do_not_disturb_each_other(espeak):
+    before = espeak.speak(TEXT, "en-us+f3")
+    slow = Espeak(rate=120, pitch=80)
+    assert len(slow.speak(TEXT, "en-us+f3")) > 1.2 * len(before)
+    np.testing.assert_array_equal(espeak.speak(TEXT, "en-us+f3"), before)
+
+
+def test_speech_is_plausible(espeak):
+    samples = espeak.speak(TEXT, "en-us")
+    assert samples.dtype == np.int16 and samples.ndim == 1
+    assert 2 < len(samples) / espeak.sample_rate < 5  # 12 words at 175 a minute
+    assert 5000 < np.abs(samples.astype(int)).max() <= 32768
+
+
+def test_one_word_changes_the_sound_from_there_on(espeak):
+    red = espeak.speak("this bird has a red crown", "en-us+f3")
+    blue = espeak.speak("this bird has a blue crown", "en-us+f3")
+    same = min(len(red), len(blue))
+    differs = np.flatnonzero(red[:same] != blue[:same])[0] / espeak.sample_rate
+    assert 0.4 < differs < 1.2
+
+
+def test_pitch_raises_the_voice():
+    assert fundamental(Espeak(pitch=80).speak(TEXT, "en-us")) > 1.15 * fundamental(
+        Espeak(pitch=50).speak(TEXT, "en-us")
+    )
+
+
+def fundamental(samples: np.ndarray) -> float:
+    """Median pitch in Hz by autocorrelation of the louder half of the frames."""
+    frames = np.lib.stride_tricks.sliding_window_view(samples / 32768, 1024)[::512]
+    frames = frames[frames.std(1) > np.median(frames.std(1))]
+    power = np.abs(np.fft.rfft(frames - frames.mean(1, keepdims=True), 4096)) ** 2
+    correlation = np.fft.irfft(power)[:, :450]
+    lags = 55 + correlation[:, 55:].argmax(1)
+    return 22050 / float(np.median(lags))
+
+
+def spectrum(samples: np.ndarray) -> np.ndarray:
+    """Long-term spectrum in 16 bands of equal ratio, dB about their mean."""
+    frames = np.lib.stride_tricks.sliding_window_view(samples / 32768, 1024)[::512]
+    power = (np.abs(np.fft.rfft(frames * np.hanning(1024))) ** 2).mean(0)
+    edges = np.geomspace(6, 400, 17).astype(int)
+    levels = [power[low:high].mean() for low, high in zip(edges[:-1], edges[1:], strict=True)]
+    decibels = 10 * np.log10(levels)
+    return decibels - decibels.mean()
+
+
+def test_suggested_voices_exist_and_differ_clearly(espeak):
+    assert len(TRAINING_VOICES) == 10 and len(TEST_VOICES) == 4
+    assert len(set(SUGGESTED_VOICES)) == 14
+    assert set(SUGGESTED_VOICES) <= set(espeak.voices())
+    spoken = {voice: espeak.speak(TEXT + ", " + OTHER, voice) for voice in SUGGESTED_VOICES}
+    heard = {voice: (fundamental(s), spectrum(s)) for voice, s in spoken.items()}
+    for one, two in combinations(SUGGESTED_VOICES, 2):
+        semitones = abs(12 * np.log2(heard[one][0] / heard[two][0]))
+        decibels = np.sqrt(np.mean((heard[one][1] - heard[two][1]) ** 2))
+        assert semitones > 2 or decibels > 2.5, (one, two, semitones, decibels)
+
+
+def test_a_voice_is_its_own_and_not_the_default(espeak):
+    """eSpeak falls back to another voice in silence; each name must reach its own."""
+    voices = ["en-us", "en-gb", "en-gb-scotland", "de", "en-us+f3", "en-gb+f3"]
+    assert len({hashed(espeak.speak(TEXT, voice)) for voice in voices}) == len(voices)
+
+
+@pytest.mark.parametrize("voice", ["", "xx", "en-us+", "en-us+nobody", "EN-US", "+f3", "../en-us"])
+def test_unknown_voices_are_refused(espeak, voice):
+    with pytest.raises(InputError, match="no such voice"):
+        espeak.speak(TEXT, voice)
+
+
+@pytest.mark.parametrize("text", ["", "  \n", "***", "§§ ¤", "🐦 🌺", "...", "—", "\x01"])
+def test_texts_without_words_are_refused(espeak, text):
+    with pytest.raises(InputError):
+        espeak.speak(text, "en-us")
+
+
+def test_silence_is_refused(espeak, monkeypatch):
+    monkeypatch.setattr(espeak, "_synthesize", lambda *_: np.zeros(22050, np.int16))
+    with pytest.raises(InputError, match="silence"):
+        espeak.speak(TEXT, "en-us")
+
+
+def test_control_characters_do_not_cut_or_command(espeak):
+    plain = espeak.speak("a red bird", "en-us")
+    for text in ("a\x00red bird", "a red\x01bird", "a\nred\tbird"):
+        np.testing.assert_array_equal(espeak.speak(text, "en-us"), plain)
+
+
+def test_engines_by_name():
+    assert create_engine("espeak", rate=150).rate == 150
+    with pytest.raises(InputError, match="'festival': unknown; choose from espeak"):
+        create_engine("festival")
+    with pytest.raises(InputError, match="unknown option 'speed'; its options are rate, pitch"):
+        create_engine("espeak", speed=1)
+    with pytest.raises(InputError, match="rate: found 10; choose from 80 to 450"):
+        create_engine("espeak", rate=10)
+
+
+def test_processes_give_what_one_gives_in_order(espeak):
+    colours = ("red", "blue", "green", "grey", "black")
+    captions = [
+        (f"c/i/{n:02d}", f"bird {n} is {colours[n % 5]}", SUGGESTED_VOICES[n % 14])
+        for n in range(150)
+    ]
+    alone = list(synthesize(iter(captions), "espeak", {"rate": 200}, workers=1))
+    pooled = list(synthesize(iter(captions), "espeak", {"rate": 200}, workers=2))
+    assert pooled == alone
+    assert [key for key, _, _ in pooled] == [key for key, _, _ in captions]
+    samples, sample_rate = decode(pooled[7][1])
+    expected = Espeak(rate=200).speak(*captions[7][1:])
+    assert sample_rate == 22050 and pooled[7][2] == len(expected) / 22050
+    np.testing.assert_array_equal(samples * 32768, expected)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_an_unsayable_caption_is_named_after_those_before_it(workers):
+    captions = [("c/i/00", "red", "en-us"), ("c/i/01", "***", "en-us"), ("c/i/02", "", "en-us")]
+    spoken = synthesize(captions, "espeak", {}, workers)
+    assert next(spoken)[0] == "c/i/00"
+    with pytest.raises(InputError, match="^caption c/i/01: .*no letter or digit") as caught:
+        next(spoken)
+    assert "\n" not in str(caught.value)
+
+
+def test_captions_are_read_only_as_needed():
+    read = []
+
+    def captions():
+        for n in range(10_000):
+            read.append(n)
+            yield f"c/i/{n}", "red", "en-us"
+
+    spoken = synthesize(captions(), "espeak", {}, workers=1)
+    next(spoken)
+    assert len(read) == 1
+    spoken.close()
+
+
+def test_synthesize_refuses_before_any_process_starts():
+    with pytest.raises(InputError, match="festival"):
+        next(synthesize([], "festival", {}, workers=2))
+    with pytest.raises(InputError, match="workers: found 0"):
+        next(synthesize([], "espeak", {}, workers=0))
+
+
+def test_assigned_voices_are_stable_and_even():
+    keys = [f"class/{n}/00" for n in range(5000)]
+    voices = [assign_voice(key, TRAINING_VOICES) for key in keys]
+    counts = [voices.count(voice) for voice in TRAINING_VOICES]
+    assert min(counts) > 400 and max(counts) < 600
+    # The first 8 bytes of sha256("abc") as an integer, modulo 10 (FIPS 180-2, appendix B).
+    assert assign_voice("abc", TRAINING_VOICES) == TRAINING_VOICES[0xBA7816BF8F01CFEA % 10]
+    with pytest.raises(InputError, match="none given"):
+        assign_voice("abc", [])

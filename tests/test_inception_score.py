@@ -1,0 +1,78 @@
+import numpy as np
+import pytest
+
+from s2igan.errors import InputError
+from s2igan.metrics.inception_score import inception_score
+
+
+def keys(count):
+    return [f"class/image{i:05d}" for i in range(count)]
+
+
+def random_probabilities(count=200, classes=7):
+    return np.random.default_rng(0).dirichlet(np.full(classes, 0.3), count)
+
+
+def test_uniform_probabilities_score_one():
+    mean, std = inception_score(np.full((50, 8), 1 / 8), keys(50))
+    assert mean == pytest.approx(1, abs=1e-12) and std == pytest.approx(0, abs=1e-12)
+
+
+def test_certain_and_balanced_scores_the_number_of_classes():
+    one_hot = np.tile(np.eye(6), (20, 1))
+    assert inception_score(one_hot, keys(120), splits=1)[0] == pytest.approx(6)
+
+
+def test_certain_but_always_the_same_class_scores_one():
+    one_hot = np.tile(np.eye(6)[2], (40, 1))
+    assert inception_score(one_hot, keys(40), splits=4)[0] == pytest.approx(1)
+
+
+def test_one_split_against_the_formula():
+    p = random_probabilities()
+    expected = np.exp((p * np.log(p / p.mean(axis=0))).sum(axis=1).mean())
+    mean, std = inception_score(p, keys(200), splits=1)
+    assert mean == pytest.approx(expected) and std == 0
+
+
+def test_order_of_images_does_not_matter():
+    p, names = random_probabilities(), np.array(keys(200))
+    order = np.random.default_rng(1).permutation(200)
+    assert inception_score(p, names) == inception_score(p[order], names[order])
+
+
+def test_sorted_by_class_does_not_lower_the_score():
+    one_hot = np.repeat(np.eye(5), 100, axis=0)
+    assert inception_score(one_hot, keys(500), splits=5)[0] > 4.5  # unshuffled splits would give 1
+
+
+def test_seed_changes_the_splits_only():
+    p = random_probabilities()
+    first, second = (inception_score(p, keys(200), splits=10, seed=s) for s in (0, 1))
+    assert first != second and first[0] == pytest.approx(second[0], rel=0.1)
+
+
+def test_logits_equal_their_probabilities():
+    p = random_probabilities()
+    from_logits = inception_score(np.log(p) + 3, keys(200), logits=True)
+    assert from_logits == pytest.approx(inception_score(p, keys(200)))
+
+
+def test_huge_logits_stay_finite():
+    assert inception_score(1e5 * np.eye(4), keys(4), splits=1, logits=True)[0] == pytest.approx(4)
+
+
+@pytest.mark.parametrize(
+    ("values", "names", "told"),
+    [
+        (np.full((9, 2), 0.5), keys(9), "9 images for 10 splits"),
+        (np.full((20, 2), np.nan), keys(20), "NaN"),
+        (np.full((20, 2), 0.7), keys(20), "sum to 1"),
+        (np.full((20, 2), 0.5), keys(19), "19 keys for 20 rows"),
+        (np.full((20, 2), 0.5), ["same"] * 20, "twice"),
+        (np.full(20, 1.0), keys(20), "shape"),
+    ],
+)
+def test_errors_say_what_was_found(values, names, told):
+    with pytest.raises(InputError, match=told):
+        inception_score(values, names)

@@ -1,0 +1,153 @@
+import numpy as np
+import pytest
+
+from s2igan.errors import InputError
+from s2igan.speech.log_mel import LogMel
+
+# T samples, F frames, M mel bands, K frequencies of the Fourier transform
+
+
+def noise(samples: int = 22050, seed: int = 0) -> np.ndarray:
+    return (0.1 * np.random.default_rng(seed).standard_normal(samples)).astype(np.float32)
+
+
+def tone(frequency: float, seconds: float = 1.0) -> np.ndarray:
+    time = np.arange(int(22050 * seconds)) / 22050
+    return (0.5 * np.sin(2 * np.pi * frequency * time)).astype(np.float32)
+
+
+def slaney_mel(hertz: float) -> float:
+    """Slaney's mel scale: 15 mel at 1 kHz, linear below, 27 steps a factor of 6.4 above."""
+    if hertz < 1000:
+        return 3 * hertz / 200
+    return 15 + 27 * np.log(hertz / 1000) / np.log(6.4)
+
+
+def slaney_hertz(mel: float) -> float:
+    if mel < 15:
+        return 200 * mel / 3
+    return 1000 * 6.4 ** ((mel - 15) / 27)
+
+
+def filter_bank(bands: int, length: int, low: float, high: float) -> np.ndarray:
+    """Triangles of unit area over frequency, (K, M), one filter and frequency after the other."""
+    mels = np.linspace(slaney_mel(low), slaney_mel(high), bands + 2)
+    edges = [slaney_hertz(mel) for mel in mels]
+    filters = np.zeros((length // 2 + 1, bands))
+    for band, (left, middle, right) in enumerate(
+        zip(edges[:-2], edges[1:-1], edges[2:], strict=True)
+    ):
+        for k in range(length // 2 + 1):
+            hertz = k * 22050 / length
+            height = min((hertz - left) / (middle - left), (right - hertz) / (right - middle))
+            filters[k, band] = max(0.0, height) * 2 / (right - left)
+    return filters
+
+
+def independent_log_mel(samples: np.ndarray, window: str, low=0.0, high=11025.0) -> np.ndarray:
+    length, shift = 552, 220
+    cosine = np.cos(2 * np.pi * np.arange(length) / length)  # periodic
+    weights = {"hamming": 0.54 - 0.46 * cosine, "hann": 0.5 - 0.5 * cosine}[window]
+    frames = []
+    start = 0
+    while start + length <= len(samples):
+        frames.append(samples[start : start + length].astype(np.float64) * weights)
+        start += shift
+    power = np.abs(np.fft.rfft(np.array(frames))) ** 2  # (F, K)
+    return np.log(power @ filter_bank(40, length, low, high) + 1e-6)
+
+
+@pytest.mark.parametrize("window", ["hamming", "hann"])
+@pytest.mark.parametrize("samples", [noise(), tone(440) + noise() / 10, noise(9999, seed=1)])
+def test_equals_an_independent_computation(samples, window):
+    expected = independent_log_mel(samples, window)
+    log_mel = LogMel(window=window, normalise=False)(samples)
+    assert log_mel.dtype == np.float32
+    np.testing.assert_allclose(log_mel, expected, atol=2e-4)
+
+    normalised = (expected - expected.mean(0)) / expected.std(0)
+    np.testing.assert_allclose(LogMel(window=window)(samples), normalised, atol=1e-3)
+
+
+def test_frequency_range_equals_an_independent_computation():
+    log_mel = LogMel(normalise=False, f_min=60, f_max=8000)(noise())
+    np.testing.assert_allclose(
+        log_mel, independent_log_mel(noise(), "hamming", 60, 8000), atol=2e-4
+    )
+
+
+def test_windows_differ():
+    hamming = LogMel(window="hamming", normalise=False)(noise())
+    hann = LogMel(window="hann", normalise=False)(noise())
+    assert np.abs(hamming - hann).mean() > 0.01
+
+
+def test_a_tone_lights_its_band():
+    # 42 band edges evenly over 49.9 mel: 1 kHz, 15 mel, lies 12.3 steps up, next to the 12th
+    # centre, which belongs to band 11 as counted from 0.
+    assert slaney_mel(11025) / 41 == pytest.approx(1.2174, abs=1e-3)
+    log_mel = LogMel(normalise=False)(tone(1000))
+    assert (log_mel.argmax(1) == 11).all()
+    # A tone at a band's centre lights that band.
+    for band in (3, 20, 35):
+        centre = slaney_hertz((band + 1) * slaney_mel(11025) / 41)
+        assert (LogMel(normalise=False)(tone(centre)).argmax(1) == band).all()
+
+
+def test_half_the_amplitude_is_a_quarter_of_the_power():
+    log_mel = LogMel(normalise=False, floor=1e-9)  # far below the noise
+    difference = log_mel(noise() / 2) - log_mel(noise())
+    np.testing.assert_allclose(difference, np.log(1 / 4), atol=1e-3)
+
+
+def test_silence_is_the_floor():
+    silence = np.zeros(5000, np.float32)
+    np.testing.assert_allclose(LogMel(normalise=False)(silence), np.log(1e-6), rtol=1e-6)
+    np.testing.assert_array_equal(LogMel()(silence), 0)
+
+
+def test_normalised_bands_have_mean_0_and_variance_1_and_forget_the_volume():
+    log_mel = LogMel()(noise())
+    np.testing.assert_allclose(log_mel.mean(0), 0, atol=1e-4)
+    np.testing.assert_allclose(log_mel.var(0), 1, atol=1e-3)
+    np.testing.assert_allclose(LogMel()(noise() * 3), log_mel, atol=5e-3)
+
+
+def test_frames():
+    log_mel = LogMel()
+    assert (log_mel.window_length, log_mel.shift_length) == (552, 220)
+    for samples, frames in [(552, 1), (771, 1), (772, 2), (22050, 98)]:
+        assert log_mel(noise(samples)).shape == (frames, 40)
+        assert log_mel.frames(samples) == frames
+    assert log_mel.frames(551) == 0
+    assert LogMel(16000).window_length == 400 and LogMel(16000).shift_length == 160
+
+
+def test_same_bytes_twice():
+    assert LogMel()(noise()).tobytes() == LogMel()(noise()).tobytes()
+
+
+def test_bad_utterances():
+    with pytest.raises(InputError, match="551 samples are shorter than a window of 552"):
+        LogMel()(noise(551))
+    with pytest.raises(ValueError, match="mono float"):
+        LogMel()(np.zeros((2, 5000), np.float32))
+    with pytest.raises(ValueError, match="mono float"):
+        LogMel()(np.zeros(5000, np.int16))
+
+
+@pytest.mark.parametrize(
+    "options, found",
+    [
+        ({"window": "kaiser"}, "choose from hamming, hann"),
+        ({"window_ms": 0}, "no sample"),
+        ({"shift_ms": 0.01}, "no sample"),
+        ({"f_min": 9000, "f_max": 8000}, "must rise"),
+        ({"f_max": 12000}, "must rise"),
+        ({"floor": 0}, "must be above 0"),
+        ({"bands": 200}, "contain no frequency"),
+    ],
+)
+def test_bad_options(options, found):
+    with pytest.raises(InputError, match=found):
+        LogMel(**options)

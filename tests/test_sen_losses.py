@@ -1,0 +1,110 @@
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from s2igan.sen.losses import distinctive_loss, matching_loss, sen_loss
+
+AXES = torch.eye(2)
+
+
+def slow_matching_loss(speech, image, classes, beta):
+    """Equations 1 to 4 letter by letter, with means over the batch."""
+    n = len(classes)
+
+    def similarity(a, v):
+        return float(a @ v / (a.norm() * v.norm()))
+
+    def mask(i, j):
+        return 0 if classes[i] == classes[j] and classes[i] >= 0 and i != j else 1
+
+    total = 0.0
+    for i in range(n):
+        own = math.exp(beta * similarity(speech[i], image[i]))
+        to_image = sum(
+            mask(i, j) * math.exp(beta * similarity(speech[i], image[j])) for j in range(n)
+        )
+        to_speech = sum(
+            mask(i, j) * math.exp(beta * similarity(speech[j], image[i])) for j in range(n)
+        )
+        total -= math.log(own / to_image) + math.log(own / to_speech)
+    return total / n
+
+
+def test_perfect_alignment_by_hand():
+    # Own cosine 1, other 0: each direction costs log(1 + e^-beta).
+    for beta in (1.0, 5.0):
+        loss = matching_loss(AXES, AXES, torch.tensor([0, 1]), beta)
+        assert float(loss) == pytest.approx(2 * math.log1p(math.exp(-beta)), rel=1e-4)
+
+
+def test_swapped_pairs_by_hand():
+    loss = matching_loss(AXES, AXES.flip(0), torch.tensor([0, 1]), 2.0)
+    assert float(loss) == pytest.approx(2 * math.log1p(math.exp(2.0)), rel=1e-6)
+
+
+def test_equal_embeddings_cost_the_logarithm_of_the_batch():
+    same = torch.ones(5, 3)
+    assert float(matching_loss(same, same, torch.arange(5))) == pytest.approx(2 * math.log(5))
+
+
+def test_pairs_of_the_same_class_are_left_out():
+    # Only the own pair is left in each denominator: probability 1.
+    loss = matching_loss(AXES, AXES.flip(0), torch.tensor([4, 4]), 10.0)
+    assert float(loss) == 0.0
+    # Three items, the first two alike: the third sees both, they see only it.
+    vectors = torch.ones(3, 2)
+    loss = matching_loss(vectors, vectors, torch.tensor([4, 4, 7]), 10.0)
+    assert float(loss) == pytest.approx(2 * (2 * math.log(2) + math.log(3)) / 3, rel=1e-6)
+
+
+def test_no_class_is_like_no_other():
+    loss = matching_loss(AXES, AXES.flip(0), torch.tensor([-1, -1]), 2.0)
+    assert float(loss) == pytest.approx(2 * math.log1p(math.exp(2.0)), rel=1e-6)
+
+
+def test_cosine_does_not_see_lengths():
+    loss = matching_loss(3 * AXES, 0.1 * AXES, torch.tensor([0, 1]))
+    assert float(loss) == pytest.approx(float(matching_loss(AXES, AXES, torch.tensor([0, 1]))))
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_matching_loss_equals_the_formulas(seed):
+    generator = torch.Generator().manual_seed(seed)
+    speech = torch.randn(9, 4, generator=generator, dtype=torch.float64)
+    image = torch.randn(9, 4, generator=generator, dtype=torch.float64)
+    classes = torch.randint(-1, 3, (9,), generator=generator)
+    found = matching_loss(speech, image, classes, 10.0)
+    assert float(found) == pytest.approx(slow_matching_loss(speech, image, classes, 10.0))
+
+
+def test_matching_gradient_stays_finite_behind_the_mask():
+    speech = AXES.clone().requires_grad_()
+    matching_loss(speech, AXES.flip(0), torch.tensor([4, 4])).backward()
+    assert torch.equal(speech.grad, torch.zeros(2, 2))
+
+
+def test_distinctive_loss_by_hand():
+    uniform, sure = torch.zeros(3, 4), 100 * F.one_hot(torch.tensor([2, 0, 3]), 4).float()
+    classes = torch.tensor([2, 0, 3])
+    assert float(distinctive_loss(uniform, uniform, classes)) == pytest.approx(2 * math.log(4))
+    assert float(distinctive_loss(sure, uniform, classes)) == pytest.approx(math.log(4))
+    assert float(distinctive_loss(sure, sure, classes)) == pytest.approx(0.0, abs=1e-6)
+    # Speech logits (log 3, 0) for class 0: -log(3/4); image (0, 0): log 2.
+    speech, image = torch.tensor([[math.log(3), 0.0]]), torch.zeros(1, 2)
+    loss = distinctive_loss(speech, image, torch.tensor([0]))
+    assert float(loss) == pytest.approx(math.log(4 / 3) + math.log(2))
+
+
+def test_distinctive_loss_leaves_out_items_without_a_class():
+    logits = torch.tensor([[5.0, 1.0], [0.0, 0.0]])
+    loss = distinctive_loss(logits, logits, torch.tensor([-1, 1]))
+    assert float(loss) == pytest.approx(2 * math.log(2))
+    assert float(distinctive_loss(logits[:, :0], logits[:, :0], torch.tensor([-1, -1]))) == 0.0
+
+
+def test_total_is_the_weighted_sum():
+    matching, distinctive = torch.tensor(2.0), torch.tensor(5.0)
+    assert float(sen_loss(matching, distinctive)) == 7.0
+    assert float(sen_loss(matching, distinctive, 0.5, 2.0)) == 11.0

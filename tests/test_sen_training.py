@@ -1,0 +1,201 @@
+import numpy as np
+import pytest
+import torch
+from sklearn.metrics import average_precision_score
+
+from s2igan.checkpoint import TrainingCheckpoint
+from s2igan.errors import InputError
+from s2igan.sen import training as module
+from s2igan.sen.model import SEN, build_sen
+from s2igan.sen.training import Pairs, average_precision, epoch_batches, train
+from s2igan.store import FixedReader, FixedWriter, RaggedReader, RaggedWriter
+
+BANDS, FEATURES, VIEWS = 6, 12, 2
+CLASSES, IMAGES, CAPTIONS = 12, 4, 2  # the last four classes are for validation
+SETTINGS = {"seed": 3, "epochs": 3, "batch_size": 8, "lr": 3e-3, "lr_step_epochs": 2}
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    """Utterances that say their image: the image's code as a constant spectrum, plus noise."""
+    folder = tmp_path_factory.mktemp("sen")
+    rng = np.random.default_rng(0)
+    to_sound, to_sight = rng.normal(size=(4, BANDS)), rng.normal(size=(4, FEATURES))
+    # A class is a pattern of signs, of which validation has four that training never shows.
+    codes = [[(n >> bit & 1) * 2.0 - 1 for bit in range(4)] for n in rng.permutation(16)[:CLASSES]]
+    rows: list[tuple[int, int, int]] = []
+    with (
+        RaggedWriter(folder / "logmel.h5", "logmel", BANDS, np.float16) as speech,
+        FixedWriter(folder / "f.h5", "image_features", (VIEWS, FEATURES), np.float32) as sight,
+    ):
+        for label in range(CLASSES):
+            for image in range(IMAGES):
+                code = codes[label] + 0.2 * rng.normal(size=4)
+                noise = 0.1 * rng.normal(size=(VIEWS, FEATURES))
+                sight.append([f"{label}/{image}"], (code @ to_sight + noise)[None])
+                for caption in range(CAPTIONS):
+                    rows.append((len(rows), label * IMAGES + image, label))
+                    noise = 0.5 * rng.normal(size=(int(rng.integers(16, 40)), BANDS))
+                    speech.append(f"{label}/{image}/{caption}", code @ to_sound + noise)
+    table = np.array(rows)
+    parts = [table[table[:, 2] < CLASSES - 4], table[table[:, 2] >= CLASSES - 4]]
+    with (
+        RaggedReader(folder / "logmel.h5", "logmel") as log_mels,
+        FixedReader(folder / "f.h5", "image_features") as features,
+    ):
+        yield (log_mels, features, *(Pairs(*part.T) for part in parts))
+
+
+def network(classes: int = CLASSES - 4) -> SEN:
+    config = {"bands": BANDS, "conv_channels": (8, 8), "gru_hidden": 8, "attention_hidden": 8}
+    return build_sen({**config, "feature_dim": FEATURES, "classes": classes}, seed=0)
+
+
+def without_classes(pairs: Pairs) -> Pairs:
+    return Pairs(pairs.log_mel_rows, pairs.image_rows, np.full(len(pairs), -1))
+
+
+def test_it_learns_to_find_images_of_unseen_classes(data, tmp_path):
+    chance = 0.25  # four classes of as many images
+    model = network()
+    log = tmp_path / "curves.tsv"
+    result = train(model, *data, **{**SETTINGS, "epochs": 12, "lr_step_epochs": 0}, log=log)
+    assert result.best_map > 2.5 * chance
+    assert result.best_map == max(row["val_map"] for row in result.curves)
+    assert result.curves[-1]["loss"] < result.curves[0]["loss"]
+    lines = [line.split("\t") for line in log.read_text().splitlines()]
+    assert [line[0] for line in lines] == ["epoch", *(str(n) for n in range(1, 13))]
+    assert not model.training
+
+
+def test_the_best_epoch_is_the_one_kept(data, monkeypatch):
+    scores = iter([0.2, 0.9, 0.9])
+    seen = []
+
+    def validate(model, *_):
+        seen.append(model.image.linear.weight.detach().clone())
+        return 0.0, next(scores)
+
+    monkeypatch.setattr(module, "validate", validate)
+    model = network()
+    result = train(model, *data, **SETTINGS)
+    assert (result.best_epoch, result.best_map) == (2, 0.9)
+    assert torch.equal(model.image.linear.weight, seen[1])
+    assert not torch.equal(seen[1], seen[2])
+
+
+def test_the_learning_rate_falls_in_steps(data):
+    rates = [row["lr"] for row in train(network(), *data, **SETTINGS).curves]
+    assert rates == pytest.approx([3e-3, 3e-3, 3e-4])
+
+
+@pytest.mark.parametrize("steps", [1, 8, 13, 23])  # an epoch has 8
+def test_a_resumed_run_equals_an_uninterrupted_one(data, tmp_path, monkeypatch, steps):
+    whole, log = network(), tmp_path / "whole.tsv"
+    expected = train(whole, *data, **SETTINGS, log=log)
+
+    monkeypatch.setenv("S2IGAN_CHECKPOINTS", str(tmp_path))
+    checkpoint = TrainingCheckpoint("train_sen", SETTINGS, [])
+    calls = iter(range(1000))
+
+    def stopping(*arguments):
+        if next(calls) == steps:
+            raise KeyboardInterrupt
+        return real(*arguments)
+
+    real = module.sen_loss
+    monkeypatch.setattr(module, "sen_loss", stopping)
+    options = {**SETTINGS, "checkpoint": checkpoint, "checkpoint_seconds": 0.0}
+    with pytest.raises(KeyboardInterrupt):
+        train(network(), *data, **options)
+    monkeypatch.setattr(module, "sen_loss", real)
+    resumed, second_log = network(), tmp_path / "resumed.tsv"
+    found = train(resumed, *data, **options, log=second_log)
+    assert found == expected
+    assert second_log.read_bytes() == log.read_bytes()
+    for name, value in whole.state_dict().items():
+        assert torch.equal(value, resumed.state_dict()[name]), name
+
+
+def test_a_finished_run_is_not_trained_again(data, tmp_path, monkeypatch):
+    monkeypatch.setenv("S2IGAN_CHECKPOINTS", str(tmp_path))
+    checkpoint = TrainingCheckpoint("train_sen", SETTINGS, [])
+    first = train(network(), *data, **SETTINGS, checkpoint=checkpoint)
+    monkeypatch.setattr(module, "sen_loss", None)
+    assert train(network(), *data, **SETTINGS, checkpoint=checkpoint) == first
+
+
+def test_reading_from_the_files_gives_the_same_network(data):
+    one, other = network(), network()
+    train(one, *data, **{**SETTINGS, "epochs": 1})
+    train(other, *data, **{**SETTINGS, "epochs": 1}, preload_bytes=0)
+    for name, value in one.state_dict().items():
+        assert torch.equal(value, other.state_dict()[name]), name
+
+
+def test_without_classes_the_matching_loss_teaches_alone(data):
+    log_mels, features, training, validation = data
+    parts = (without_classes(training), without_classes(validation))
+    result = train(network(0), log_mels, features, *parts, **{**SETTINGS, "epochs": 6})
+    assert all(row["distinctive"] == 0.0 for row in result.curves)
+    assert result.curves[-1]["matching"] < result.curves[0]["matching"]
+    assert result.best_map > 0.21  # chance, sixteen images with one right: about 0.21
+
+
+def test_without_validation_the_last_epoch_is_kept(data):
+    log_mels, features, training, _ = data
+    nothing = Pairs(*(np.zeros(0, np.int64) for _ in range(3)))
+    result = train(network(), log_mels, features, training, nothing, **SETTINGS)
+    assert result.best_epoch == 3 and np.isnan(result.best_map)
+
+
+def test_a_loss_that_is_not_finite_names_the_step_and_the_mend(data, monkeypatch):
+    monkeypatch.setattr(module, "sen_loss", lambda *_: torch.tensor(float("nan")))
+    with pytest.raises(InputError, match=r"nan at step 1 of epoch 1; lower sen.lr \(now 0.003\)"):
+        train(network(), *data, **SETTINGS)
+
+
+def test_class_counts_must_fit(data):
+    with pytest.raises(InputError, match="8 classes in the training pairs, 5 in the network"):
+        train(network(5), *data, **SETTINGS)
+
+
+def test_a_short_utterance_is_named_by_its_key(data, tmp_path):
+    _, features, *_ = data
+    with RaggedWriter(tmp_path / "l.h5", "logmel", BANDS, np.float16) as writer:
+        writer.append("a/b/00", np.zeros((20, BANDS)))
+        writer.append("a/b/01", np.zeros((3, BANDS)))
+    pairs = Pairs(np.array([0, 1]), np.array([0, 0]), np.array([-1, -1]))
+    with RaggedReader(tmp_path / "l.h5", "logmel") as log_mels:
+        with pytest.raises(InputError, match="a/b/01: 3 log-mel frames"):
+            train(network(0), log_mels, features, pairs, pairs, **SETTINGS)
+
+
+def test_batches_hold_every_caption_once_and_are_alike_in_length():
+    lengths = np.random.default_rng(0).integers(16, 600, 1001)
+    batches, views = epoch_batches(lengths, 10, 3, seed=1, epoch=4)
+    assert sorted(np.concatenate(batches)) == list(range(1001))
+    assert min(len(batch) for batch in batches) >= 2  # the odd one joined another batch
+    padding = sum(len(b) * lengths[b].max() - lengths[b].sum() for b in batches)
+    assert padding < 0.05 * lengths.sum()
+    assert set(views) == {0, 1, 2} and len(views) == 1001
+    again, _ = epoch_batches(lengths, 10, 3, seed=1, epoch=4)
+    assert all(np.array_equal(a, b) for a, b in zip(batches, again, strict=True))
+    other, _ = epoch_batches(lengths, 10, 3, seed=1, epoch=5)
+    assert not np.array_equal(np.concatenate(other), np.concatenate(batches))
+    assert np.corrcoef(range(len(batches)), [lengths[b].mean() for b in batches])[0, 1] < 0.5
+
+
+def test_average_precision_by_hand():
+    scores = torch.tensor([[0.9, 0.8, 0.7, 0.6], [0.1, 0.2, 0.3, 0.4]])
+    relevant = torch.tensor([[True, False, True, False], [True, False, False, False]])
+    # Hits at ranks 1 and 3: (1/1 + 2/3) / 2; a hit at the last of four: 1/4.
+    assert average_precision(scores, relevant).tolist() == pytest.approx([5 / 6, 1 / 4])
+
+
+def test_average_precision_equals_scikit_learn():
+    generator = torch.Generator().manual_seed(0)
+    scores = torch.rand(6, 40, generator=generator)
+    relevant = torch.rand(6, 40, generator=generator) < 0.2
+    expected = [average_precision_score(r, s) for r, s in zip(relevant, scores, strict=True)]
+    assert average_precision(scores, relevant).tolist() == pytest.approx(expected)

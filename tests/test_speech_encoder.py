@@ -1,0 +1,165 @@
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+
+from s2igan.errors import InputError
+from s2igan.sen.model import SEN, build_sen, embed_speech, load_sen, pad, save_sen
+from s2igan.sen.speech_encoder import (
+    BidirectionalGRU,
+    SelfAttention,
+    SpeechEncoder,
+    ValidBatchNorm,
+    valid_frames,
+)
+
+SMALL = {"bands": 5, "conv_channels": (6, 7), "gru_hidden": 4, "attention_hidden": 3}
+
+
+def small_sen(**options) -> SEN:
+    """A network whose batch norm has seen data, so that evaluation is no identity."""
+    model = build_sen({**SMALL, "feature_dim": 9, "classes": 3, **options}, seed=1)
+    rng = np.random.default_rng(5)
+    log_mel, lengths = pad([rng.normal(2, 3, (40, 5)) for _ in range(8)])
+    model.train()
+    model.speech(log_mel, lengths)
+    return model.eval()
+
+
+def utterances(*lengths: int) -> list[np.ndarray]:
+    rng = np.random.default_rng(2)
+    return [rng.normal(size=(length, 5)).astype(np.float16) for length in lengths]
+
+
+def test_default_sizes_are_the_published_ones():
+    encoder = SpeechEncoder()
+    assert [tuple(c.weight.shape) for c in encoder.convolutions] == [(64, 40, 6), (128, 64, 6)]
+    assert encoder.embedding_dim == 1024
+    assert encoder.min_frames == 16
+    with torch.inference_mode():
+        embedding = encoder.eval()(torch.randn(2, 30, 40), torch.tensor([30, 16]))
+    assert embedding.shape == (2, 1024)
+    torch.testing.assert_close(embedding.norm(dim=1), torch.ones(2))
+
+
+@pytest.mark.parametrize("filler", [0.0, 1e4, float("nan"), float("inf")])
+def test_an_embedding_does_not_see_its_batch_or_its_padding(filler):
+    encoder = small_sen().speech
+    items = utterances(16, 17, 18, 19, 20, 33, 61)
+    log_mel, lengths = pad(items)
+    wide = torch.cat([log_mel, torch.zeros(len(items), 10, 5)], dim=1)
+    wide[~valid_frames(lengths, wide.shape[1])] = filler
+    with torch.inference_mode():
+        together = encoder(wide, lengths)
+        for row, item in enumerate(items):
+            alone = encoder(*pad([item]))[0]
+            torch.testing.assert_close(together[row], alone, rtol=1e-4, atol=1e-6)
+
+
+def test_training_statistics_come_from_valid_frames_only():
+    items = utterances(20, 47, 60)
+    states = []
+    for extra in (0, 25):
+        model = build_sen({**SMALL, "feature_dim": 9, "classes": 3}, seed=1)
+        log_mel, lengths = pad(items)
+        log_mel = torch.cat([log_mel, torch.full((3, extra, 5), 7.0)], dim=1)
+        embedding = model.train().speech(log_mel, lengths)
+        states.append((embedding, model.speech.norms[1].running_var.clone()))
+    torch.testing.assert_close(states[0][0], states[1][0], rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(states[0][1], states[1][1])
+
+
+def test_valid_batch_norm_by_hand():
+    norm = ValidBatchNorm(1)
+    x = torch.tensor([[[1.0, 3.0, 99.0]], [[5.0, 7.0, 9.0]]])  # one channel
+    valid = torch.tensor([[True, True, False], [True, True, True]])
+    y = norm(x, valid).detach()  # valid: 1 3 5 7 9, mean 5, variance 8
+    expected = (torch.tensor([1.0, 3, 5, 5, 7, 9]) - 5) / (8 + 1e-5) ** 0.5
+    torch.testing.assert_close(y.flatten()[[0, 1, 3, 4, 5]], expected[[0, 1, 3, 4, 5]])
+    assert float(y[0, 0, 2]) == 0.0
+    torch.testing.assert_close(norm.running_mean, torch.tensor([0.5]))
+
+
+def test_gru_equals_a_packed_one():
+    ours = BidirectionalGRU(3, 4, 2)
+    packed = nn.GRU(3, 4, 2, bidirectional=True, batch_first=True)
+    for layer in range(2):
+        for module, suffix in ((ours.forwards, ""), (ours.backwards, "_reverse")):
+            for name, value in module[layer].named_parameters():
+                getattr(packed, name.replace("_l0", f"_l{layer}{suffix}")).data.copy_(value.data)
+    x = torch.randn(3, 6, 3, generator=torch.Generator().manual_seed(0), requires_grad=True)
+    lengths = torch.tensor([4, 6, 1])
+    expected = packed(pack_padded_sequence(x, lengths, True, enforce_sorted=False))[0]
+    expected = pad_packed_sequence(expected, batch_first=True)[0]
+    valid = valid_frames(lengths, 6)[..., None]
+    found = ours(x, lengths) * valid
+    torch.testing.assert_close(found, expected)
+    slope = torch.autograd.grad(found.square().sum(), x)[0]
+    torch.testing.assert_close(slope, torch.autograd.grad(expected.square().sum(), x)[0])
+
+
+def test_attention_weighs_each_channel_by_itself():
+    attention = SelfAttention(2, 1)
+    with torch.no_grad():
+        attention.hidden.weight.copy_(torch.tensor([[1.0, 0.0]]))
+        attention.weight.weight.copy_(torch.tensor([[1.0], [0.0]]))
+        for layer in (attention.hidden, attention.weight):
+            layer.bias.zero_()
+        x = torch.tensor([[[0.0, 2.0], [1.0, 4.0], [50.0, 50.0]]])
+        found = attention(x, torch.tensor([[True, True, False]]))[0]
+    # Channel 0: weights softmax(tanh 0, tanh 1) = (1, e^0.7616) / sum; channel 1: equal weights.
+    e = np.exp(np.tanh(1.0))
+    np.testing.assert_allclose(found.numpy(), [e / (1 + e), 3.0], rtol=1e-6)
+
+
+def test_the_published_leak_of_padding_is_repeated_on_request():
+    encoder = small_sen(mask_padding=False).speech
+    items = utterances(20, 60)
+    with torch.inference_mode():
+        together, alone = encoder(*pad(items))[0], encoder(*pad(items[:1]))[0]
+    assert float((together - alone).abs().max()) > 1e-3
+
+
+def test_too_short_utterances_are_named():
+    model = small_sen()
+    with pytest.raises(InputError, match="utterance 1 of the batch: 15 frames.* needs 16"):
+        model.speech(*pad(utterances(20, 15)))
+    with pytest.raises(InputError, match="utterance 2: 3 frames"):
+        embed_speech(model, utterances(20, 30, 3))
+    with pytest.raises(InputError, match="length 21 with 20 frames"):
+        model.speech(torch.zeros(1, 20, 5), torch.tensor([21]))
+
+
+def test_embed_speech_keeps_the_order_and_ignores_the_batch_size():
+    model = small_sen()
+    items = utterances(50, 20, 33, 16, 64, 21)
+    found = embed_speech(model, items, 2)
+    assert found.shape == (6, 8) and found.dtype == np.float32
+    np.testing.assert_allclose(found, embed_speech(model, items, 6), rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(found[3], embed_speech(model, items[3:4])[0], rtol=1e-4, atol=1e-6)
+    assert embed_speech(model, []).shape == (0, 8)
+
+
+def test_a_saved_network_embeds_as_before(tmp_path):
+    model = small_sen()
+    config = {**SMALL, "feature_dim": 9, "classes": 3, "encoder": {"name": "efficientnet_lite0"}}
+    save_sen(tmp_path / "sen", model, config)
+    loaded, found = load_sen(tmp_path / "sen")
+    assert found["encoder"] == {"name": "efficientnet_lite0"} and not loaded.training
+    items = utterances(30, 40)
+    np.testing.assert_array_equal(embed_speech(loaded, items), embed_speech(model, items))
+    save_sen(tmp_path / "other", model, {**config, "gru_hidden": 5})
+    with pytest.raises(InputError, match="speech.safetensors"):
+        load_sen(tmp_path / "other")
+
+
+def test_weights_come_from_the_seed_alone():
+    torch.manual_seed(3)
+    before = torch.get_rng_state()
+    config = {**SMALL, "feature_dim": 9, "classes": 0}
+    first, second, third = (build_sen(config, seed) for seed in (1, 1, 2))
+    assert torch.equal(torch.get_rng_state(), before)
+    assert torch.equal(first.image.linear.weight, second.image.linear.weight)
+    assert not torch.equal(first.image.linear.weight, third.image.linear.weight)
+    assert first.classifier is None

@@ -1,0 +1,79 @@
+import numpy as np
+import pytest
+import torch
+
+from s2igan.errors import InputError
+from s2igan.vision.transforms import centre_crop, random_crop_flip, to_float, to_uint8, views
+
+
+def numbered(count: int, size: int) -> torch.Tensor:
+    """Images whose red is the row, green the column and blue the image's number."""
+    rows = torch.arange(size)[:, None].expand(size, size)
+    image = torch.stack([rows, rows.T, torch.zeros(size, size, dtype=torch.long)])
+    images = image.repeat(count, 1, 1, 1)
+    images[:, 2] = torch.arange(count)[:, None, None]
+    return images.to(torch.uint8)
+
+
+def test_pixel_range_and_exact_inverse():
+    pixels = torch.arange(256, dtype=torch.uint8)
+    floats = to_float(pixels)
+    assert floats.dtype == torch.float32
+    assert (floats[0], floats[255]) == (-1.0, 1.0)
+    assert torch.equal(to_uint8(floats), pixels)
+    assert to_uint8(torch.tensor([-3.0, 3.0])).tolist() == [0, 255]
+
+
+def test_centre_crop_is_the_middle():
+    crop = centre_crop(numbered(1, 6), 4)
+    assert crop[0, 0, :, 0].tolist() == [1, 2, 3, 4]
+    assert crop[0, 1, 0].tolist() == [1, 2, 3, 4]
+
+
+def test_a_crop_larger_than_the_image_is_refused():
+    with pytest.raises(InputError, match="9 with images of 8x8"):
+        centre_crop(numbered(1, 8), 9)
+    with pytest.raises(InputError):
+        random_crop_flip(numbered(1, 8), 9, torch.Generator())
+    with pytest.raises(InputError):
+        views(numbered(1, 8), 8, 0, np.random.default_rng(0))
+
+
+def test_random_crops_are_whole_squares_of_their_own_image():
+    images = numbered(400, 8)
+    crops = random_crop_flip(images, 6, torch.Generator().manual_seed(1))
+    assert crops.shape == (400, 3, 6, 6) and crops.dtype == torch.uint8
+    assert torch.equal(crops[:, 2, 0, 0].long(), torch.arange(400) % 256)
+    down, across = crops[:, 0, 1:].int() - crops[:, 0, :-1].int(), crops[:, 1, :, 1:].int()
+    across = across - crops[:, 1, :, :-1].int()
+    assert bool((down == 1).all())
+    flipped = across[:, 0, 0] == -1
+    assert bool((across == torch.where(flipped, -1, 1)[:, None, None]).all())
+    assert 150 < int(flipped.sum()) < 250
+    places = {(int(c[0, 0, 0]), int(c[1].min())) for c in crops}
+    assert places == {(row, column) for row in range(3) for column in range(3)}
+
+
+def test_random_crops_repeat_with_their_generator():
+    images = numbered(16, 8)
+    first = random_crop_flip(images, 5, torch.Generator().manual_seed(3))
+    assert torch.equal(first, random_crop_flip(images, 5, torch.Generator().manual_seed(3)))
+    assert not torch.equal(first, random_crop_flip(images, 5, torch.Generator().manual_seed(4)))
+
+
+def test_views_centre_mirror_then_random():
+    images = numbered(5, 10)
+    made = views(images.numpy(), 6, 4, np.random.default_rng(0))
+    assert made.shape == (5, 4, 3, 6, 6) and made.dtype == torch.uint8
+    assert torch.equal(made[:, 0], centre_crop(images, 6))
+    assert torch.equal(made[:, 1], made[:, 0].flip(-1))
+    assert len({tuple(view.flatten().tolist()) for view in made[0]}) == 4
+    assert views(images, 6, 1, np.random.default_rng(0)).shape == (5, 1, 3, 6, 6)
+
+
+def test_views_do_not_depend_on_how_a_stream_is_cut():
+    images = numbered(6, 10)
+    whole = views(images, 6, 4, np.random.default_rng(7))
+    rng = np.random.default_rng(7)
+    parts = torch.cat([views(images[:2], 6, 4, rng), views(images[2:], 6, 4, rng)])
+    assert torch.equal(whole, parts)
