@@ -29,7 +29,7 @@ def failing_in_one_line(command: Callable) -> Callable:
         except InputError as error:
             raise SystemExit(_fail(str(error))) from error
         except OSError as error:
-            where = error.filename or "output"
+            where = error.filename2 or error.filename or "output"  # a rename fails for its target
             why = os.strerror(error.errno) if error.errno else _first_line(error)
             mend = "free some space and run the same command again" if _is_full(error) else "check the path"
             raise SystemExit(_fail(f"{where}: {why}; {mend}")) from error

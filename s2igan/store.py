@@ -9,6 +9,7 @@ bytes. Readers check what they open and read only the rows that are asked for.
 
 from __future__ import annotations
 
+import io
 import json
 import os
 from collections.abc import Sequence
@@ -21,6 +22,32 @@ from s2igan.errors import InputError
 
 FORMAT = "s2igan/{kind}/1"
 CHUNK_BYTES = 1 << 20
+
+
+class _Output(io.FileIO):
+    """A file that remembers the first write that failed, in `error`, in place of raising it.
+
+    HDF5 (2.0) keeps what it could not write and crashes the process at its end, so it must not hear of a
+    full disk: the writer looks at `error` instead.
+    """
+
+    error: OSError | None = None
+
+    def write(self, data) -> int:
+        rest = memoryview(data)
+        try:
+            while len(rest):  # a disk that is nearly full takes a part
+                rest = rest[super().write(rest) :]
+        except OSError as error:
+            self.error = self.error or error
+        return len(data)
+
+    def truncate(self, size: int | None = None) -> int:
+        try:
+            return super().truncate(size)
+        except OSError as error:
+            self.error = self.error or error
+            return size or 0
 
 
 class _Writer:
@@ -39,9 +66,11 @@ class _Writer:
     def __enter__(self):
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self._temporary = self.path.with_name(f".{self.path.name}.{os.getpid()}.partial")
-        self._file = h5py.File(self._temporary, "w", track_order=False)
+        self._output = _Output(self._temporary, "w+")
+        self._file = h5py.File(self._output, "w", track_order=False)
         try:
             self._create()
+            self._check_disk()
         except BaseException:
             self._discard()
             raise
@@ -61,6 +90,8 @@ class _Writer:
             text = json.dumps(self.attributes, sort_keys=True).encode()
             self._dataset("attributes", np.frombuffer(text, dtype=np.uint8))
             self._file.close()
+            self._check_disk()
+            self._output.close()
             os.replace(self._temporary, self.path)
         except BaseException:
             self._discard()
@@ -84,9 +115,14 @@ class _Writer:
     def _discard(self) -> None:
         try:
             self._file.close()
-        except Exception:  # a full disk fails at the flush too; the first error is the one to tell
+        except Exception:  # the first error is the one to tell
             pass
+        self._output.close()
         self._temporary.unlink(missing_ok=True)
+
+    def _check_disk(self) -> None:
+        if error := self._output.error:
+            raise OSError(error.errno, error.strerror, str(self.path)) from error
 
     def _admit(self, key: str, values: np.ndarray, columns: dict) -> None:
         if key in self._seen:
@@ -138,6 +174,7 @@ class FixedWriter(_Writer):
         start = len(self._values)
         self._values.resize(start + len(keys), axis=0)
         self._values[start:] = values
+        self._check_disk()
 
     def _finish(self) -> None:
         pass
@@ -177,6 +214,7 @@ class RaggedWriter(_Writer):
             start = len(self._flat)
             self._flat.resize(start + len(block), axis=0)
             self._flat[start:] = block
+            self._check_disk()
             self._pending, self._pending_bytes = [], 0
 
     def _finish(self) -> None:

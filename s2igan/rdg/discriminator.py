@@ -6,8 +6,9 @@ from __future__ import annotations
 
 import math
 
-import torch
 from torch import Tensor, nn
+
+from s2igan.rdg.conditioning import convolve_with_condition
 
 
 def down_block(in_channels: int, out_channels: int, norm: bool = True) -> nn.Sequential:
@@ -72,8 +73,11 @@ class Discriminator(nn.Module):
     def logits(self, x: Tensor, condition: Tensor) -> tuple[Tensor, Tensor]:
         """Features (B, 8N, 4, 4) and condition (B, C) -> both logits; features can meet several conditions."""
         condition = self.condition(condition)
-        plane = condition[:, :, None, None].expand(-1, -1, *x.shape[-2:])
-        conditional = self.conditional(self.join(torch.cat([plane, x], dim=1))).flatten()
+        convolution, *rest = self.join
+        joined = convolve_with_condition(convolution, x, condition)
+        for layer in rest:
+            joined = layer(joined)
+        conditional = self.conditional(joined).flatten()
         if self.projection is not None:
             conditional = conditional + (self.projection(condition) * x.mean(dim=(2, 3))).sum(dim=1)
         return self.unconditional(x).flatten(), conditional

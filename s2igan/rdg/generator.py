@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from s2igan.rdg.conditioning import convolve_with_condition
+
 DENSE = ("all", "previous", "none")
 
 
@@ -96,8 +98,10 @@ class RefinementStage(nn.Module):
         size = last.shape[-2:]
         # "h_0 up-sampled to h_1's size": earlier features come at half the size or less.
         joined = [h if h.shape[-2:] == size else F.interpolate(h, size=size) for h in hidden]
-        plane = condition[:, :, None, None].expand(-1, -1, *size)  # (B, C, size, size)
-        x = self.refine(self.join(torch.cat([plane, *joined], dim=1)))
+        convolution, *rest = self.join
+        x = convolve_with_condition(convolution, torch.cat(joined, dim=1), condition)
+        for layer in (*rest, self.refine):
+            x = layer(x)
         return self.up(torch.cat([x, last], dim=1) if self.repeat_input else x)
 
 

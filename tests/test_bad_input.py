@@ -1,0 +1,346 @@
+"""Bad input through the commands themselves: one line that names it and its mend, and no output file."""
+
+import importlib
+import subprocess
+import sys
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+import soundfile
+from click.testing import CliRunner
+from tiny import rdg
+
+from s2igan import cli
+from s2igan.datasets.catalog import Caption, Catalog, Image, write_catalog
+from s2igan.errors import InputError
+from s2igan.sen.model import build_sen, save_sen
+from s2igan.store import FixedReader, FixedWriter, RaggedWriter
+
+ROOT = Path(__file__).parents[1]
+TTS = ["--engine", "espeak", "--rate", "175", "--train_voices", "en-us", "--test_voices", "en-gb"]
+LOGMEL = ["--bands", "40", "--window_ms", "25", "--shift_ms", "10", "--window", "hamming", "--normalise"]
+GENERATE = ["--captions_per_image", "1", "--batch_size", "4", "--seed", "0"]
+SEN = {
+    "bands": 40,
+    "conv_channels": [8],
+    "kernel": 6,
+    "stride": 2,
+    "gru_layers": 1,
+    "gru_hidden": 4,
+    "attention_hidden": 4,
+    "mask_padding": True,
+    "feature_dim": 5,
+    "classes": 2,
+    "image_encoder": {"encoder": "efficientnet_lite0", "weights": "", "weights_hash": "0", "input_size": 32},
+    "log_mel": {"sample_rate": 22050, "bands": 40},
+    "speech": {"engine": "espeak", "options": {"rate": 175}, "sample_rate": 22050, "test_voices": ["en-gb"]},
+}
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    """An empty project folder; one process, so that the tests are quick."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("S2IGAN_WORKERS", "1")
+    monkeypatch.setenv("S2IGAN_DEVICE", "cpu")
+    return tmp_path
+
+
+def run(stage: str, *arguments: str):
+    return CliRunner().invoke(importlib.import_module(f"stages.{stage}").main, arguments)
+
+
+def refused(result, *told: str) -> None:
+    """One line, at the end, with every word of `told`; and no file but those that were there before."""
+    assert result.exit_code == 1, result.output
+    errors = [line for line in result.stderr.splitlines() if "rror" in line]
+    assert len(errors) == 1 and errors[0].startswith("error: ")
+    assert result.stderr.splitlines()[-1] == errors[0]
+    for words in told:
+        assert words in errors[0]
+    assert list(Path().rglob("*.partial")) == []
+
+
+def catalog(**texts: str) -> Catalog:
+    """Three classes, one a split; `a_00_01="text"` sets the text of caption a/00/01."""
+    images, captions = [], []
+    for name, split in (("a", "train"), ("b", "val"), ("c", "test")):
+        for n in range(2):
+            image = f"{name}/{n:02d}"
+            images.append(Image(image, "", name, split))
+            for k in range(2):
+                key = f"{image}/{k:02d}"
+                captions.append(Caption(key, image, texts.get(key.replace("/", "_"), "a red bird"), language="en"))
+    return Catalog(tuple(images), tuple(captions))
+
+
+def models(config: dict = SEN) -> None:
+    save_sen("models/sen", build_sen(config), config)
+    rdg().save("models/rdg", {"sen": config})
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--lrr", "1"], "No such option '--lrr'."),
+        (["--lr", "oops"], "Invalid value for '--lr': 'oops' is not a valid float range."),
+        (["--lr", "0"], "Invalid value for '--lr': 0.0 is not in the range 0<x<=1."),
+        (["--epochs", "0"], "Invalid value for '--epochs': 0 is not in the range x>=1."),
+        (["--selection", "tets"], "Invalid value for '--selection': 'tets' is not one of 'val', 'test'."),
+        ([], "Missing option '--bands'."),
+    ],
+)
+def test_parameters_are_refused_before_anything_is_read(arguments, told):
+    result = run("train_sen", *arguments)
+    assert result.exit_code == 2
+    errors = [line for line in result.stderr.splitlines() if "rror" in line]
+    assert len(errors) == 1 and errors[0].startswith(f"Error: {told}")
+    assert list(Path().iterdir()) == []
+
+
+def test_a_parameter_is_refused_in_a_process_of_its_own_too(folder):
+    """As `dvc repro` runs it."""
+    result = subprocess.run(
+        [sys.executable, "-m", "stages.catalog", "--dataset", "aviary", "--clases", "5"],
+        cwd=folder,
+        env={"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"},
+        capture_output=True,
+        text=True,
+    )
+    assert result.returncode == 2
+    assert "Error: No such option '--clases'" in result.stderr and "Traceback" not in result.stderr
+    assert list(folder.iterdir()) == []
+
+
+def test_a_voice_of_both_training_and_test_is_refused():
+    result = run("synthesize", *TTS, "--train_voices", "en-gb")
+    assert result.exit_code == 2
+    assert "tts.test_voices: en-gb is a training voice too; take it out" in result.stderr
+
+
+@pytest.mark.parametrize("text", ["", "  \t"])
+def test_an_empty_caption_is_refused(text):
+    write_catalog("data/catalog", catalog(b_01_00=text))
+    refused(run("synthesize", *TTS), "data/catalog: caption b/01/00 is empty; write a text")
+    assert not Path("data/speech.h5").exists()
+
+
+def test_a_caption_of_symbols_only_is_refused():
+    write_catalog("data/catalog", catalog(c_00_01="§§ ¤"))
+    refused(run("synthesize", *TTS), "caption c/00/01: ", "§§ ¤")
+    assert not Path("data/speech.h5").exists()
+
+
+def test_an_unknown_voice_is_refused():
+    write_catalog("data/catalog", catalog())
+    refused(run("synthesize", *TTS[:4], "--train_voices", "tlh", "--test_voices", "en-gb"), "voice 'tlh'")
+    assert not Path("data/speech.h5").exists()
+
+
+def test_a_missing_catalog_is_refused():
+    refused(run("synthesize", *TTS), "data/catalog/images.csv: missing; run `dvc repro`")
+    assert list(Path().iterdir()) == []
+
+
+def test_a_class_with_one_image_is_refused():
+    whole = catalog()
+    without = Catalog(whole.images[1:], whole.captions[2:])
+    write_catalog("data/catalog", without)
+    refused(run("synthesize", *TTS), "data/catalog: class a has one image", "add an image or remove the class")
+
+
+def foreign(path):
+    with h5py.File(path, "w") as file:
+        file["speech"] = np.zeros(3)
+
+
+def another_kind(path):
+    with FixedWriter(path, "images", (1,), "uint8") as out:
+        out.append(["a"], [[1]])
+
+
+def truncated(path):
+    with RaggedWriter(path, "speech", 0, "uint8", {"sample_rate": 22050}) as out:
+        out.append("a/00/00", np.zeros(1000))
+    path.write_bytes(path.read_bytes()[:1500])
+
+
+@pytest.mark.parametrize(
+    ("make", "told"),
+    [
+        (foreign, "holds a foreign HDF5 file, expected s2igan/speech/1; delete it and run `dvc repro`"),
+        (another_kind, "holds s2igan/images/1, expected s2igan/speech/1; delete it and run `dvc repro`"),
+        (truncated, "truncated, or not an HDF5 file; delete it and run `dvc repro`"),
+        (lambda path: path.write_text("speech"), "truncated, or not an HDF5 file; delete it and run `dvc repro`"),
+        (lambda path: None, "missing; run `dvc repro`"),
+    ],
+)
+def test_speech_that_is_none_of_ours_is_refused(make, told):
+    Path("data").mkdir()
+    make(Path("data/speech.h5"))
+    refused(run("logmel", *LOGMEL), f"data/speech.h5: {told}")
+    assert not Path("data/logmel.h5").exists()
+
+
+def test_an_utterance_that_is_no_sound_is_refused_with_its_key():
+    with RaggedWriter("data/speech.h5", "speech", 0, "uint8", {"sample_rate": 22050}) as out:
+        out.append("a/00/00", np.frombuffer(b"not FLAC", np.uint8))
+    refused(run("logmel", *LOGMEL), "a/00/00: not readable as audio")
+    assert not Path("data/logmel.h5").exists()
+
+
+def test_the_old_output_survives_a_run_that_is_refused():
+    Path("data").mkdir()
+    Path("data/logmel.h5").write_text("from an earlier run")
+    refused(run("logmel", *LOGMEL), "data/speech.h5: missing")
+    assert Path("data/logmel.h5").read_text() == "from an earlier run"
+
+
+def test_nan_among_the_image_features_is_refused():
+    with FixedWriter("data/image_features.h5", "image_features", (2, 5), "float32") as out:
+        out.append(["a/00", "a/01"], np.ones((2, 2, 5)))
+    with h5py.File("data/image_features.h5", "a") as file:
+        file["values"][1, 0, 3] = np.nan
+    with FixedReader("data/image_features.h5", "image_features") as features:
+        with pytest.raises(InputError, match="^data/image_features.h5: NaN or infinite image_features; delete it"):
+            features.values()
+
+
+def test_nan_among_the_embeddings_ends_generate_without_a_picture():
+    models()
+    write_catalog("data/catalog", catalog())
+    with FixedWriter("data/embeddings.h5", "embeddings", (8,), "float32") as out:
+        keys = [caption.key for caption in catalog().captions]
+        out.append(keys, np.ones((len(keys), 8)))
+    with h5py.File("data/embeddings.h5", "a") as file:
+        file["values"][-2, 0] = np.nan
+    refused(run("generate", *GENERATE), "data/embeddings.h5: NaN or infinite embeddings; delete it and run `dvc repro`")
+    assert list(Path("data").glob("generated*")) == []
+
+
+def test_a_caption_without_its_embedding_is_refused():
+    models()
+    write_catalog("data/catalog", catalog())
+    with FixedWriter("data/embeddings.h5", "embeddings", (8,), "float32") as out:
+        out.append(["c/00/00"], np.ones((1, 8)))
+    refused(run("generate", *GENERATE), "data/embeddings.h5: no key c/01/00 among its 1")
+
+
+def speak(*arguments: str):
+    return CliRunner().invoke(cli.main, ["speak", *arguments, "-o", "out.png"])
+
+
+def no_picture() -> None:
+    assert not Path("out.png").exists()
+
+
+def text_named_wav(path):
+    path.write_text("this bird has a red crown")
+
+
+def silent(path):
+    soundfile.write(path, np.zeros(22050), 22050)
+
+
+@pytest.mark.parametrize(
+    ("make", "told"),
+    [
+        (text_named_wav, "bird.wav: not readable as audio"),
+        (lambda path: path.write_bytes(b""), "bird.wav: empty file; record it again"),
+        (lambda path: None, "bird.wav: missing; give the path of a recording"),
+        (lambda path: path.mkdir(), "bird.wav: a folder; give the path of a recording"),
+        (silent, "bird.wav: silent; check the microphone"),
+    ],
+)
+def test_a_recording_that_cannot_be_heard_is_refused(make, told):
+    models()
+    make(Path("bird.wav"))
+    refused(speak("--wav", "bird.wav"), told)
+    no_picture()
+
+
+def test_a_recording_of_a_moment_is_refused():
+    models()
+    soundfile.write("bird.wav", np.sin(np.arange(500)), 22050)
+    refused(speak("--wav", "bird.wav"), "500 samples are shorter than a window", "record a longer utterance")
+    no_picture()
+
+
+def test_a_sentence_of_symbols_only_is_refused():
+    models()
+    refused(speak("§§ ¤"), "§§ ¤")
+    no_picture()
+
+
+def test_a_voice_that_espeak_has_not_is_refused():
+    models()
+    refused(speak("a red bird", "--voice", "tlh"), "voice 'tlh'")
+    no_picture()
+
+
+@pytest.mark.parametrize("arguments", [[], ["  "], ["a red bird", "--wav", "bird.wav"]])
+def test_speak_wants_a_sentence_or_a_recording(arguments):
+    result = speak(*arguments)
+    assert result.exit_code == 2
+    assert "Error: give either a sentence or --wav FILE" in result.stderr
+    no_picture()
+
+
+def test_missing_models_are_refused():
+    refused(speak("a red bird"), "models/sen/model.json: missing; run `dvc repro`")
+    no_picture()
+
+
+def test_a_damaged_model_is_refused():
+    models()
+    weights = Path("models/rdg/generator.safetensors")
+    weights.write_bytes(weights.read_bytes()[:-7])
+    refused(speak("a red bird"), "models/rdg/generator.safetensors: missing or damaged", "run `dvc repro`")
+    no_picture()
+
+
+def test_one_model_in_the_place_of_the_other_is_refused():
+    models()
+    Path("models/rdg").rename("models/was_rdg")
+    Path("models/sen").rename("models/rdg")
+    Path("models/was_rdg").rename("models/sen")
+    refused(speak("a red bird"), "models/sen/model.json: holds a rdg model, expected sen; check the path")
+
+
+def test_a_picture_where_none_can_be_written_is_refused():
+    """Models of random weights draw all the same."""
+    models()
+    Path("out.png").mkdir()
+    refused(speak("a red bird", "--size", "32"), "error: out.png: Is a directory; check the path")
+    assert list(Path("out.png").iterdir()) == []
+
+
+def test_good_input_passes():
+    """Or the tests above would refuse for some other reason."""
+    models()
+    soundfile.write("bird.wav", 0.5 * np.sin(np.arange(16000) / 10), 16000)
+    result = speak("--wav", "bird.wav", "--size", "32")
+    assert result.exit_code == 0, result.output
+    assert result.stdout == "bird.wav (1.0 s) -> out.png\n"
+    assert Path("out.png").read_bytes().startswith(b"\x89PNG")
+    write_catalog("data/catalog", catalog())
+    assert run("synthesize", *TTS).exit_code == 0
+    assert run("logmel", *LOGMEL).exit_code == 0
+    assert run("embed", "--batch_size", "4").exit_code == 0
+    assert run("generate", *GENERATE).exit_code == 0
+    assert sorted(file.name for file in Path("data").glob("*.h5")) == [
+        "embeddings.h5",
+        "generated.h5",
+        "generated_shuffled.h5",
+        "generated_untrained.h5",
+        "logmel.h5",
+        "speech.h5",
+    ]
+
+
+def test_an_unknown_caption_cannot_be_followed():
+    write_catalog("data/catalog", catalog())
+    result = CliRunner().invoke(cli.main, ["trace", "z/99"])
+    refused(result, "z/99: no such caption; data/catalog/captions.csv lists the keys")

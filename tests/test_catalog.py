@@ -1,0 +1,228 @@
+import csv
+import dataclasses
+import re
+
+import numpy as np
+import pytest
+
+from s2igan.datasets import sources
+from s2igan.datasets.aviary import render_image, species_table
+from s2igan.datasets.birds import COLOURS, PARTS
+from s2igan.datasets.catalog import (
+    Caption,
+    Catalog,
+    Image,
+    check,
+    classes_of,
+    read_catalog,
+    write_catalog,
+    write_text,
+)
+from s2igan.datasets.grammar import read
+from s2igan.errors import InputError
+
+SPLIT_OF = {"a": "test", "b": "train", "c": "val", "d": "train"}
+AVIARY = dict(classes=10, test_classes=3, val_classes=2, images_per_class=2, captions_per_image=3, seed=0)
+
+
+def small(images=(), captions=(), without=()) -> Catalog:
+    """Four classes of two images with a caption each, and what a test adds or takes away."""
+    all_images, all_captions = [], []
+    for name, split in SPLIT_OF.items():
+        for n in range(2):
+            key = f"{name}/{n:02d}"
+            all_images.append(Image(key, f"{key}.jpg", name, split, "1 2 3 4"))
+            all_captions.append(Caption(f"{key}/00", key, f"a bird, no. {n}", language="en"))
+    kept = [[row for row in rows if row.key not in without] for rows in (all_images, all_captions)]
+    return Catalog((*kept[0], *images), (*kept[1], *captions))
+
+
+def test_a_catalog_comes_back_from_its_tables(tmp_path):
+    odd = Caption("a/00/01", "a/00", 'says "chip, chip"\nthen: é 鳥', "sounds/1.wav", "fr", "anna")
+    catalog = small(captions=[odd])
+    write_catalog(tmp_path, catalog)
+    assert read_catalog(tmp_path) == catalog
+    first = (tmp_path / "images.csv").read_text().splitlines()[:2]
+    assert first == ["key,path,class_name,split,box", "a/00,a/00.jpg,a,test,1 2 3 4"]
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["captions.csv", "images.csv"]
+
+
+def test_the_same_catalog_gives_the_same_bytes(tmp_path):
+    for name in "xy":
+        write_catalog(tmp_path / name, small())
+    for file in ("images.csv", "captions.csv"):
+        assert (tmp_path / "x" / file).read_bytes() == (tmp_path / "y" / file).read_bytes()
+
+
+def test_training_classes_come_first_in_the_numbering():
+    assert small().class_ids() == {"b": 0, "d": 1, "a": 2, "c": 3}
+    assert classes_of(small().images) == ["a", "b", "c", "d"]
+
+
+def test_a_split_has_the_captions_of_its_images_in_order():
+    assert [caption.key for caption in small().split("train")] == ["b/00/00", "b/01/00", "d/00/00", "d/01/00"]
+    assert [caption.key for caption in small().split("val")] == ["c/00/00", "c/01/00"]
+    assert small().image_of()["c/01"].class_name == "c"
+
+
+def test_a_good_catalog_passes_as_it_is():
+    assert check(small()) is not None
+    recorded = Caption("a/00/01", "a/00", "", "sounds/1.wav")
+    assert check(small(captions=[recorded])).captions[-1] == recorded
+
+
+@pytest.mark.parametrize(
+    ("catalog", "message"),
+    [
+        (small(without=["d/01", "d/01/00"]), "class d has one image; .*need two: add an image or remove the class"),
+        (small(captions=[Caption("a/00/01", "a/00", "")]), "caption a/00/01 is empty; write a text"),
+        (small(captions=[Caption("a/00/01", "a/00", " \t\n")]), "caption a/00/01 is empty; write a text"),
+        (small(captions=[Caption("a/00/00", "a/00", "b")]), "key a/00/00 occurs twice; keys must be unique"),
+        (small(images=[Image("a/01", "", "a", "test")]), "key a/01 occurs twice; keys must be unique"),
+        (small(captions=[Caption("a/01", "a/00", "b")]), "key a/01 occurs twice; keys must be unique"),
+        (small(images=[Image("a/02", "", "a", "train")]), "class a is in test and train; splits must be disjoint"),
+        (small(images=[Image("a/02", "", "a", "Test")]), "a/02 has split 'Test'; expected one of .*'train'"),
+        (small(captions=[Caption("a/09/00", "a/09", "b")]), "caption a/09/00 names image a/09, which is missing"),
+        (small(without=["c/01/00"]), r"image c/01 has no caption \(1 such\); add one or remove it"),
+        (
+            small(without=[f"c/{n:02d}{rest}" for n in range(2) for rest in ("", "/00")]),
+            "no class in split val; assign at least one",
+        ),
+    ],
+)
+def test_what_is_wrong_is_told_in_one_line_with_file_key_and_mend(tmp_path, catalog, message):
+    with pytest.raises(InputError, match=f"^birds: {message}"):
+        check(catalog, "birds")
+    write_catalog(tmp_path, catalog)
+    with pytest.raises(InputError, match=f"^{re.escape(str(tmp_path))}: {message}") as error:
+        read_catalog(tmp_path)
+    assert "\n" not in str(error.value)
+
+
+def damaged(folder, name, change):
+    write_catalog(folder, small())
+    (folder / name).write_bytes(change((folder / name).read_bytes()))
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "message"),
+    [
+        ("images.csv", lambda text: text.replace(b"split", b"fold"), "columns are key,path,class_name,fold,box; "),
+        ("captions.csv", lambda text: text.replace(b",speaker", b""), "columns are .*; expected key,image,text"),
+        ("captions.csv", lambda text: b"", "columns are nothing; expected key,image,text"),
+        ("captions.csv", lambda text: text + "b/00/01,b/00,blåmes,,,\n".encode("latin-1"), "not a CSV in UTF-8"),
+        ("images.csv", lambda text: b"\x89PNG\r\n\x1a\n" + bytes(range(256)), "not a CSV in UTF-8"),
+        ("images.csv", lambda text: text.replace(b"b/00,", b"b/00,x,", 1), "line 4 has 6 fields; expected 5"),
+        ("captions.csv", lambda text: text[:-4], "line 9 has [1-5] fields; expected 6"),
+    ],
+)
+def test_a_damaged_table_is_told_in_one_line_with_its_file(tmp_path, name, change, message):
+    damaged(tmp_path, name, change)
+    with pytest.raises(InputError, match=f"^{re.escape(str(tmp_path / name))}: {message}") as error:
+        read_catalog(tmp_path)
+    assert "\n" not in str(error.value)
+
+
+def test_a_missing_table_says_how_to_make_it(tmp_path):
+    write_catalog(tmp_path, small())
+    (tmp_path / "captions.csv").unlink()
+    with pytest.raises(InputError, match=r"captions\.csv: missing; run `dvc repro`"):
+        read_catalog(tmp_path)
+
+
+def test_a_text_that_cannot_be_written_leaves_the_old_one(tmp_path):
+    write_text(tmp_path / "deep" / "a.txt", "old")
+    with pytest.raises(UnicodeEncodeError):
+        write_text(tmp_path / "deep" / "a.txt", "new \ud800")
+    assert (tmp_path / "deep" / "a.txt").read_text() == "old"
+    assert [file.name for file in (tmp_path / "deep").iterdir()] == ["a.txt"]
+
+
+@pytest.fixture(scope="module")
+def aviary():
+    return sources.load("aviary", **AVIARY)
+
+
+def test_the_aviary_has_what_was_asked_for_and_passes_the_check(aviary):
+    catalog = check(aviary.catalog)
+    splits = {split: {i.class_name for i in catalog.images if i.split == split} for split in ("train", "val", "test")}
+    assert {split: len(names) for split, names in splits.items()} == {"train": 5, "val": 2, "test": 3}
+    assert len(set.union(*splits.values())) == 10  # none in two
+    assert (len(catalog.images), len(catalog.captions)) == (20, 60)
+    assert [len(catalog.split(split)) for split in ("train", "val", "test")] == [30, 12, 18]
+
+
+def test_keys_are_class_image_and_number(aviary):
+    for image in aviary.catalog.images:
+        assert re.fullmatch(r"\d{3}\.[A-Za-z-]+/0[01]", image.key)
+        assert image.key.rsplit("/", 1)[0] == image.class_name
+    for caption in aviary.catalog.captions:
+        assert re.fullmatch(re.escape(caption.image) + r"/0[012]", caption.key)
+    keys = [caption.key for caption in aviary.catalog.captions]
+    assert len(set(keys)) == 60 and keys == sorted(keys)
+
+
+def test_captions_speak_of_the_colours_of_their_own_class(aviary):
+    """The name says crown and wing; no caption may say otherwise."""
+    told = 0
+    for caption in aviary.catalog.captions:
+        crown, _, wing, _, _ = caption.key.split(".")[1].split("/")[0].lower().split("-")
+        for part, colour in (("crown", crown), ("wing", wing)):
+            named = read(caption.text).get(part)
+            assert named in (None, colour)
+            told += named is not None
+    assert told > 30
+
+
+def test_the_same_options_give_the_same_catalog_and_another_seed_another(aviary):
+    assert sources.load("aviary", **AVIARY).catalog == aviary.catalog
+    assert sources.load("aviary", **AVIARY | {"seed": 1}).catalog != aviary.catalog
+
+
+def test_pictures_do_not_depend_on_the_number_of_processes(aviary, monkeypatch):
+    monkeypatch.setenv("S2IGAN_WORKERS", "1")
+    alone = list(aviary.pictures(16))
+    monkeypatch.setenv("S2IGAN_WORKERS", "2")
+    shared = list(aviary.pictures(16))
+    assert len(alone) == 20
+    assert all(picture.shape == (3, 16, 16) and picture.dtype == np.uint8 for picture in alone)
+    np.testing.assert_array_equal(alone, shared)
+    assert len({picture.tobytes() for picture in alone}) == 20  # no pose twice
+
+
+def test_each_picture_is_that_of_its_key(aviary, monkeypatch):
+    monkeypatch.setenv("S2IGAN_WORKERS", "1")
+    species = {one.name: one for one in species_table(10, 3, 2, seed=0)}
+    for image, picture in zip(aviary.catalog.images, aviary.pictures(16), strict=True):
+        name, number = image.key.split("/")
+        np.testing.assert_array_equal(picture, render_image(species[name], int(number), 16, 0).transpose(2, 0, 1))
+
+
+def test_the_judge_s_birds_are_the_same_in_any_number_of_processes(monkeypatch):
+    def rendered(count, seed):
+        return list(sources.render_birds(count, 16, seed))
+
+    monkeypatch.setenv("S2IGAN_WORKERS", "1")
+    alone = rendered(40, 3)
+    monkeypatch.setenv("S2IGAN_WORKERS", "2")
+    for (picture, colours), (again, numbers) in zip(alone, rendered(40, 3), strict=True):
+        np.testing.assert_array_equal(picture, again)
+        np.testing.assert_array_equal(colours, numbers)
+    assert alone[0][0].shape == (3, 16, 16) and alone[0][1].shape == (len(PARTS),)
+    monkeypatch.setenv("S2IGAN_WORKERS", "1")
+    np.testing.assert_array_equal(rendered(3, 3)[2][0], alone[2][0])  # a bird does not depend on how many
+    assert (rendered(1, 4)[0][0] != alone[0][0]).any()
+    colours = np.stack([numbers for _, numbers in alone])
+    assert set(colours.ravel()) == set(range(len(COLOURS)))
+
+
+def test_an_unknown_data_set_is_refused():
+    with pytest.raises(InputError, match="catalog.dataset=cub200: unknown; choose one of aviary"):
+        sources.load("cub200")
+
+
+def test_columns_of_the_tables_are_the_fields(tmp_path):
+    write_catalog(tmp_path, small())
+    for name, record in (("images.csv", Image), ("captions.csv", Caption)):
+        with open(tmp_path / name, newline="") as file:
+            assert next(csv.reader(file)) == [field.name for field in dataclasses.fields(record)]

@@ -1,0 +1,383 @@
+"""The protocol on a catalog of three test classes whose pictures and speech are known."""
+
+import json
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner
+from tiny import rdg
+from torch import nn
+
+from s2igan.datasets.catalog import Caption, Catalog, Image, write_catalog
+from s2igan.datasets.grammar import read
+from s2igan.errors import InputError
+from s2igan.metrics import evaluation
+from s2igan.metrics.classifier import build_classifier, save_classifier
+from s2igan.rdg.sampling import generate as draw
+from s2igan.rdg.sampling import image_seed
+from s2igan.sen.model import build_sen, load_sen, save_sen
+from s2igan.store import FixedReader, FixedWriter
+from s2igan.tables import write_json
+from stages import generate
+
+# N items, S size of a picture
+
+PARTS, COLOURS = ["crown", "wing"], ["red", "green", "blue"]
+IMAGES = 4
+RGB = dict(red=(220, 30, 30), green=(30, 220, 30), blue=(30, 30, 220))
+CROWN = {"t0": "red", "t1": "green", "t2": "blue"}  # of each test class; the wing is always blue
+CONTROLS = ("", "_untrained", "_shuffled")
+
+
+def catalog() -> Catalog:
+    """Test classes t0 to t2, which the tests score, and one class each of train and val, which they may not see."""
+    images, captions = [], []
+    for name, split in (("t0", "test"), ("r0", "train"), ("t1", "test"), ("v0", "val"), ("t2", "test")):
+        for n in range(IMAGES):
+            key = f"{name}/{n:02d}"
+            images.append(Image(key, "", name, split))
+            text = f"this bird has a {CROWN.get(name, 'green')} crown and blue wings"
+            captions += [Caption(f"{key}/{k:02d}", key, text) for k in range(2)]
+    return Catalog(tuple(images), tuple(captions))
+
+
+def picture(key: str, size: int = 18) -> np.ndarray:
+    """Of the class's colour, with a little noise that differs from image to image: uint8 (3, S, S)."""
+    class_name, number = key.split("/")[:2]
+    colour = np.array(RGB[CROWN.get(class_name, "green")])
+    rng = np.random.default_rng([int(class_name[1]), int(number)])
+    return (colour[:, None, None] + rng.integers(-20, 21, (3, 1, 1)) + np.zeros((3, size, size))).astype(np.uint8)
+
+
+class MeanColour(nn.Module):
+    """Stands for the frozen encoder: a feature a colour channel."""
+
+    feature_dim, input_size, weights_hash = 3, 32, "0123456789abcdef"
+
+    def __init__(self, name: str):
+        super().__init__()
+        self.name = name
+        self.register_buffer("mean", torch.zeros(1))
+
+    def forward(self, images):
+        return images.mean(dim=(2, 3)) + 2.0  # never a row of zeros
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("S2IGAN_DEVICE", "cpu")
+    return catalog()
+
+
+def write(path, kind, keys, values, **columns):
+    values = np.asarray(values)
+    with FixedWriter(path, kind, values.shape[1:], values.dtype, {"seed": 0}, list(columns)) as out:
+        out.append(keys, values, **columns)
+
+
+def speech_of(key: str) -> np.ndarray:
+    """An embedding (8,) of the caption's image, of unit length."""
+    values = np.random.default_rng([ord(c) for c in key.rsplit("/", 1)[0]]).standard_normal(8)
+    return (values / np.linalg.norm(values)).astype(np.float32)
+
+
+def write_speech(project, embedding_of):
+    captions = project.captions
+    values = np.stack([embedding_of(caption) for caption in captions]).astype(np.float32)
+    write("data/embeddings.h5", "embeddings", [caption.key for caption in captions], values)
+
+
+@pytest.fixture
+def pictures(project):
+    """`generated` shows the real pictures; `_shuffled` the same under another class; `_untrained` grey."""
+    write("data/images.h5", "images", [i.key for i in project.images], [picture(i.key) for i in project.images])
+    captions = project.split("test")
+    keys = [caption.key for caption in captions]
+    write_speech(project, lambda caption: speech_of(caption.key))
+    fakes = np.stack([picture(key, 16) for key in keys])
+    write("data/generated.h5", "generated", keys, fakes)
+    write("data/generated_shuffled.h5", "generated", keys, np.roll(fakes, 2 * IMAGES, axis=0))
+    grey = 120 + np.random.default_rng(0).integers(0, 3, (len(keys), 3, 1, 1)) + np.zeros((1, 3, 16, 16))
+    write("data/generated_untrained.h5", "generated", keys, grey.astype(np.uint8))
+    config = {"heads": [3], "channels": 4, "image_size": 16, "views": 1}
+    save_classifier("models/classifier", "classifier", build_classifier(config), {"classes": ["t0", "t1", "t2"]})
+    return project
+
+
+def image_scores(project, encoder: str = "inception_v3", seed: int = 0) -> dict:
+    return evaluation.image_scores(project, MeanColour(encoder), queries_per_class=2, is_splits=1, seed=seed)
+
+
+def test_pictures_that_are_the_real_ones_score_as_such(pictures):
+    scores = image_scores(pictures)
+    assert scores["fid"] == pytest.approx(0, abs=0.01)  # unbiased covariances of 12 and of twice these 12
+    assert scores["map"] == 1 and scores["map_same_images"] == 1
+    assert scores["fid_untrained"] > 100 * max(scores["fid"], 0.001)
+
+
+def test_the_frechet_distance_cannot_see_whose_speech_it_is_and_the_joint_one_can(pictures):
+    scores = image_scores(pictures)
+    assert scores["fid_shuffled"] == pytest.approx(scores["fid"], abs=1e-9)
+    (joint,) = (key for key in scores if key.startswith("fj") and not key.endswith(CONTROLS[1:]))
+    assert scores[f"{joint}_shuffled"] > scores[joint] + 0.05
+    assert scores["map_shuffled"] < 0.4  # each query meets its own colour under another class only
+
+
+def test_every_score_is_there_for_both_controls_and_beside_chance(pictures):
+    scores = image_scores(pictures)
+    for name in ("is_mean", "is_std", "fid", "kid", "map", "map_same_images"):
+        for control in CONTROLS:
+            assert np.isfinite(scores[f"{name}{control}"])
+    # 24 fakes, of which 22 are not the query's own and 6 are of its class.
+    p, harmonic = 5 / 21, sum(1 / k for k in range(1, 23))
+    assert scores["map_chance"] == pytest.approx(p + (1 - p) * harmonic / 22)
+    # Of the 12 fakes from the query images' captions, 4 are of the query's class.
+    p, harmonic = 3 / 11, sum(1 / k for k in range(1, 13))
+    assert scores["map_same_images_chance"] == pytest.approx(p + (1 - p) * harmonic / 12)
+    counts = {"real_images": 12, "generated_images": 24, "classes": 3, "queries": 6, "query_images": 2, "is_splits": 1}
+    assert {name: scores[name] for name in counts} == counts
+    assert scores["encoder_weights"] == "0123456789abcdef" and scores["encoder_input_size"] == 32
+    json.dumps(scores)
+
+
+@pytest.mark.parametrize(
+    ("encoder", "names"),
+    [
+        pytest.param(
+            "inception_v3",
+            {"fid", "fjd", "kid"},
+            marks=pytest.mark.xfail(strict=True, reason="the joint distance is called fjid, not fjd"),
+        ),
+        ("efficientnet_lite0", {"fd_efficientnet_lite0", "fjd_efficientnet_lite0", "kd_efficientnet_lite0"}),
+    ],
+)
+def test_only_inception_features_make_a_fid(pictures, encoder, names):
+    scores = image_scores(pictures, encoder)
+    assert scores["encoder"] == encoder
+    distances = {key for key in scores if key.startswith(("f", "k")) and not key.endswith(CONTROLS[1:])}
+    assert distances == names
+    assert ("fid" in scores) == (encoder == "inception_v3")
+
+
+def test_the_inception_score_is_that_of_the_classifier(pictures):
+    """An untrained classifier of equal logits has the score 1, whatever it sees."""
+    model = build_classifier({"heads": [3], "channels": 4, "image_size": 16, "views": 1})
+    nn.init.zeros_(model.answers[0].weight)
+    nn.init.zeros_(model.answers[0].bias)
+    save_classifier("models/classifier", "classifier", model)
+    scores = image_scores(pictures)
+    for control in CONTROLS:
+        assert scores[f"is_mean{control}"] == pytest.approx(1) and scores[f"is_std{control}"] == 0
+
+
+def test_the_same_files_give_the_same_scores(pictures):
+    write_json("first.json", image_scores(pictures))
+    write_json("second.json", image_scores(pictures))
+    assert Path("first.json").read_bytes() == Path("second.json").read_bytes()
+
+
+def test_pictures_of_one_image_a_class_leave_the_queries_nothing_to_find(pictures):
+    keys = [c.key for c in pictures.split("test") if c.image.endswith("/00")]
+    for control in CONTROLS:
+        write(f"data/generated{control}.h5", "generated", keys, [picture(key, 16) for key in keys])
+    with pytest.raises(InputError, match="generate from the captions of at least two images of each class"):
+        evaluation.image_scores(pictures, MeanColour("inception_v3"), queries_per_class=IMAGES, is_splits=1, seed=0)
+
+
+SEN = {"feature_dim": 3, "classes": 1, "bands": 8, "conv_channels": [4], "gru_hidden": 4, "attention_hidden": 4}
+
+
+@pytest.fixture
+def space(project):
+    """Speech embeddings equal to those of the captions' own pictures, features that differ most by class."""
+    notes = {"image_encoder": {"encoder": "inception_v3", "weights_hash": "abc"}, "speech": {"test_voices": ["x", "y"]}}
+    save_sen("models/sen", build_sen(SEN), {**SEN, **notes})
+    rng = np.random.default_rng(0)
+    classes = [image.class_name for image in project.images]
+    features = np.stack([10 * np.eye(3)[int(name[1]) % 3] + rng.uniform(0, 2, 3) for name in classes])
+    views = np.stack([features, rng.standard_normal(features.shape)], axis=1)  # only the centre view may count
+    write("data/image_features.h5", "image_features", [i.key for i in project.images], views.astype(np.float32))
+    sen, _ = load_sen("models/sen")
+    with torch.inference_mode():
+        own = sen.image(torch.from_numpy(features).float()).numpy()
+    return project, {image.key: row for image, row in zip(project.images, own, strict=True)}
+
+
+def test_speech_that_lies_on_its_picture_finds_it_and_its_class(space):
+    project, own = space
+    write_speech(project, lambda caption: own[caption.image])
+    scores, table = evaluation.retrieval_scores(project, torch.device("cpu"))
+    assert scores["speech_to_image_r1"] == scores["image_to_speech_r1"] == 1
+    assert scores["speech_to_image_map"] == pytest.approx(1) and scores["image_to_speech_map"] == pytest.approx(1)
+    assert scores["median_rank"] == scores["image_to_speech_median_rank"] == 1
+    counts = {"captions": 24, "images": 12, "classes": 3, "voices": 2}  # the test split alone
+    assert {name: scores[name] for name in counts} == counts
+    assert (scores["encoder"], scores["encoder_weights"]) == ("inception_v3", "abc")
+    # 4 pictures and 8 captions of a class: precision falls when they are all found.
+    assert [row["k"] for row in table] == [1, 2, 5, 10]
+    assert [row["speech_to_image"] for row in table] == pytest.approx([1, 1, 4 / 5, 4 / 10])
+    assert [row["image_to_speech"] for row in table] == pytest.approx([1, 1, 1, 8 / 10])
+
+
+def test_chance_is_that_of_a_random_order(space):
+    project, own = space
+    write_speech(project, lambda caption: own[caption.image])
+    scores, _ = evaluation.retrieval_scores(project, torch.device("cpu"))
+    for name, relevant, gallery in (("map_chance", 4, 12), ("image_to_speech_map_chance", 8, 24)):
+        p, harmonic = (relevant - 1) / (gallery - 1), sum(1 / k for k in range(1, gallery + 1))
+        assert scores[name] == pytest.approx(p + (1 - p) * harmonic / gallery)
+
+
+def test_speech_of_the_opposite_place_finds_its_class_last(space):
+    project, own = space
+    write_speech(project, lambda caption: -own[caption.image])
+    scores, _ = evaluation.retrieval_scores(project, torch.device("cpu"))
+    assert scores["speech_to_image_r1"] == 0 and scores["median_rank"] == 12
+    assert scores["speech_to_image_map"] < scores["map_chance"]
+
+
+def test_speech_that_is_always_the_same_gains_nothing(space):
+    """All captions tie: r@k counts that against it, and mAP is the share of the class."""
+    project, _ = space
+    write_speech(project, lambda caption: np.eye(8)[0])
+    scores, _ = evaluation.retrieval_scores(project, torch.device("cpu"))
+    assert scores["image_to_speech_r10"] == 0
+    assert scores["image_to_speech_map"] == pytest.approx(8 / 24)
+
+
+def answers(shown: list[list[int]]) -> np.ndarray:
+    """Pictures that say themselves what a judge reads of them: colour number of part p at pixel p."""
+    pictures = np.zeros((len(shown), 3, 16, 16), np.uint8)
+    pictures[:, 0, 0, : len(PARTS)] = shown
+    return pictures
+
+
+@pytest.fixture
+def judged(project, monkeypatch):
+    """Generated pictures show what was said; `_shuffled` a wrong crown; `_untrained` all red."""
+    monkeypatch.setattr(evaluation, "load_classifier", lambda *_: (None, {"parts": PARTS, "colours": COLOURS}))
+    monkeypatch.setattr(
+        evaluation, "predict", lambda _, pictures: [np.eye(3)[pictures[:, 0, 0, p]] for p in range(len(PARTS))]
+    )
+
+    def true(key, shift=0):
+        return [(COLOURS.index(CROWN.get(key.split("/")[0], "green")) + shift) % 3, COLOURS.index("blue")]
+
+    write("data/images.h5", "images", [i.key for i in project.images], answers([true(i.key) for i in project.images]))
+    keys = [caption.key for caption in project.split("test")]
+    write("data/generated.h5", "generated", keys, answers([true(key) for key in keys]))
+    write("data/generated_shuffled.h5", "generated", keys, answers([true(key, 1) for key in keys]))
+    write("data/generated_untrained.h5", "generated", keys, answers([[0, 0] for _ in keys]))
+    columns = dict(part=["crown"] * 8, new=["green"] * 8)
+    few = keys[:8]  # red crowns that are to turn green
+    write("data/keyword_before.h5", "generated", few, answers([true(key) for key in few]), **columns)
+    after = [[1, 2]] * 5 + [[0, 2]] + [[1, 0]] * 2  # one does not turn; two change their wings as well
+    write("data/keyword_after.h5", "generated", few, answers(after), **columns)
+    return project
+
+
+def test_the_captions_of_the_test_say_what_they_should():
+    for caption in catalog().split("test"):
+        assert read(caption.text) == {"crown": CROWN[caption.image[:2]], "wing": "blue"}
+
+
+def test_attribute_scores_count_what_the_judge_reads(judged):
+    scores = evaluation.attribute_scores(judged)
+    assert scores["judge_accuracy"] == 1
+    assert scores["part_colour_accuracy"] == scores["part_colour_accuracy_all_parts"] == 1
+    assert scores["part_colour_accuracy_shuffled"] == pytest.approx(1 / 2)  # wings right, crowns wrong
+    assert scores["part_colour_accuracy_untrained"] == pytest.approx(1 / 6)  # a third of the crowns
+    assert scores["colour_chance"] == pytest.approx(1 / 3)
+    assert scores["keyword_changed"] == pytest.approx(7 / 8) and scores["keyword_changed_before"] == 0
+    assert scores["keyword_kept"] == pytest.approx(6 / 8)
+    assert scores["parts"] == scores["judge_parts"] == {"crown": 1, "wing": 1}
+    counts = {"generated_images": 24, "colours_named": 48, "judged_real_images": 12, "keyword_pairs": 8}
+    assert {name: scores[name] for name in counts} == counts and scores["keyword_other_parts"] == 8
+    json.dumps(scores)
+
+
+def test_a_part_that_no_caption_names_is_not_counted(judged):
+    """Captions of t0 say nothing of wings, and its pictures have the wrong ones."""
+    quiet = tuple(
+        Caption(c.key, c.image, "this bird has a red crown") if c.image.startswith("t0") else c for c in judged.captions
+    )
+    keys = [caption.key for caption in judged.split("test")]
+    with FixedReader("data/generated.h5", "generated") as file:
+        shown = file.values()
+    shown[[key.startswith("t0") for key in keys], 0, 0, 1] = COLOURS.index("green")
+    Path("data/generated.h5").unlink()
+    write("data/generated.h5", "generated", keys, shown)
+    scores = evaluation.attribute_scores(Catalog(judged.images, quiet))
+    assert scores["part_colour_accuracy"] == 1 and scores["colours_named"] == 40
+
+
+@pytest.mark.parametrize("counts", [(4, 4), (5, 3, 2), (1, 1, 1, 1), (10, 4, 6), (7, 1, 1, 1, 1, 1, 1, 1)])
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_another_class_is_a_permutation_that_leaves_none_with_its_own(counts, seed):
+    classes = [f"c{n}" for n, count in enumerate(counts) for _ in range(count)]
+    classes = [classes[i] for i in np.random.default_rng(9).permutation(len(classes))]
+    partner = generate.another_class(classes, seed)
+    assert sorted(partner) == list(range(len(classes)))
+    assert all(classes[other] != name for other, name in zip(partner, classes, strict=True))
+    np.testing.assert_array_equal(partner, generate.another_class(classes, seed))
+
+
+def test_another_class_depends_on_the_seed_and_spreads_over_classes():
+    classes = [f"c{n % 10}" for n in range(200)]
+    first, second = generate.another_class(classes, 0), generate.another_class(classes, 1)
+    assert (first != second).mean() > 0.8
+    assert Counter(classes[i] for i in first) == Counter(classes)
+
+
+def run_generate(*changes: str):
+    arguments = ["--captions_per_image", "1", "--batch_size", "5", "--seed", "3", *changes]
+    result = CliRunner().invoke(generate.main, arguments)
+    assert result.exit_code == 0, result.output
+
+
+def generated(control: str) -> tuple[list[str], np.ndarray, list[int]]:
+    with FixedReader(f"data/generated{control}.h5", "generated") as file:
+        return file.keys, file.values(), file.column("seed")
+
+
+def test_the_controls_are_the_network_at_its_start_and_speech_of_another_class(project):
+    write_catalog("data/catalog", project)
+    write_speech(project, lambda caption: speech_of(caption.key))
+    model = rdg()
+    model.save("models/rdg", {})
+    run_generate()
+    keys, fresh, seeds = generated("")
+    assert keys == [caption.key for caption in project.split("test") if caption.key.endswith("/00")]
+    assert seeds == [image_seed(key, 3) for key in keys]
+    assert fresh.shape == (12, 3, 32, 32)
+    np.testing.assert_array_equal(fresh, generated("_untrained")[1])  # nothing is learned yet
+
+    with torch.no_grad():
+        for weights in model.average.parameters():
+            weights.mul_(1.5)
+    model.save("models/rdg", {})
+    run_generate()
+    trained, untrained, shuffled = (generated(control)[1] for control in CONTROLS)
+    np.testing.assert_array_equal(untrained, fresh)
+    assert (trained != fresh).any(axis=(1, 2, 3)).all() and (trained != shuffled).any(axis=(1, 2, 3)).all()
+    classes = [key.split("/")[0] for key in keys]
+    speech = np.stack([speech_of(key) for key in keys])[generate.another_class(classes, 3)]
+    (expected,) = (batch[-1] for batch in draw(model.average, speech, seeds, 12, torch.device("cpu")))
+    assert np.abs(shuffled.astype(int) - expected).max() <= 1  # batches of 5 round otherwise than one of 12
+    assert generated("_shuffled")[::2] == (keys, seeds)
+
+
+def test_generate_gives_the_same_bytes_again_and_as_many_captions_as_asked(project):
+    write_catalog("data/catalog", project)
+    write_speech(project, lambda caption: speech_of(caption.key))
+    rdg().save("models/rdg", {})
+    run_generate()
+    first = [Path(f"data/generated{control}.h5").read_bytes() for control in CONTROLS]
+    run_generate()
+    assert first == [Path(f"data/generated{control}.h5").read_bytes() for control in CONTROLS]
+    run_generate("--captions_per_image", "2")
+    assert generated("")[0] == [caption.key for caption in project.split("test")]

@@ -1,0 +1,58 @@
+import numpy as np
+import pytest
+
+from s2igan.errors import InputError
+from s2igan.speech.audio import encode_flac
+from s2igan.speech.extraction import log_mels
+from s2igan.speech.log_mel import LogMel
+
+SETTINGS = {"sample_rate": 22050, "bands": 20, "window": "hann", "normalise": False}
+
+
+def sound(samples: int, seed: int) -> np.ndarray:
+    return (3000 * np.random.default_rng(seed).standard_normal(samples)).clip(-32768, 32767).astype(np.int16)
+
+
+def encoded(samples: np.ndarray, rate: int = 22050) -> np.ndarray:
+    return np.frombuffer(encode_flac(samples, rate), dtype=np.uint8)
+
+
+SOUNDS = {f"c/{n}": sound(552 + 220 * n, n) for n in range(70)}  # more than a chunk
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_stored_speech_gives_the_log_mels_of_its_samples(workers):
+    found = list(log_mels(((key, encoded(samples)) for key, samples in SOUNDS.items()), SETTINGS, workers))
+    assert [key for key, _ in found] == list(SOUNDS)
+    log_mel = LogMel(**SETTINGS)
+    for n, (key, frames) in enumerate(found):
+        assert frames.shape == (n + 1, 20) and frames.dtype == np.float32
+        np.testing.assert_array_equal(frames, log_mel(SOUNDS[key] / np.float32(32768)))
+
+
+def test_another_sample_rate_is_refused_with_its_key():
+    utterances = [("c/0", encoded(SOUNDS["c/5"])), ("c/1", encoded(SOUNDS["c/5"], 16000))]
+    found = log_mels(utterances, SETTINGS, 1)
+    assert next(found)[0] == "c/0"
+    with pytest.raises(InputError, match=r"^c/1: 16000 Hz; expected 22050 Hz: make data/speech\.h5 anew"):
+        next(found)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_an_error_names_its_key_from_any_process(workers):
+    utterances = [("c/0", encoded(SOUNDS["c/0"])), ("c/1", encoded(sound(551, 0)))]
+    found = log_mels(utterances, SETTINGS, workers)
+    assert next(found)[0] == "c/0"
+    with pytest.raises(InputError, match="^c/1: 551 samples are shorter than a window of 552"):
+        next(found)
+
+
+@pytest.mark.parametrize("content", [b"", b"no FLAC at all"])
+def test_what_is_no_sound_is_refused_with_its_key(content):
+    with pytest.raises(InputError, match="^c/0: "):
+        list(log_mels([("c/0", np.frombuffer(content, dtype=np.uint8))], SETTINGS, 1))
+
+
+def test_settings_that_make_no_sense_are_refused():
+    with pytest.raises(InputError, match="bands 300: some contain no frequency"):
+        list(log_mels([("c/0", encoded(SOUNDS["c/0"]))], SETTINGS | {"bands": 300}, 1))

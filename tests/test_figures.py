@@ -1,0 +1,165 @@
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from s2igan.figures import GAP, MARGIN, curves, enlarge, save_png, save_sheets, sheet, table
+from s2igan.tables import write_json, write_tsv
+
+RED, GREEN, BLUE, BLACK, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (0, 0, 0), (255, 255, 255)
+
+
+def plain(colour, size=8) -> np.ndarray:
+    return np.broadcast_to(np.array(colour, np.uint8)[:, None, None], (3, size, size)).copy()
+
+
+def pixels(path) -> np.ndarray:
+    """(height, width, 3) of a picture."""
+    with Image.open(path) as image:
+        assert image.mode == "RGB"
+        return np.asarray(image)
+
+
+def test_enlarging_by_whole_pixels_repeats_them():
+    picture = np.random.default_rng(0).integers(0, 256, (3, 4, 4)).astype(np.uint8)
+    expected = picture.repeat(3, axis=1).repeat(3, axis=2).transpose(1, 2, 0)
+    np.testing.assert_array_equal(np.asarray(enlarge(picture, 12)), expected)
+    np.testing.assert_array_equal(np.asarray(enlarge(picture, 4)), picture.transpose(1, 2, 0))
+
+
+def test_other_sizes_are_smooth_and_keep_a_plain_colour():
+    assert (np.asarray(enlarge(plain((10, 200, 30)), 13)) == (10, 200, 30)).all()
+    step = np.zeros((3, 8, 8), np.uint8)
+    step[:, :, 4:] = 255
+    assert len(np.unique(np.asarray(enlarge(step, 13)))) > 2
+
+
+def test_a_sheet_has_its_pictures_in_reading_order(tmp_path):
+    colours = [RED, GREEN, BLUE, BLACK, (9, 99, 199)]
+    sheet([plain(colour) for colour in colours], 3, tmp_path / "deep" / "a.png", 16)
+    shown = pixels(tmp_path / "deep" / "a.png")
+    assert shown.shape == (2 * (16 + GAP) + GAP, 3 * (16 + GAP) + GAP, 3)
+    for i, colour in enumerate(colours):
+        row, column = divmod(i, 3)
+        top, left = GAP + row * (16 + GAP), GAP + column * (16 + GAP)
+        assert (shown[top : top + 16, left : left + 16] == colour).all()
+        assert (shown[top - 1, left : left + 16] == WHITE).all() and (shown[top : top + 16, left - 1] == WHITE).all()
+    assert (shown[GAP + 16 + GAP :, 2 * (16 + GAP) :] == WHITE).all()  # the place of a sixth
+
+
+def test_sheets_over_time_are_rows(tmp_path):
+    moments = [np.stack([plain(RED), plain(GREEN)]), np.stack([plain(BLUE), plain(BLACK)])]
+    save_sheets(tmp_path / "a.png", moments, size=8)
+    shown = pixels(tmp_path / "a.png")
+    assert shown.shape == (28, 28, 3)
+    corners = [tuple(shown[y, x]) for y in (GAP, 16) for x in (GAP, 16)]
+    assert corners == [RED, GREEN, BLUE, BLACK]
+
+
+def test_a_table_has_pictures_beside_their_words(tmp_path):
+    rows = [[plain(RED), plain(GREEN)], [plain(BLUE), plain(BLACK)]]
+    table(rows, ["a red bird", "a blue bird"], ["real", "drawn"], tmp_path / "a.png", size=32, text_width=100)
+    shown = pixels(tmp_path / "a.png")
+    head = 26
+    assert shown.shape == (2 * MARGIN + head + 2 * (32 + GAP), 2 * MARGIN + 100 + 2 * (32 + GAP), 3)
+    for row, colours in enumerate([(RED, GREEN), (BLUE, BLACK)]):
+        top = MARGIN + head + row * (32 + GAP)
+        for column, colour in enumerate(colours):
+            left = MARGIN + 100 + column * (32 + GAP)
+            assert (shown[top : top + 32, left : left + 32] == colour).all()
+        assert (shown[top : top + 32, MARGIN : MARGIN + 100] != 255).any()  # its words
+        assert (shown[top : top + 32, :MARGIN] == 255).all()
+    for column in range(2):
+        left = MARGIN + 100 + column * (32 + GAP)
+        assert (shown[MARGIN : MARGIN + head - 4, left : left + 32] != 255).any()  # its heading
+    assert (shown[: MARGIN + head, : MARGIN + 90] == 255).all()
+
+
+def test_a_table_without_headings_begins_with_its_pictures(tmp_path):
+    table([[plain(RED)]], [""], [""], tmp_path / "a.png", size=16, text_width=20)
+    shown = pixels(tmp_path / "a.png")
+    assert (shown[MARGIN : MARGIN + 16, MARGIN + 20 : MARGIN + 36] == RED).all()
+    assert (shown != 255).any(axis=2).sum() == 16 * 16
+
+
+def test_a_table_needs_words_for_every_row(tmp_path):
+    with pytest.raises(ValueError):
+        table([[plain(RED)], [plain(RED)]], ["one"], ["real"], tmp_path / "a.png")
+    assert list(tmp_path.iterdir()) == []
+
+
+def draw_curves(path):
+    columns = {"epoch": [1.0, 2.0, 3.0], "loss": [3.0, 2.0, float("nan")], "map": [0.1, 0.2, 0.4]}
+    curves(columns, "epoch", {"losses": ["loss", "absent"], "mAP": ["map"]}, path)
+
+
+def test_curves_have_a_panel_a_group(tmp_path):
+    draw_curves(tmp_path / "a.png")
+    with Image.open(tmp_path / "a.png") as image:
+        assert image.size == (920, 320)
+        shown = np.asarray(image.convert("RGB")).astype(int)
+    first_colour = np.abs(shown - (31, 119, 180)).max(axis=2) < 8  # matplotlib's first line colour
+    assert first_colour[:, :460].any() and first_colour[:, 460:].any()
+
+
+def test_the_same_call_gives_the_same_bytes(tmp_path):
+    for folder in (tmp_path / "x", tmp_path / "y"):
+        sheet([plain(RED)], 1, folder / "sheet.png", 16)
+        table([[plain(RED)]], ["words"], ["real"], folder / "table.png")
+        draw_curves(folder / "curves.png")
+    for name in ("sheet.png", "table.png", "curves.png"):
+        assert (tmp_path / "x" / name).read_bytes() == (tmp_path / "y" / name).read_bytes()
+
+
+def test_a_picture_that_cannot_be_written_leaves_nothing(tmp_path):
+    (tmp_path / "a.png").mkdir()
+    with pytest.raises(OSError):
+        save_png(Image.new("RGB", (4, 4)), tmp_path / "a.png")
+    assert [file.name for file in tmp_path.iterdir()] == ["a.png"]
+
+
+def test_a_tsv_has_a_column_a_name_and_six_digits(tmp_path):
+    rows = [{"epoch": 1, "loss": 1 / 3}, {"epoch": 2, "map": 1234567.0}, {"epoch": 3, "loss": 1e-9, "map": 0.0}]
+    write_tsv(tmp_path / "deep" / "a.tsv", rows)
+    assert (tmp_path / "deep" / "a.tsv").read_text() == (
+        "epoch\tloss\tmap\n1\t0.333333\t\n2\t\t1.23457e+06\n3\t1e-09\t0\n"
+    )
+
+
+def test_scores_are_rounded_at_every_depth_and_nothing_else_is(tmp_path):
+    scores = {
+        "map": 2 / 3,
+        "count": 123456789,
+        "name": "fid",
+        "none": None,
+        "flag": True,
+        "parts": {"crown": 0.12345678, "interval": [0.1 + 0.2, (1e-7 / 3, 5)]},
+    }
+    write_json(tmp_path / "a.json", scores)
+    assert json.loads((tmp_path / "a.json").read_text()) == {
+        "map": 0.666667,
+        "count": 123456789,
+        "name": "fid",
+        "none": None,
+        "flag": True,
+        "parts": {"crown": 0.123457, "interval": [0.3, [3.33333e-08, 5]]},
+    }
+    assert list(json.loads((tmp_path / "a.json").read_text())) == list(scores)  # in the order given
+
+
+def test_noise_behind_the_sixth_digit_does_not_change_the_file(tmp_path):
+    write_json(tmp_path / "a.json", {"map": 0.1234561})
+    write_json(tmp_path / "b.json", {"map": 0.1234561 + 1e-12})
+    assert (tmp_path / "a.json").read_bytes() == (tmp_path / "b.json").read_bytes()
+
+
+def test_scores_that_cannot_be_written_leave_the_old_ones(tmp_path):
+    write_json(tmp_path / "a.json", {"map": 0.5})
+    with pytest.raises(TypeError):
+        write_json(tmp_path / "a.json", {"map": object()})
+    assert json.loads((tmp_path / "a.json").read_text()) == {"map": 0.5}
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(OSError):
+        write_tsv(tmp_path / "folder", [{"a": 1.0}])
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["a.json", "folder"]

@@ -1,0 +1,98 @@
+import os
+import time
+from itertools import count, islice
+
+import pytest
+
+from s2igan.parallel import ordered_map
+
+# Functions at the top, since they must pickle.
+
+
+def square(number: int) -> int:
+    return number * number
+
+
+def slow_first(number: int) -> int:
+    time.sleep(0.05 if number == 0 else 0)
+    return number
+
+
+def process(_) -> int:
+    return os.getpid()
+
+
+def refuse_seven(number: int) -> int:
+    if number == 7:
+        raise ValueError("seven")
+    return number
+
+
+_setting = ""
+
+
+def set_up(value: str) -> None:
+    global _setting
+    _setting = value
+
+
+def has_setting(number: int) -> tuple[int, str]:
+    return number, _setting
+
+
+@pytest.fixture(params=[1, 2])
+def workers(request) -> int:
+    return request.param
+
+
+def test_results_come_in_the_order_of_the_items(workers):
+    assert list(ordered_map(square, range(100), workers, chunk=7)) == [n * n for n in range(100)]
+    assert list(ordered_map(slow_first, range(10), workers, chunk=1)) == list(range(10))
+
+
+@pytest.mark.parametrize("items", [[], [3]])
+def test_no_item_and_one(workers, items):
+    assert list(ordered_map(square, iter(items), workers)) == [item**2 for item in items]
+
+
+def test_endless_items_are_read_as_they_are_needed(workers):
+    taken = []
+
+    def items():
+        for number in count():
+            taken.append(number)
+            yield number
+
+    results = ordered_map(square, items(), workers, chunk=4)
+    assert list(islice(results, 10)) == [n * n for n in range(10)]
+    results.close()
+    assert len(taken) <= 10 + 4 * 2 * workers  # what was asked for, and two chunks a process
+
+
+def test_an_error_comes_through_at_its_place(workers):
+    results = ordered_map(refuse_seven, range(100), workers, chunk=5)
+    assert list(islice(results, 7)) == list(range(7))
+    with pytest.raises(ValueError, match="^seven$"):
+        next(results)
+    with pytest.raises(StopIteration):
+        next(results)
+
+
+def test_an_error_of_the_items_themselves_comes_through(workers):
+    def items():
+        yield 1
+        raise KeyError("broken source")
+
+    with pytest.raises(KeyError, match="broken source"):
+        list(ordered_map(square, items(), workers))
+
+
+def test_every_process_is_set_up_before_its_first_item(workers):
+    results = ordered_map(has_setting, range(20), workers, chunk=2, initializer=set_up, initargs=("ready",))
+    assert list(results) == [(n, "ready") for n in range(20)]
+
+
+def test_one_worker_is_this_process_and_two_are_others():
+    assert set(ordered_map(process, range(3), 1)) == {os.getpid()}
+    others = set(ordered_map(process, range(3), 2, 1))
+    assert os.getpid() not in others and 1 <= len(others) <= 2

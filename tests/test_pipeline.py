@@ -1,0 +1,233 @@
+"""The house as a whole: configuration, dependencies of the stages, the DAG itself."""
+
+import ast
+import importlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
+
+ROOT = Path(__file__).parent.parent
+STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text())
+SCALES = ("smoke", "demo", "paper")
+SYSTEMS = ("s2igan", "reference")
+
+
+def composed(*overrides: str) -> dict:
+    with initialize_config_dir(str(ROOT / "conf"), version_base=None):
+        config = compose("config", overrides=list(overrides))
+    return OmegaConf.to_container(config, resolve=True)
+
+
+def section(stage: str) -> str:
+    """The section of params.yaml that a stage unpacks, from its command."""
+    return STAGES[stage]["cmd"].split("${")[1].rstrip("}")
+
+
+def module_file(name: str) -> Path | None:
+    path = ROOT / name.replace(".", "/")
+    for candidate in (path.with_suffix(".py"), path / "__init__.py"):
+        if candidate.exists():
+            return candidate
+    return None
+
+
+def imported(file: Path) -> set[Path]:
+    """Files of this project that a file imports, at its top or inside a function."""
+    names = set()
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{file}: relative import"
+            names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    own = (name for name in names if name.split(".")[0] in ("s2igan", "stages"))
+    return {path for name in own if (path := module_file(name))}
+
+
+def closure(file: Path) -> set[str]:
+    seen: set[Path] = set()
+    todo = {file}
+    while todo:
+        current = todo.pop()
+        seen.add(current)
+        todo |= imported(current) - seen
+    # Empty package files change nothing; a test below holds them empty.
+    return {str(path.relative_to(ROOT)) for path in seen if path.name != "__init__.py"}
+
+
+def test_params_yaml_is_the_composition_of_the_defaults():
+    assert composed() == PARAMS
+
+
+@pytest.mark.parametrize("scale", SCALES)
+@pytest.mark.parametrize("system", SYSTEMS)
+def test_every_scale_and_system_has_the_same_keys(scale, system):
+    def keys(config):
+        return {(name, key) for name, part in config.items() if isinstance(part, dict) for key in part}
+
+    assert keys(composed(f"scale={scale}", f"system={system}")) == keys(PARAMS)
+
+
+def test_no_value_is_null_and_no_group_repeats_a_key():
+    files = [*(ROOT / "conf").glob("*/*.yaml"), ROOT / "conf/config.yaml"]
+    keys = {}
+    for file in files:
+        part = {k: v for k, v in yaml.safe_load(file.read_text()).items() if isinstance(v, dict)}
+        names = {(name, key) for name, values in part.items() for key in values}
+        assert None not in [value for values in part.values() for value in values.values()], file
+        group = file.parent.name
+        for other, others in keys.items():
+            assert other == group or not names & others, f"{file} repeats {names & others} of {other}"
+        keys[group] = keys.get(group, set()) | names
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_stage_is_a_file_with_the_options_of_its_section(stage):
+    assert STAGES[stage]["cmd"].startswith(f"python -m stages.{stage} ")
+    command = importlib.import_module(f"stages.{stage}").main
+    options = {option.name: option for option in command.params}
+    assert set(options) == set(PARAMS[section(stage)])
+    for name, option in options.items():
+        assert f"--{name}" in option.opts
+        value = PARAMS[section(stage)][name]
+        option.type_cast_value(None, value)  # the default is in range
+        assert option.is_flag == isinstance(value, bool)
+        assert option.multiple == isinstance(value, list)
+
+
+def test_every_section_belongs_to_a_stage_and_every_stage_to_a_file():
+    assert {section(stage) for stage in STAGES} | {"seed"} == set(PARAMS)
+    assert {p.stem for p in (ROOT / "stages").glob("*.py")} - {"__init__"} == set(STAGES)
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_code_dependencies_are_the_import_closure(stage):
+    listed = {dep for dep in STAGES[stage]["deps"] if dep.endswith(".py")}
+    assert listed == closure(ROOT / "stages" / f"{stage}.py")
+
+
+def test_package_files_are_empty():
+    for folder in ("s2igan", "stages"):
+        for file in (ROOT / folder).rglob("__init__.py"):
+            assert not file.read_text(), file
+
+
+def test_folders_import_downwards_only():
+    folders = ["datasets", "speech", "vision", "sen", "rdg", "metrics"]
+    for level, folder in enumerate(folders):
+        for file in (ROOT / "s2igan" / folder).glob("*.py"):
+            for path in imported(file):
+                parts = path.relative_to(ROOT).parts
+                assert parts[0] == "s2igan", f"{file} imports {path}"
+                if len(parts) > 2 and parts[1] in folders:
+                    assert folders.index(parts[1]) <= level, f"{file} imports upwards: {path}"
+
+
+def test_stages_do_not_import_each_other():
+    for stage in STAGES:
+        assert not any(str(path).startswith(str(ROOT / "stages/")) for path in imported(ROOT / f"stages/{stage}.py"))
+
+
+# The DAG itself, at scale=smoke in a temporary copy.
+
+
+def sandbox(folder: Path) -> Path:
+    """A Git repository with the project's files as they are now, nothing that stages made, scale=smoke."""
+    files = subprocess.run(
+        ["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout.split()
+    made = {"dvc.lock"}
+    for name in files:
+        if name not in made and not name.startswith("metrics/") and (ROOT / name).is_file():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, folder / name)
+    text = OmegaConf.to_yaml(OmegaConf.create(composed("scale=smoke")))
+    (folder / "params.yaml").write_text(text)
+    for command in (["init", "-q"], ["add", "-A"], ["commit", "-qm", "smoke"]):
+        git = ["git", "-c", "user.name=test", "-c", "user.email=test@localhost"]
+        subprocess.run([*git, *command], cwd=folder, check=True)
+    return folder
+
+
+def run(folder: Path, *command: str, check: bool = True) -> subprocess.CompletedProcess:
+    environment = os.environ | {
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "PYTHONPATH": str(folder),
+        "OMP_NUM_THREADS": "2",
+    }
+    result = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+    assert not check or result.returncode == 0, result.stdout[-3000:] + result.stderr[-3000:]
+    return result
+
+
+@pytest.fixture(scope="module")
+def smoke(tmp_path_factory) -> Path:
+    """A sandbox in which the whole DAG has run once."""
+    folder = sandbox(tmp_path_factory.mktemp("smoke"))
+    run(folder, "dvc", "repro")
+    return folder
+
+
+def test_the_dag_leaves_every_score(smoke):
+    expected = {
+        "sen": "speech_to_image_map image_to_speech_map map_chance speech_to_image_r1 speech_to_image_r5 "
+        "speech_to_image_r10 median_rank",
+        "eval": "is_mean is_std fd_efficientnet_lite0 is_mean_untrained fd_efficientnet_lite0_untrained "
+        "fd_efficientnet_lite0_shuffled map_shuffled map map_chance map_same_images map_same_images_chance",
+        "attributes": "judge_accuracy part_colour_accuracy colour_chance keyword_changed keyword_kept",
+    }
+    for file, names in expected.items():
+        scores = json.loads((smoke / f"metrics/{file}.json").read_text())
+        assert all(isinstance(scores[name], int | float) for name in names.split())
+        assert scores["protocol"]
+    for figure in ("dataset", "samples", "keyword", "sen_curves", "rdg_curves", "rdg_training"):
+        assert (smoke / f"metrics/figures/{figure}.png").stat().st_size > 1000
+
+
+def test_a_second_run_repeats_nothing(smoke):
+    assert "Running stage" not in run(smoke, "dvc", "repro").stdout
+    assert "up to date" in run(smoke, "dvc", "status").stdout
+
+
+def test_trace_follows_one_caption(smoke):
+    key = (smoke / "data/catalog/captions.csv").read_text().splitlines()[-1].split(",")[0]
+    result = run(smoke, sys.executable, "-m", "s2igan.cli", "trace", key, "--wav", "one.wav", "--png", "one.png")
+    shown = [line.split()[0] for line in result.stdout.splitlines()]
+    assert [s for s in shown if s in ("catalog", "image", "speech", "log-mel", "embedding", "generated")] == [
+        "catalog", "image", "speech", "log-mel", "image", "embedding", "generated"
+    ]  # fmt: skip
+    assert (smoke / "one.wav").read_bytes()[:4] == b"RIFF" and (smoke / "one.png").exists()
+
+
+def test_speak_draws_a_sentence_and_its_recording_alike(smoke):
+    command = (sys.executable, "-m", "s2igan.cli", "speak")
+    sentence = "this bird has a red crown and a white belly"
+    run(smoke, *command, sentence, "-o", "a.png", "--save-wav", "a.wav")
+    run(smoke, *command, "--wav", "a.wav", "-o", "b.png")
+    assert (smoke / "a.png").read_bytes() == (smoke / "b.png").read_bytes()
+
+
+def test_a_changed_parameter_runs_only_what_depends_on_it(smoke):
+    result = run(smoke, "dvc", "status", check=True)
+    text = (smoke / "params.yaml").read_text()
+    (smoke / "params.yaml").write_text(text.replace("is_splits: 10", "is_splits: 5"))
+    result = run(smoke, "dvc", "status")
+    (smoke / "params.yaml").write_text(text)
+    changed = {line.rstrip(":") for line in result.stdout.splitlines() if line and not line.startswith((" ", "\t"))}
+    assert changed == {"evaluate"}
+
+
+def test_running_the_dag_twice_gives_the_same_bytes(smoke):
+    before = (smoke / "dvc.lock").read_text()
+    shutil.rmtree(smoke / ".dvc/cache")
+    run(smoke, "dvc", "repro", "--force")
+    assert (smoke / "dvc.lock").read_text() == before

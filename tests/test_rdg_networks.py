@@ -1,0 +1,156 @@
+"""Generator, discriminators, relation supervisor: wiring, sizes and parameter counts."""
+
+import pytest
+import torch
+from tiny import rdg
+
+from s2igan.rdg.conditioning import ConditioningAugmentation, convolve_with_condition
+from s2igan.rdg.discriminator import Discriminator
+from s2igan.rdg.generator import DenseGenerator
+from s2igan.rdg.model import load_generator
+from s2igan.rdg.relation import RelationSupervisor
+
+
+def count(module: torch.nn.Module) -> float:
+    """Parameters in millions."""
+    return sum(p.numel() for p in module.parameters()) / 1e6
+
+
+def test_parameter_counts_of_the_published_code():
+    with torch.device("meta"):
+        augment = ConditioningAugmentation(1024, 128)
+        generator = DenseGenerator(100, 128, 64, 64, 2, "previous")
+        discriminators = [Discriminator(64 * 2**i, 64, 128) for i in range(3)]
+        relation = RelationSupervisor(1024, outputs=4)
+    assert round(count(augment) + count(generator), 2) == 21.29
+    assert [round(count(d), 2) for d in discriminators] == [5.72, 18.83, 71.27]
+    assert round(count(relation), 2) == 0.26
+
+
+@pytest.mark.parametrize("base", [8, 16, 64])
+def test_three_scales_from_any_base_size(base):
+    generator = DenseGenerator(4, 6, 8, base, 1, "all")
+    pictures = generator(torch.randn(2, 4), torch.randn(2, 6))
+    assert [tuple(p.shape) for p in pictures] == [(2, 3, base * k, base * k) for k in (1, 2, 4)]
+    assert all(p.abs().max() <= 1 for p in pictures)
+
+
+def h2_depends_on_h0_directly(dense: str) -> bool:
+    """Changes h_0 as the last stage receives it, and nothing else."""
+    torch.manual_seed(0)
+    generator = DenseGenerator(4, 6, 8, 8, 1, dense).eval()
+    seen = {}
+
+    def spoil(module, inputs):
+        hidden, condition = inputs
+        seen["count"] = len(hidden)
+        return ([hidden[0] + 1, *hidden[1:]] if len(hidden) > 1 else hidden, condition)
+
+    noise, condition = torch.randn(2, 4), torch.randn(2, 6)
+    with torch.no_grad():
+        before = generator(noise, condition)[2]
+        handle = generator.stages[1].register_forward_pre_hook(spoil)
+        after = generator(noise, condition)[2]
+        handle.remove()
+    assert seen["count"] == (2 if dense == "all" else 1)
+    return not torch.equal(before, after)
+
+
+def test_eq_7_the_last_stage_sees_every_earlier_feature():
+    assert h2_depends_on_h0_directly("all")
+    assert not h2_depends_on_h0_directly("previous")
+    assert not h2_depends_on_h0_directly("none")
+
+
+def test_dense_stacking_changes_only_the_refinement_stages():
+    counts = {dense: count(DenseGenerator(4, 6, 8, 8, 1, dense).stages[0]) for dense in ("all", "previous", "none")}
+    # With one earlier feature, "all" and "none" are the same stage; "previous" concatenates it once more.
+    assert counts["all"] == counts["none"] < counts["previous"]
+
+
+def test_conditioning_augmentation_by_hand():
+    augment = ConditioningAugmentation(1, 1, scale=2.0)
+    with torch.no_grad():
+        augment.linear.weight[:] = torch.tensor([[1.0], [3.0], [0.0], [0.0]])
+        augment.linear.bias[:] = 0
+    # GLU halves: values (2, 6), gates (0, 0) -> 0.5 each: mean 1, log-variance 3.
+    condition, mean, log_variance = augment(torch.tensor([[1.0]]), torch.tensor([[2.0]]))
+    assert mean.item() == pytest.approx(1) and log_variance.item() == pytest.approx(3)
+    assert condition.item() == pytest.approx(1 + 2 * torch.tensor(1.5).exp().item())
+    assert augment(torch.tensor([[1.0]]), None)[0].item() == pytest.approx(1)
+
+
+def test_unconditional_logit_does_not_see_the_condition():
+    torch.manual_seed(0)
+    for options in ({}, {"own_condition": True, "projection": True}):
+        network = Discriminator(16, 4, 6, **options).eval()
+        images = torch.randn(3, 3, 16, 16)
+        one, other = network(images, torch.randn(3, 6)), network(images, torch.randn(3, 6))
+        assert torch.equal(one[0], other[0])
+        assert not torch.allclose(one[1], other[1])
+
+
+def test_projection_is_an_inner_product_with_pooled_features():
+    torch.manual_seed(0)
+    network = Discriminator(16, 4, 6, projection=True).eval()
+    features, condition = torch.randn(2, 32, 4, 4), torch.randn(2, 6)
+    with torch.no_grad():
+        whole = network.logits(features, condition)[1]
+        inner = (network.projection(condition) * features.mean((2, 3))).sum(1)
+        network.projection.weight.zero_()
+        assert torch.allclose(whole - inner, network.logits(features, condition)[1], atol=1e-5)
+
+
+def test_the_same_seed_builds_the_same_network_and_another_seed_another():
+    one, same, other = rdg(), rdg(), rdg(seed=1)
+    weights = [m.speech_to_image.augment.linear.weight for m in (one, same, other)]
+    assert torch.equal(weights[0], weights[1]) and not torch.equal(weights[0], weights[2])
+
+
+def test_average_includes_batch_norm_statistics_and_leaves_the_live_weights():
+    model = rdg()
+    live = model.speech_to_image
+    with torch.no_grad():
+        for value in [*live.parameters(), *(b for b in live.buffers() if b.is_floating_point())]:
+            value.fill_(1.0)
+        for value in [*model.average.parameters(), *(b for b in model.average.buffers() if b.is_floating_point())]:
+            value.fill_(0.0)
+    model.update_average(0.9)
+    tensors = [*model.average.parameters(), *(b for b in model.average.buffers() if b.is_floating_point())]
+    assert all(torch.allclose(t, torch.full_like(t, 0.1)) for t in tensors)
+    assert all((p == 1).all() for p in live.parameters())
+
+
+def test_average_without_batch_norm_copies_the_statistics():
+    model = rdg()
+    for buffer in model.speech_to_image.buffers():
+        buffer.fill_(3)
+    model.update_average(0.9, batch_norm=False)
+    assert all((b == 3).all() for b in model.average.buffers())
+
+
+def test_saved_generator_draws_the_same_and_the_untrained_one_does_not(tmp_path):
+    model = rdg()
+    with torch.no_grad():
+        for parameter in model.average.parameters():
+            parameter.add_(0.05)
+    model.average.eval()
+    model.save(tmp_path / "rdg", {})
+    latent, speech = torch.randn(2, model.average.latent_dim), torch.randn(2, 8)
+    trained, _ = load_generator(tmp_path / "rdg")
+    untrained, _ = load_generator(tmp_path / "rdg", trained=False)
+    with torch.no_grad():
+        expected = model.average(latent, speech)[0][-1]
+        assert torch.equal(trained(latent, speech)[0][-1], expected)
+        assert not torch.allclose(untrained(latent, speech)[0][-1], expected)
+        assert torch.equal(untrained.augment.linear.weight, rdg().average.augment.linear.weight)
+
+
+@pytest.mark.parametrize("size", [4, 7])
+def test_convolution_with_a_spread_condition_equals_the_plain_one(size):
+    torch.manual_seed(0)
+    convolution = torch.nn.Conv2d(5 + 3, 4, 3, padding=1, bias=False).double()
+    features, condition = torch.randn(2, 3, size, size).double(), torch.randn(2, 5).double()
+    plane = condition[:, :, None, None].expand(-1, -1, size, size)
+    plain = convolution(torch.cat([plane, features], dim=1))
+    assert torch.allclose(convolve_with_condition(convolution, features, condition), plain, atol=1e-12)

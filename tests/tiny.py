@@ -1,0 +1,27 @@
+"""Small networks that several tests build."""
+
+from s2igan.rdg.model import RDG
+
+
+def rdg(**changes) -> RDG:
+    """RDG of some thousand parameters."""
+    values = dict(
+        embedding_dim=8,
+        image_embedding_dim=8,
+        base_size=8,
+        base_channels=8,
+        discriminator_channels=4,
+        noise_dim=4,
+        condition_dim=6,
+        residual_blocks=1,
+        dense="all",
+        condition_scale=1.0,
+        condition_noise=True,
+        discriminator_norm=True,
+        own_condition=False,
+        projection=False,
+        relation_outputs=3,
+        initialisation="orthogonal",
+        seed=0,
+    )
+    return RDG(**values | changes)
