@@ -17,7 +17,7 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from s2igan.errors import InputError
@@ -34,7 +34,7 @@ def save_model(
     try:
         for name, module in modules.items():
             state = {key: value.detach().cpu().contiguous() for key, value in module.state_dict().items()}
-            save_file(state, partial / f"{name}.safetensors")
+            (partial / f"{name}.safetensors").write_bytes(save(state))  # save_file hides the OSError of a full disk
         description = {"kind": kind, "modules": sorted(modules), "config": config}
         (partial / "model.json").write_text(json.dumps(description, indent=2, sort_keys=True) + "\n")
         shutil.rmtree(folder, ignore_errors=True)
@@ -129,7 +129,11 @@ class TrainingCheckpoint:
         self.folder.mkdir(parents=True, exist_ok=True)
         partial = self.path.with_suffix(".partial")
         try:
-            torch.save(state, partial)
+            with open(partial, "wb") as file:
+                try:
+                    torch.save(state, file)
+                except RuntimeError as error:  # its writer hides the OSError of a full disk
+                    raise (error.__context__ if isinstance(error.__context__, OSError) else error) from None
             os.replace(partial, self.path)
         except BaseException:
             partial.unlink(missing_ok=True)

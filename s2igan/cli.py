@@ -48,7 +48,7 @@ def speak(text, wav, output, voice, seed, count, save_wav, size, models):
         samples, source = pipeline.say([("your sentence", text, voice)])[0], f"{voice} says: {text}"
     if save_wav:
         write_wav(save_wav, samples, pipeline.sample_rate)
-    embedding = pipeline.embed([samples])
+    embedding = pipeline.embed([samples], [str(wav) if wav else "your sentence"])
     keys = [f"{i}" for i in range(count)]
     pictures = pipeline.draw(embedding.repeat(count, axis=0), pipeline.seeds(keys, seed))[-1]
     sheet(list(pictures), min(count, 8), output, size)

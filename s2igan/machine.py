@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import os
 
+from s2igan.errors import InputError
+
 
 def workers() -> int:
     """How many processes a data stage uses: `$S2IGAN_WORKERS`, or the cores that this process may use."""
-    return int(os.environ.get("S2IGAN_WORKERS", 0)) or len(os.sched_getaffinity(0))
+    asked = os.environ.get("S2IGAN_WORKERS", "")
+    if asked and not (asked.isdigit() and int(asked)):
+        raise InputError(f"S2IGAN_WORKERS={asked}: not a number of processes; set 1 or more, or unset it")
+    return int(asked) if asked else len(os.sched_getaffinity(0))
 
 
 def device():

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from s2igan.errors import InputError
 from s2igan.rdg.model import load_generator
 from s2igan.rdg.sampling import generate, image_seed
 from s2igan.sen.model import embed_speech, load_sen
@@ -51,9 +52,16 @@ class Pipeline:
         """A recording in any format that libsndfile reads -> samples (T,) at `sample_rate`."""
         return load_recording(recording, self.sample_rate)
 
-    def embed(self, speech: Sequence[np.ndarray], batch_size: int = 32) -> np.ndarray:
-        """Samples (T,) of each utterance -> speech embeddings (N, A)."""
-        return embed_speech(self.sen, [self.log_mel(samples) for samples in speech], batch_size)
+    def embed(self, speech: Sequence[np.ndarray], names: Sequence[str], batch_size: int = 32) -> np.ndarray:
+        """Samples (T,) of each utterance, called by `names` in errors -> speech embeddings (N, A)."""
+        log_mels = []
+        for samples, name in zip(speech, names, strict=True):
+            shortest = self.log_mel.window_length + (self.sen.speech.min_frames - 1) * self.log_mel.shift_length
+            if len(samples) < shortest:
+                found, needed = len(samples) / self.sample_rate, shortest / self.sample_rate
+                raise InputError(f"{name}: {found:.2f} s of speech; at least {needed:.2f} s are needed: record more")
+            log_mels.append(self.log_mel(samples))
+        return embed_speech(self.sen, log_mels, batch_size)
 
     def draw(self, embeddings: np.ndarray, seeds: Sequence[int], batch_size: int = 32) -> list[np.ndarray]:
         """Embeddings (N, A) -> uint8 pictures at the three scales: (N, 3, S, S), (N, 3, 2S, 2S), (N, 3, 4S, 4S)."""

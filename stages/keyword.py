@@ -38,7 +38,7 @@ def main(pairs, seed):
     ]
     with FixedReader("data/embeddings.h5", "embeddings") as embeddings:
         before = embeddings.values([embeddings.index(key) for key in keys])
-    after = pipeline.embed(pipeline.say(spoken, workers()))
+    after = pipeline.embed(pipeline.say(spoken, workers()), keys)
     seeds = pipeline.seeds(keys, seed)
     columns = {
         "caption": [caption.text for caption, *_ in changed],

@@ -47,6 +47,7 @@ PREVIEWS = 8
 @click.option("--condition_to_discriminator", type=click.Choice(["sampled", "mean"]), required=True)
 @click.option("--mismatched/--no-mismatched", required=True, help="D also sees real images with other speech")
 @click.option("--relation_weight", type=click.FloatRange(0), required=True, help="0 leaves the supervisor out")
+@click.option("--relation_interval", type=click.IntRange(1), required=True, help="steps between supervisions")
 @click.option("--relation_outputs", type=click.IntRange(3), required=True)
 @click.option("--relation_positive", type=click.Choice(POSITIVES), required=True)
 @click.option("--relation_negative", type=click.Choice(NEGATIVES), required=True)

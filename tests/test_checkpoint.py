@@ -238,7 +238,6 @@ main()
 """
 
 
-@pytest.mark.xfail(strict=True, reason="safetensors and torch.save raise their own errors, not OSError")
 @pytest.mark.parametrize("what", ["model", "checkpoint"])
 def test_a_full_disk_ends_in_one_line_without_a_trace(tmp_path, what):
     (tmp_path / "full.py").write_text(FULL_DISK)

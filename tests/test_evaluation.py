@@ -147,11 +147,7 @@ def test_every_score_is_there_for_both_controls_and_beside_chance(pictures):
 @pytest.mark.parametrize(
     ("encoder", "names"),
     [
-        pytest.param(
-            "inception_v3",
-            {"fid", "fjd", "kid"},
-            marks=pytest.mark.xfail(strict=True, reason="the joint distance is called fjid, not fjd"),
-        ),
+        ("inception_v3", {"fid", "fjd", "kid"}),
         ("efficientnet_lite0", {"fd_efficientnet_lite0", "fjd_efficientnet_lite0", "kd_efficientnet_lite0"}),
     ],
 )

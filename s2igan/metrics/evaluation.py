@@ -107,7 +107,8 @@ def image_scores(
     query_classes = [classes[row] for row in queries]
     name = "fid" if encoder.name == "inception_v3" else f"fd_{encoder.name}"
     real_keys = [image.key for image in real]
-    joint, kernel = name.replace("f", "fj", 1), name.replace("f", "k", 1)
+    joint = "fjd" if name == "fid" else name.replace("fd", "fjd", 1)
+    kernel = name.replace("f", "k", 1)
     with FixedReader("data/embeddings.h5", "embeddings") as embeddings:
         first = {caption.image: caption.key for caption in reversed(catalog.split("test"))}
         real_speech = embeddings.values([embeddings.index(first[image.key]) for image in real])

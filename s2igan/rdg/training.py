@@ -37,6 +37,7 @@ class Recipe:
     beta2: float
     kl_weight: float
     relation_weight: float
+    relation_interval: int
     mismatched: bool
     condition_to_discriminator: str  # sampled | mean
     r1_weight: float
@@ -78,11 +79,13 @@ def training_step(
     fake_features: Callable[[Tensor], Tensor],
     recipe: Recipe,
     with_r1: bool,
+    with_relation: bool,
 ) -> dict[str, Tensor]:
     """One step of eqs. 9 to 12 and 8; returns the losses by name.
 
     `image_embedding` is SEN's image projection, frozen features (B, F) -> (B, E); `fake_features` the
-    frozen encoder, pictures -> (B, F). `latent` is (B, latent_dim).
+    frozen encoder, pictures -> (B, F). `latent` is (B, latent_dim). `with_r1` and `with_relation` say
+    whether this step has the gradient penalty and the relation supervisor, the costly terms.
     """
     curves: dict[str, Tensor] = {}
     reals = real_pyramid(batch.images)
@@ -111,9 +114,9 @@ def training_step(
     total.backward()
     optimizers.discriminators.step()
 
-    # Relation supervisor, eq. 8: all four pairs teach it.
+    # Relation supervisor, eq. 8: all four pairs teach it. Nothing but this term needs the frozen encoder.
     fake_embedding = None
-    if recipe.relation_weight:
+    if with_relation:
         truth, same, other = (
             image_embedding(x) for x in (batch.ground_truth, batch.same_class, batch.other_class)
         )
@@ -203,8 +206,9 @@ def train(
         batch = _to(data.batch(seed, step, batch_size), device)
         latent = draw_latent(model, batch_size, seed, step, "latent").to(device)
         with_r1 = recipe.r1_weight > 0 and step % recipe.r1_interval == 0
+        with_relation = recipe.relation_weight > 0 and step % recipe.relation_interval == 0
         curves = training_step(
-            model, optimizers, batch, latent, image_embedding, fake_features, recipe, with_r1
+            model, optimizers, batch, latent, image_embedding, fake_features, recipe, with_r1, with_relation
         )
         step += 1
         bar.update()
