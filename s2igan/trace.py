@@ -21,7 +21,7 @@ def trace(key: str, wav: str | Path | None = None, png: str | Path | None = None
     are told as such. Raises InputError for an unknown key.
     """
     catalog = read_catalog("data/catalog")
-    found = [c for c in catalog.captions if c.key == key or c.key.startswith(key)]
+    found = [c for c in catalog.captions if c.key == key] or [c for c in catalog.captions if c.key.startswith(key)]
     if not found:
         raise InputError(f"{key}: no such caption; data/catalog/captions.csv lists the keys")
     caption = found[0]
@@ -52,7 +52,8 @@ def trace(key: str, wav: str | Path | None = None, png: str | Path | None = None
     if file := _open(RaggedReader, "data/logmel.h5", "logmel"):
         with file:
             frames = file.value(file.index(caption.key)).astype(np.float32)
-            yield f"log-mel         {file.path}: {_shape(frames)}, mean {frames.mean():.3f}, deviation {frames.std():.3f}"
+            spread = f"mean {frames.mean():.3f}, deviation {frames.std():.3f}"
+            yield f"log-mel         {file.path}: {_shape(frames)}, {spread}"
     if file := _open(FixedReader, "data/image_features.h5", "image_features"):
         with file:
             features = file.values([file.index(image.key)])[0]
@@ -60,7 +61,8 @@ def trace(key: str, wav: str | Path | None = None, png: str | Path | None = None
     if file := _open(FixedReader, "data/embeddings.h5", "embeddings"):
         with file:
             speech = file.values([file.index(caption.key)])[0]
-            yield f"embedding       {file.path}: {_shape(speech)}, norm {np.linalg.norm(speech):.3f}, first {_few(speech)}"
+            shown = f"norm {np.linalg.norm(speech):.3f}, first {_few(speech)}"
+            yield f"embedding       {file.path}: {_shape(speech)}, {shown}"
     if file := _open(FixedReader, "data/generated.h5", "generated"):
         with file:
             if caption.key in file:

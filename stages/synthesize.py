@@ -5,13 +5,13 @@ import click
 from s2igan.command import progress, stage
 from s2igan.datasets.catalog import read_catalog
 from s2igan.machine import workers
-from s2igan.speech.engine import create_engine
+from s2igan.speech.engine import ENGINES, create_engine
 from s2igan.speech.synthesis import assign_voice, synthesize
 from s2igan.store import RaggedWriter
 
 
 @click.command()
-@click.option("--engine", type=click.Choice(["espeak"]), required=True)
+@click.option("--engine", type=click.Choice(ENGINES), required=True)
 @click.option("--rate", type=click.IntRange(80, 450), required=True, help="words a minute")
 @click.option("--train_voices", multiple=True, required=True, help="voices of training and validation")
 @click.option("--test_voices", multiple=True, required=True, help="voices of the test")

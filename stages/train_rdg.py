@@ -7,6 +7,7 @@ import torch
 from s2igan.checkpoint import TrainingCheckpoint
 from s2igan.command import stage
 from s2igan.datasets.catalog import read_catalog
+from s2igan.errors import InputError
 from s2igan.figures import save_sheets
 from s2igan.machine import device
 from s2igan.rdg.batches import NEGATIVES, POSITIVES, TrainingSet
@@ -93,12 +94,18 @@ def main(**options):
             crop_size=4 * options["base_size"],
             positive=positive,
             negative=negative,
+            relation=recipe.relation_weight > 0,
         )
         held_out = [caption for caption in catalog.split("val") if caption.key.endswith("/00")]
         spread = held_out[:: max(1, len(held_out) // PREVIEWS)][:PREVIEWS]
         preview = torch.from_numpy(embeddings[[speech.index(caption.key) for caption in spread]])
         encoder = config["image_encoder"]
         frozen = load_encoder(encoder["encoder"], encoder["weights"], encoder["input_size"]).to(device())
+        if frozen.weights_hash != encoder["weights_hash"]:
+            raise InputError(
+                f"image_features.weights: hash {frozen.weights_hash}, but data/image_features.h5 was made with "
+                f"{encoder['weights_hash']}; run `dvc repro -f image_features`, or put the old file back"
+            )
         model = RDG(embedding_dim=speech.shape[0], image_embedding_dim=sen.speech.embedding_dim, **options)
         history = train(
             model,

@@ -59,12 +59,10 @@ def main(**options):
             "image_encoder": features.attributes,
             **log_mels.attributes,
         }
-        seed, smoothing = options["seed"], options.pop("smoothing")
         options.pop("selection")
-        model = build_sen(config, seed).to(device())
-        result = train(
-            model, log_mels, features, training, validation, beta=smoothing, checkpoint=checkpoint, log=CURVES, **options
-        )
+        options |= {"beta": options.pop("smoothing"), "checkpoint": checkpoint, "log": CURVES}
+        model = build_sen(config, options["seed"]).to(device())
+        result = train(model, log_mels, features, training, validation, **options)
     save_sen("models/sen", model, config)
     checkpoint.clear()
     click.echo(f"kept epoch {result.best_epoch}: speech to image mAP {result.best_map:.3f} on held-out classes")

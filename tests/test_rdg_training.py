@@ -76,7 +76,8 @@ def step(model, data, number=0, with_r1=False, with_relation=True, **changes):
     optimizers = Optimizers(model, recipe)
     batch = data.batch(0, number, 4)
     latent = draw_latent(model, 4, 0, number, "latent")
-    return optimizers, training_step(model, optimizers, batch, latent, projection, Frozen(), recipe, with_r1, with_relation)
+    terms = (with_r1, with_relation)
+    return optimizers, training_step(model, optimizers, batch, latent, projection, Frozen(), recipe, *terms)
 
 
 def snapshot(module):

@@ -26,6 +26,7 @@ from s2igan.vision.transforms import centre_crop
 
 CONTROLS = ("", "_untrained", "_shuffled")
 KERNEL_SUBSET = 1000
+BLOCK = 512
 PRECISION_AT = (1, 2, 5, 10, 20, 50, 100)
 
 
@@ -44,7 +45,7 @@ def retrieval_scores(catalog: Catalog, device: torch.device) -> tuple[dict, list
     with FixedReader("data/image_features.h5", "image_features") as features:
         centre = features.values([features.index(image.key) for image in pictures])[:, 0]
     with torch.inference_mode():
-        images = sen.image(torch.from_numpy(centre)).numpy()
+        images = sen.image.to(device)(torch.from_numpy(centre).to(device)).cpu().numpy()
     speech_classes = [image_of[caption.image].class_name for caption in captions]
     image_classes = [image.class_name for image in pictures]
     row_of = {image.key: row for row, image in enumerate(pictures)}
@@ -116,13 +117,13 @@ def image_scores(
         scores: dict = {}
         for control in CONTROLS:
             with FixedReader(f"data/generated{control}.h5", "generated") as generated:
-                fakes, keys = generated.values(), generated.keys
+                keys = generated.keys
+                fake_features = _encode(encoder, generated)
+                (probabilities,) = predict(classifier, generated)
             fake_images = [key.rsplit("/", 1)[0] for key in keys]
             fake_classes = [image_of[key].class_name for key in fake_images]
-            fake_features = encode_images(encoder, fakes)
             speech = embeddings.values([embeddings.index(key) for key in keys])
             subset = min(KERNEL_SUBSET, len(real), len(keys))
-            (probabilities,) = predict(classifier, fakes)
             mean, deviation = inception_score(probabilities, keys, splits=is_splits, seed=seed)
             retrieved = {
                 same: image_retrieval_map(
@@ -161,6 +162,12 @@ def image_scores(
     return scores
 
 
+def _encode(encoder: FrozenEncoder, pictures: FixedReader) -> np.ndarray:
+    """Features (N, F) of a file's pictures, a block at a time: the pictures themselves may not fit in memory."""
+    starts = range(0, len(pictures), BLOCK)
+    return np.concatenate([encode_images(encoder, pictures.values(slice(s, s + BLOCK))) for s in starts])
+
+
 def attribute_scores(catalog: Catalog) -> dict:
     """The judge's readings: of real pictures, of generated ones and of the keyword test.
 
@@ -175,7 +182,7 @@ def attribute_scores(catalog: Catalog) -> dict:
     for caption in catalog.split("test"):
         truth_of.setdefault(image_of[caption.image].class_name, {}).update(read(caption.text))
 
-    def readings(pictures: np.ndarray) -> np.ndarray:
+    def readings(pictures: np.ndarray | FixedReader) -> np.ndarray:
         return np.stack([answer.argmax(axis=1) for answer in predict(judge, pictures)], axis=1)  # (N, P)
 
     def truth(class_names: list[str]) -> np.ndarray:
@@ -190,18 +197,18 @@ def attribute_scores(catalog: Catalog) -> dict:
     generated = {}
     for control in CONTROLS:
         with FixedReader(f"data/generated{control}.h5", "generated") as file:
-            keys, seen = file.keys, readings(file.values())
+            keys, seen = file.keys, readings(file)
         named = named_colours([read(text_of[key]) for key in keys], parts, colours)
         class_names = [image_of[key.rsplit("/", 1)[0]].class_name for key in keys]
         generated[control] = part_colour_accuracy(seen, named, parts, len(colours))
         if not control:
             all_parts = part_colour_accuracy(seen, truth(class_names), parts, len(colours))
     with FixedReader("data/keyword_before.h5", "generated") as file:
-        before = readings(file.values())
+        before = readings(file)
         changed = [parts.index(part) for part in file.column("part")]
         wanted = [colours.index(colour) for colour in file.column("new")]
     with FixedReader("data/keyword_after.h5", "generated") as file:
-        after = readings(file.values())
+        after = readings(file)
     keyword = keyword_scores(before, after, np.array(changed), np.array(wanted))
 
     return {

@@ -235,7 +235,7 @@ def image_retrieval_map(
     `gallery`, and per query on average `relevant` and `left_out`.
     query_features: (Q, F), fake_features: (G, F) of one encoder; *_images: the image key a query
     is, or a fake's caption speaks of. Raises InputError naming a query with nothing to find.
-    Source: Wang et al. 2020 (S2IGAN), section 4 (queries: two random images of each test class).
+    Source: Wang et al. 2020 (S2IGAN), section 2.4 (queries: two random images of each test class).
     """
     query_features = _unit_rows(query_features, "query features")
     fake_features = _unit_rows(fake_features, "fake features")

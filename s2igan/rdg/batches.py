@@ -36,7 +36,8 @@ class TrainingSet:
 
     `rows` are the pictures' rows in `images` and `features` (which share the catalog's order), `classes`
     their class numbers (-1 without classes), `caption_rows[i]` the rows of picture i's captions in
-    `speech` (N, A). Raises InputError where a picture has no partner that the relation needs.
+    `speech` (N, A). Without `relation`, nobody looks at the partners and any will do. Raises InputError
+    where a picture has no partner that the relation needs.
     """
 
     def __init__(
@@ -51,21 +52,23 @@ class TrainingSet:
         crop_size: int,
         positive: str,
         negative: str,
+        relation: bool = True,
     ):
         self.rows, self.classes, self.caption_rows = rows, classes, caption_rows
         self.crop_size, self.positive, self.negative = crop_size, positive, negative
+        self.relation = relation
         self.features, self.speech = features, speech
         size = int(np.prod(images.shape)) * len(rows)
         self._images = images.values(rows) if size <= IN_MEMORY_BYTES else None
         self._reader = images
         self.members = {c: np.flatnonzero(classes == c) for c in np.unique(classes)}
         lonely = [rows[members[0]] for members in self.members.values() if len(members) < 2]
-        if positive == "same_class" and lonely:
+        if relation and positive == "same_class" and lonely:
             raise InputError(
                 f"{images.keys[lonely[0]]}: the only training image of its class, so it has no same-class "
-                "partner; add one or set rdg.relation_positive=augmented_view"
+                "partner; add one, set rdg.relation_positive=augmented_view or rdg.relation_weight=0"
             )
-        if negative == "different_class" and len(self.members) < 2:
+        if relation and negative == "different_class" and len(self.members) < 2:
             raise InputError(
                 f"{images.path}: all training images are of one class, so there is no different class; "
                 "set rdg.relation_weight=0"
@@ -104,13 +107,15 @@ class TrainingSet:
         )
 
     def _same_class(self, i: int, rng: np.random.Generator) -> int:
-        if self.positive == "augmented_view":
+        if not self.relation or self.positive == "augmented_view":
             return i
         members = self.members[self.classes[i]]
         return int(rng.choice(members[members != i]))
 
     def _other_class(self, i: int, rng: np.random.Generator) -> int:
         drawn = int(rng.integers(len(self)))
+        if not self.relation:
+            return drawn
         if self.negative == "redrawn_once":
             # The published code draws again once and takes what comes, of the same class or not.
             return drawn if self.classes[drawn] != self.classes[i] else int(rng.integers(len(self)))

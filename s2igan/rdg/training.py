@@ -137,8 +137,9 @@ def training_step(
     optimizers.generator.zero_grad(set_to_none=True)
     model.discriminators.requires_grad_(False)
     model.relation.requires_grad_(False)
-    total = recipe.kl_weight * losses.kl_loss(mean, log_variance)
-    curves["kl"] = total.detach()
+    divergence = losses.kl_loss(mean, log_variance)
+    curves["kl"] = divergence.detach()
+    total = recipe.kl_weight * divergence
     for i, (discriminator, fake) in enumerate(zip(model.discriminators, fakes, strict=True)):
         loss = losses.generator_loss(discriminator(fake, told))
         curves[f"g_{i}"] = loss.detach()

@@ -39,6 +39,7 @@ def _espeak() -> type[Engine]:
 
 # Each entry imports its engine only when asked, since engines bring heavy dependencies.
 _ENGINES: dict[str, Callable[[], type[Engine]]] = {"espeak": _espeak}
+ENGINES = tuple(_ENGINES)
 
 
 def create_engine(name: str, **options: Any) -> Engine:

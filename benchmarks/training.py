@@ -1,0 +1,87 @@
+"""Speed and parameter counts of RDG: one training step at a scale's sizes, on random pictures and speech.
+
+    python -m benchmarks.training                     # the sizes of params.yaml
+    python -m benchmarks.training --scale paper --system reference --batch 4 --steps 2
+"""
+
+import resource
+import time
+from pathlib import Path
+
+import click
+import torch
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
+from torchvision.models import inception_v3
+
+from s2igan.machine import device
+from s2igan.rdg.batches import Batch
+from s2igan.rdg.model import RDG
+from s2igan.rdg.training import Optimizers, Recipe, draw_latent, training_step
+from s2igan.vision.encoders import FrozenEncoder, load_encoder
+
+RECIPE = tuple(Recipe.__dataclass_fields__)
+LOOP = ("epochs", "batch_size", "relation_positive", "relation_negative")
+
+
+def frozen_encoder(name: str, input_size: int) -> FrozenEncoder:
+    """The scale's encoder; Inception with random weights, which cost as much time as the real ones."""
+    if name != "inception_v3":
+        return load_encoder(name, "", input_size)
+    network = inception_v3(weights=None, aux_logits=False, init_weights=False)
+    network.fc = torch.nn.Identity()
+    return FrozenEncoder(name, network, input_size, "random")
+
+
+@click.command()
+@click.option("--scale", default="demo", type=click.Choice(["smoke", "demo", "paper"]))
+@click.option("--system", default="s2igan", type=click.Choice(["s2igan", "reference"]))
+@click.option("--batch", default=0, help="pictures a step (default: the scale's)")
+@click.option("--steps", default=5, type=click.IntRange(1))
+def main(scale, system, batch, steps):
+    """Prints parameter counts, losses and pictures a second."""
+    with initialize_config_dir(str(Path("conf").resolve()), version_base=None):
+        composed = compose("config", overrides=[f"scale={scale}", f"system={system}"])
+    config = OmegaConf.to_container(composed, resolve=True)
+    rdg, features = config["rdg"], config["image_features"]
+    recipe = Recipe(**{key: rdg.pop(key) for key in RECIPE})
+    batch = batch or rdg["batch_size"]
+    network = {key: value for key, value in rdg.items() if key not in LOOP}
+    embedding = 2 * config["sen"]["gru_hidden"]
+    model = RDG(embedding_dim=embedding, image_embedding_dim=embedding, **network).to(device())
+    encoder = frozen_encoder(features["encoder"], features["input_size"]).to(device())
+    projection = torch.nn.Linear(encoder.feature_dim, embedding).requires_grad_(False).to(device())
+    counted = (
+        ("generator with F^ca", model.speech_to_image),
+        *((f"discriminator {i}", d) for i, d in enumerate(model.discriminators)),
+        ("relation supervisor", model.relation),
+    )
+    for name, module in counted:
+        click.echo(f"{name:22s} {sum(p.numel() for p in module.parameters()) / 1e6:8.2f} M parameters")
+
+    size = 4 * rdg["base_size"]
+    generator = torch.Generator().manual_seed(0)
+    frozen = [torch.randn(batch, encoder.feature_dim, generator=generator).to(device()) for _ in range(3)]
+    data = Batch(
+        torch.rand(batch, 3, size, size, generator=generator).to(device()) * 2 - 1,
+        torch.nn.functional.normalize(torch.randn(batch, embedding, generator=generator)).to(device()),
+        *frozen,
+    )
+    optimizers = Optimizers(model, recipe)
+    started = 0.0
+    for step in range(steps + 1):  # the first step warms up
+        if step == 1:
+            started = time.perf_counter()
+        r1 = recipe.r1_weight > 0 and step % recipe.r1_interval == 0
+        relation = recipe.relation_weight > 0 and step % recipe.relation_interval == 0
+        latent = draw_latent(model, batch, 0, step, "benchmark").to(device())
+        curves = training_step(model, optimizers, data, latent, projection, encoder, recipe, r1, relation)
+        assert all(torch.isfinite(value) for value in curves.values())
+        click.echo(f"step {step}: " + " ".join(f"{name} {float(value):.2f}" for name, value in curves.items()))
+    seconds = (time.perf_counter() - started) / steps
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    click.echo(f"{seconds:.2f} s a step of {batch}, {batch / seconds:.2f} pictures/s, {memory:.1f} GiB at most")
+
+
+if __name__ == "__main__":
+    main()
