@@ -57,6 +57,7 @@ PREVIEWS = 8
 @click.option("--r1_interval", type=click.IntRange(1), required=True, help="steps between penalties")
 @click.option("--ema_decay", type=click.FloatRange(0, 1, max_open=True), required=True)
 @click.option("--ema_batch_norm/--no-ema_batch_norm", required=True, help="average batch-norm statistics too")
+@click.option("--precision", type=click.Choice(["float32", "bfloat16"]), required=True, help="of the step's products")
 @click.option("--epochs", type=click.IntRange(1), required=True)
 @click.option("--batch_size", type=click.IntRange(2), required=True)
 @click.option("--lr", type=click.FloatRange(0, 1, min_open=True), required=True)

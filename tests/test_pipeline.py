@@ -78,6 +78,7 @@ def test_every_scale_and_system_has_the_same_keys(scale, system):
 
 
 def test_no_value_is_null_and_no_group_repeats_a_key():
+    """But for rdg.mismatched, which the small scales switch on whatever the system."""
     files = [*(ROOT / "conf").glob("*/*.yaml"), ROOT / "conf/config.yaml"]
     keys = {}
     for file in files:
@@ -86,7 +87,8 @@ def test_no_value_is_null_and_no_group_repeats_a_key():
         assert None not in [value for values in part.values() for value in values.values()], file
         group = file.parent.name
         for other, others in keys.items():
-            assert other == group or not names & others, f"{file} repeats {names & others} of {other}"
+            repeated = names & others - {("rdg", "mismatched")}
+            assert other == group or not repeated, f"{file} repeats {repeated} of {other}"
         keys[group] = keys.get(group, set()) | names
 
 

@@ -33,6 +33,7 @@ RECIPE = dict(
     r1_interval=2,
     ema_decay=0.9,
     ema_batch_norm=True,
+    precision="float32",
 )
 
 

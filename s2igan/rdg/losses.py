@@ -1,4 +1,7 @@
-"""All adversarial arithmetic: pure functions of tensors, mean over the batch, logits throughout."""
+"""All adversarial arithmetic: pure functions of tensors, mean over the batch, logits throughout.
+
+Logits may come in bfloat16; the losses are float32.
+"""
 
 # B batch, C condition size
 
@@ -13,12 +16,12 @@ from s2igan.rdg.relation import Relation
 
 def real_loss(logits: Tensor) -> Tensor:
     """-log D(x): these logits (B,) should say real."""
-    return F.softplus(-logits).mean()
+    return F.softplus(-logits.float()).mean()
 
 
 def fake_loss(logits: Tensor) -> Tensor:
     """-log(1 - D(x)): these logits (B,) should say fake."""
-    return F.softplus(logits).mean()
+    return F.softplus(logits.float()).mean()
 
 
 def discriminator_loss(
@@ -45,16 +48,17 @@ def kl_loss(mean: Tensor, log_variance: Tensor) -> Tensor:
 
     Both (B, C). Section 3.1 of StackGAN; the mean over components is the published code's.
     """
+    mean, log_variance = mean.float(), log_variance.float()
     return -0.5 * (1 + log_variance - mean.square() - log_variance.exp()).mean()
 
 
 def relation_loss(logits: Tensor, relation: Relation) -> Tensor:
     """-log P(L_j | R_j), one term of eq. 8, from logits (B, relations)."""
     target = torch.full((len(logits),), int(relation), device=logits.device)
-    return F.cross_entropy(logits, target)
+    return F.cross_entropy(logits.float(), target)
 
 
 def r1_penalty(logits: Tensor, images: Tensor) -> Tensor:
     """Mean squared gradient norm of the logits at real images (Mescheder et al. 2018, R1); not in the paper."""
     (gradient,) = torch.autograd.grad(logits.sum(), images, create_graph=True)
-    return gradient.square().sum(dim=(1, 2, 3)).mean()
+    return gradient.float().square().sum(dim=(1, 2, 3)).mean()

@@ -44,6 +44,7 @@ class Recipe:
     r1_interval: int
     ema_decay: float
     ema_batch_norm: bool
+    precision: str  # float32 | bfloat16
 
 
 def real_pyramid(images: Tensor) -> list[Tensor]:
@@ -187,7 +188,7 @@ def train(
     """
     if batch_size > len(data):
         raise InputError(f"rdg.batch_size={batch_size}: only {len(data)} training images; make it smaller")
-    model.to(device, memory_format=torch.channels_last).train()
+    model.to(device).train()
     model.average.eval()
     optimizers = Optimizers(model, recipe)
     total_steps = epochs * (len(data) // batch_size)
@@ -208,9 +209,10 @@ def train(
         latent = draw_latent(model, batch_size, seed, step, "latent").to(device)
         with_r1 = recipe.r1_weight > 0 and step % recipe.r1_interval == 0
         with_relation = recipe.relation_weight > 0 and step % recipe.relation_interval == 0
-        curves = training_step(
-            model, optimizers, batch, latent, image_embedding, fake_features, recipe, with_r1, with_relation
-        )
+        with torch.autocast(device.type, torch.bfloat16, enabled=recipe.precision == "bfloat16"):
+            curves = training_step(
+                model, optimizers, batch, latent, image_embedding, fake_features, recipe, with_r1, with_relation
+            )
         step += 1
         bar.update()
 
