@@ -121,7 +121,7 @@ def training_step(
         truth, same, other = (
             image_embedding(x) for x in (batch.ground_truth, batch.same_class, batch.other_class)
         )
-        fake_embedding = image_embedding(fake_features(fakes[-1]))
+        fake_embedding = image_embedding(fake_features(fakes[-1].float()))  # resizing knows no bfloat16
         pairs = (
             (same, Relation.POSITIVE),
             (other, Relation.NEGATIVE),
