@@ -30,11 +30,11 @@ def trace(key: str, wav: str | Path | None = None, png: str | Path | None = None
     yield f"catalog         {image.split}, class {image.class_name}, image {image.key}"
     yield f'                "{caption.text}"' if caption.text else f"                {caption.recording}"
     pictures: list[np.ndarray] = []
-    if file := _open(FixedReader, "data/images.h5", "images"):
+    if (file := _open(FixedReader, "data/images.h5", "images")) is not None:
         with file:
             pictures.append(file.values([file.index(image.key)])[0])
             yield f"image           {file.path}: {_shape(pictures[0])}"
-    if file := _open(RaggedReader, "data/speech.h5", "speech"):
+    if (file := _open(RaggedReader, "data/speech.h5", "speech")) is not None:
         with file:
             row = file.index(caption.key)
             flac = file.value(row).tobytes()
@@ -49,21 +49,21 @@ def trace(key: str, wav: str | Path | None = None, png: str | Path | None = None
             yield f"                written to {wav}"
     elif wav:
         raise InputError(f"{wav}: there is no sound to write, data/speech.h5 is missing; run `dvc repro synthesize`")
-    if file := _open(RaggedReader, "data/logmel.h5", "logmel"):
+    if (file := _open(RaggedReader, "data/logmel.h5", "logmel")) is not None:
         with file:
             frames = file.value(file.index(caption.key)).astype(np.float32)
             spread = f"mean {frames.mean():.3f}, deviation {frames.std():.3f}"
             yield f"log-mel         {file.path}: {_shape(frames)}, {spread}"
-    if file := _open(FixedReader, "data/image_features.h5", "image_features"):
+    if (file := _open(FixedReader, "data/image_features.h5", "image_features")) is not None:
         with file:
             features = file.values([file.index(image.key)])[0]
             yield f"image features  {file.path}: {_shape(features)}, {file.attributes['encoder']}"
-    if file := _open(FixedReader, "data/embeddings.h5", "embeddings"):
+    if (file := _open(FixedReader, "data/embeddings.h5", "embeddings")) is not None:
         with file:
             speech = file.values([file.index(caption.key)])[0]
             shown = f"norm {np.linalg.norm(speech):.3f}, first {_few(speech)}"
             yield f"embedding       {file.path}: {_shape(speech)}, {shown}"
-    if file := _open(FixedReader, "data/generated.h5", "generated"):
+    if (file := _open(FixedReader, "data/generated.h5", "generated")) is not None:
         with file:
             if caption.key in file:
                 row = file.index(caption.key)

@@ -32,6 +32,11 @@ CROWN = {"t0": "red", "t1": "green", "t2": "blue"}  # of each test class; the wi
 CONTROLS = ("", "_untrained", "_shuffled")
 
 
+def rows(pictures) -> np.ndarray:
+    """The pictures of an array or of a reader."""
+    return pictures.values() if isinstance(pictures, FixedReader) else pictures
+
+
 def catalog() -> Catalog:
     """Test classes t0 to t2, which the tests score, and one class each of train and val, which they may not see."""
     images, captions = [], []
@@ -257,7 +262,7 @@ def judged(project, monkeypatch):
     """Generated pictures show what was said; `_shuffled` a wrong crown; `_untrained` all red."""
     monkeypatch.setattr(evaluation, "load_classifier", lambda *_: (None, {"parts": PARTS, "colours": COLOURS}))
     monkeypatch.setattr(
-        evaluation, "predict", lambda _, pictures: [np.eye(3)[pictures[:, 0, 0, p]] for p in range(len(PARTS))]
+        evaluation, "predict", lambda _, pictures: [np.eye(3)[rows(pictures)[:, 0, 0, p]] for p in range(len(PARTS))]
     )
 
     def true(key, shift=0):

@@ -13,10 +13,12 @@ import pytest
 import yaml
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
+from ruamel.yaml import YAML
 
 ROOT = Path(__file__).parent.parent
 STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
-PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text())
+# As DVC reads it: PyYAML takes 1e-05 for a string.
+PARAMS = YAML(typ="safe").load(ROOT / "params.yaml")
 SCALES = ("smoke", "demo", "paper")
 SYSTEMS = ("s2igan", "reference")
 
