@@ -64,7 +64,10 @@ def main(scale, system, batch, steps):
     frozen = [torch.randn(batch, encoder.feature_dim, generator=generator).to(device()) for _ in range(3)]
     data = Batch(
         torch.rand(batch, 3, size, size, generator=generator).to(device()) * 2 - 1,
-        torch.nn.functional.normalize(torch.randn(batch, embedding, generator=generator)).to(device()),
+        *(
+            torch.nn.functional.normalize(torch.randn(batch, embedding, generator=generator)).to(device())
+            for _ in range(2)
+        ),
         *frozen,
     )
     optimizers = Optimizers(model, recipe)

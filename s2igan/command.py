@@ -14,6 +14,8 @@ from tqdm import tqdm
 
 from s2igan.errors import InputError
 
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
 
 def failing_in_one_line(command: Callable) -> Callable:
     """Ends `command` on bad input with one line on standard error and exit code 1.
@@ -30,8 +32,8 @@ def failing_in_one_line(command: Callable) -> Callable:
             raise SystemExit(_fail(str(error))) from error
         except OSError as error:
             where = error.filename2 or error.filename or "output"  # a rename fails for its target
-            why = os.strerror(error.errno) if error.errno else _first_line(error)
-            mend = "free some space and run the same command again" if _is_full(error) else "check the path"
+            why = os.strerror(error.errno) if error.errno else (" ".join(str(error).split()) or "an operating system error")
+            mend = "free some space and run the same command again" if error.errno in FULL else "check the path"
             raise SystemExit(_fail(f"{where}: {why}; {mend}")) from error
 
     return run
@@ -51,19 +53,6 @@ def stage(command: Callable) -> Callable:
         return command(**options)
 
     return failing_in_one_line(run)
-
-
-def _is_full(error: OSError) -> bool:
-    # HDF5 tells the number only in its text.
-    full = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-    return error.errno in full or any(os.strerror(number) in str(error) for number in full)
-
-
-def _first_line(error: OSError) -> str:
-    for number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-        if os.strerror(number) in str(error):
-            return os.strerror(number)
-    return (str(error).splitlines() or ["an operating system error"])[0]
 
 
 def _shown(value) -> str:

@@ -5,13 +5,14 @@
 from __future__ import annotations
 
 import io
-import os
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
+
+from s2igan.files import write_bytes
 
 GAP = 4
 MARGIN = 10
@@ -96,23 +97,11 @@ def curves(
     # No creation date or version: the same curves give the same file.
     figure.savefig(buffer, format="png", dpi=100, metadata={"Software": None})
     pyplot.close(figure)
-    _write(path, buffer.getvalue())
+    write_bytes(path, buffer.getvalue())
 
 
 def save_png(image: Image.Image, path: str | Path) -> None:
     """Writes `image`, whole or not at all."""
     buffer = io.BytesIO()
     image.save(buffer, "PNG", optimize=True)
-    _write(path, buffer.getvalue())
-
-
-def _write(path: str | Path, content: bytes) -> None:
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        partial.write_bytes(content)
-        os.replace(partial, path)
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
+    write_bytes(path, buffer.getvalue())

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from s2igan.datasets.catalog import write_text
+from s2igan.files import write_text
 
 
 def write_tsv(path: str | Path, rows: Sequence[Mapping[str, float]]) -> None:

@@ -4,7 +4,7 @@ import pytest
 import torch
 from tiny import rdg
 
-from s2igan.rdg.conditioning import ConditioningAugmentation, convolve_with_condition
+from s2igan.rdg.conditioning import ConditioningAugmentation, JoinCondition
 from s2igan.rdg.discriminator import Discriminator
 from s2igan.rdg.generator import DenseGenerator
 from s2igan.rdg.model import load_generator
@@ -149,8 +149,8 @@ def test_saved_generator_draws_the_same_and_the_untrained_one_does_not(tmp_path)
 @pytest.mark.parametrize("size", [4, 7])
 def test_convolution_with_a_spread_condition_equals_the_plain_one(size):
     torch.manual_seed(0)
-    convolution = torch.nn.Conv2d(5 + 3, 4, 3, padding=1, bias=False).double()
+    join = JoinCondition(5, 3, 4).double()
     features, condition = torch.randn(2, 3, size, size).double(), torch.randn(2, 5).double()
     plane = condition[:, :, None, None].expand(-1, -1, size, size)
-    plain = convolution(torch.cat([plane, features], dim=1))
-    assert torch.allclose(convolve_with_condition(convolution, features, condition), plain, atol=1e-12)
+    plain = join.convolution(torch.cat([plane, features], dim=1))
+    assert torch.allclose(join(features, condition), plain, atol=1e-12)

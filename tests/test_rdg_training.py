@@ -70,14 +70,14 @@ def training_set(images, rows=None, classes=None, **changes) -> TrainingSet:
     )
 
 
-def step(model, data, number=0, with_r1=False, with_relation=True, **changes):
+def step(model, data, number=0, with_r1=False, with_fake_relation=True, **changes):
     torch.manual_seed(3)
     projection = nn.Linear(12, 8).requires_grad_(False)
     recipe = Recipe(**(RECIPE | changes))
     optimizers = Optimizers(model, recipe)
     batch = data.batch(0, number, 4)
     latent = draw_latent(model, 4, 0, number, "latent")
-    terms = (with_r1, with_relation)
+    terms = (with_r1, with_fake_relation)
     return optimizers, training_step(model, optimizers, batch, latent, projection, Frozen(), recipe, *terms)
 
 
@@ -133,8 +133,38 @@ def test_the_generator_follows_only_the_last_term_of_eq_8(images):
 def test_without_relation_weight_there_is_no_relation_term(images):
     model = rdg()
     before = snapshot(model.relation)
-    _, curves = step(model, training_set(images), with_relation=False)
+    _, curves = step(model, training_set(images), relation_weight=0.0, with_fake_relation=False)
     assert "relation" not in curves and same(before, model.relation)
+
+
+def test_the_supervisor_learns_from_real_pairs_in_a_step_without_the_fake_one(images):
+    model = rdg()
+    before, generator = snapshot(model.relation), copy.deepcopy(model)
+    _, curves = step(model, training_set(images), with_fake_relation=False)
+    assert "relation" in curves and "g_relation" not in curves and not same(before, model.relation)
+    # Nothing of it reaches the generator: its step is that of no supervisor at all.
+    step(generator, training_set(images), relation_weight=0.0, with_fake_relation=False)
+    assert same(snapshot(generator.speech_to_image), model.speech_to_image)
+
+
+def test_mismatched_speech_is_the_most_alike_of_other_classes(images):
+    data = training_set(images, mismatched_candidates=400)
+    batch = data.batch(0, 0, 4)
+    order = [int((data.speech == row.numpy()).all(axis=1).argmax()) for row in batch.speech]
+    for row, speech in zip(order, batch.mismatched, strict=True):
+        own = row // 8  # two captions an image, four images a class
+        alike = data.speech @ data.speech[row]
+        alike[8 * own : 8 * own + 8] = -np.inf
+        assert np.array_equal(data.speech[alike.argmax()], speech.numpy())
+
+
+def test_mismatched_speech_without_classes_is_another_pictures(images):
+    data = training_set(images, classes=np.full(12, -1), relation=False)
+    for number in range(30):
+        batch = data.batch(0, number, 4)
+        for own, other in zip(batch.speech, batch.mismatched, strict=True):
+            rows = [int((data.speech == x.numpy()).all(axis=1).argmax()) for x in (own, other)]
+            assert rows[0] // 2 != rows[1] // 2
 
 
 def test_every_option_gives_finite_losses(images):

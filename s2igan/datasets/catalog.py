@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import csv
 import io
-import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 
 from s2igan.errors import InputError
+from s2igan.files import write_text
 
 SPLITS = ("train", "val", "test")
 
@@ -137,19 +137,6 @@ def _read(path: Path, record: type) -> list:
         if len(line) != len(names):
             raise InputError(f"{path}: line {number} has {len(line)} fields; expected {len(names)}")
     return [record(*line) for line in lines[1:]]
-
-
-def write_text(path: str | Path, text: str) -> None:
-    """Writes `text` to `path`, which appears whole or not at all."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        partial.write_text(text, encoding="utf-8")
-        os.replace(partial, path)
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
 
 
 def classes_of(images: Sequence[Image]) -> list[str]:

@@ -22,10 +22,11 @@ NEGATIVES = ("different_class", "redrawn_once")
 
 @dataclass(frozen=True)
 class Batch:
-    """Pictures (B, 3, 4S, 4S) in [-1, 1], their speech, and frozen features of the relation's three images."""
+    """Pictures (B, 3, 4S, 4S) in [-1, 1], their speech, another's, and frozen features of the relation's images."""
 
     images: Tensor
     speech: Tensor  # (B, A)
+    mismatched: Tensor  # (B, A), speech that does not describe the pictures
     ground_truth: Tensor  # (B, F), I^GT
     same_class: Tensor  # (B, F), I^RI
     other_class: Tensor  # (B, F), I^MI
@@ -53,8 +54,10 @@ class TrainingSet:
         positive: str,
         negative: str,
         relation: bool = True,
+        mismatched_candidates: int = 1,
     ):
         self.rows, self.classes, self.caption_rows = rows, classes, caption_rows
+        self.mismatched_candidates = mismatched_candidates
         self.crop_size, self.positive, self.negative = crop_size, positive, negative
         self.relation = relation
         self.features, self.speech = features, speech
@@ -101,10 +104,24 @@ class TrainingSet:
         return Batch(
             images=images,
             speech=torch.from_numpy(self.speech[captions]),
+            mismatched=torch.from_numpy(self._mismatched(chosen, captions, rng)),
             ground_truth=frozen(chosen, views[0]),
             same_class=frozen(same, views[1]),
             other_class=frozen(other, views[2]),
         )
+
+    def _mismatched(self, chosen: np.ndarray, captions: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """(B, A): for each picture, of `mismatched_candidates` captions of other classes the most alike to its own.
+
+        Where there are no other classes, captions of other pictures.
+        """
+        unfit = self.classes if len(self.members) > 1 else np.arange(len(self))
+        candidates = rng.integers(len(self), size=(len(chosen), self.mismatched_candidates))
+        while (own := unfit[candidates] == unfit[chosen, None]).any():
+            candidates[own] = rng.integers(len(self), size=own.sum())
+        others = np.array([[rng.choice(self.caption_rows[i]) for i in row] for row in candidates])  # (B, K)
+        alike = np.einsum("ba,bka->bk", self.speech[captions], self.speech[others])
+        return self.speech[others[np.arange(len(chosen)), alike.argmax(axis=1)]]
 
     def _same_class(self, i: int, rng: np.random.Generator) -> int:
         if not self.relation or self.positive == "augmented_view":

@@ -31,21 +31,26 @@ class ConditioningAugmentation(nn.Module):
         return mean + noise * torch.exp(0.5 * log_variance), mean, log_variance
 
 
-def convolve_with_condition(convolution: nn.Conv2d, features: Tensor, condition: Tensor) -> Tensor:
-    """A 3x3 convolution of the condition, spread over the plane, joined with features.
+class JoinCondition(nn.Module):
+    """A 3x3 convolution of features joined with the condition, which is spread over the plane.
 
     The same as `convolution(cat([plane of condition, features]))` with zero padding, in less time: over a
     constant plane the result differs only between corners, edges and inside, so that the condition's share
-    is computed on 3 x 3 and stretched. features (B, H, S, S), S > 2, condition (B, C) -> (B, out, S, S).
+    is computed on 3 x 3 and stretched.
     """
-    channels = condition.shape[1]
-    of_condition, of_features = convolution.weight.split([channels, features.shape[1]], dim=1)
-    small = F.conv2d(condition[:, :, None, None].expand(-1, -1, 3, 3), of_condition, padding=1)  # (B, out, 3, 3)
-    height, width = features.shape[-2:]
-    rows = _corner_edge_inside(height, features.device)
-    columns = _corner_edge_inside(width, features.device)
-    spread = small.index_select(2, rows).index_select(3, columns)
-    return F.conv2d(features, of_features, padding=1) + spread
+
+    def __init__(self, condition_dim: int, in_channels: int, out_channels: int):
+        super().__init__()
+        self.convolution = nn.Conv2d(condition_dim + in_channels, out_channels, 3, padding=1, bias=False)
+
+    def forward(self, features: Tensor, condition: Tensor) -> Tensor:
+        """features (B, H, S, S), S > 2, condition (B, C) -> (B, out, S, S)."""
+        sizes = [condition.shape[1], features.shape[1]]
+        of_condition, of_features = self.convolution.weight.split(sizes, dim=1)
+        small = F.conv2d(condition[:, :, None, None].expand(-1, -1, 3, 3), of_condition, padding=1)  # (B, out, 3, 3)
+        rows, columns = (_corner_edge_inside(size, features.device) for size in features.shape[-2:])
+        spread = small.index_select(2, rows).index_select(3, columns)
+        return F.conv2d(features, of_features, padding=1) + spread
 
 
 def _corner_edge_inside(size: int, device: torch.device) -> Tensor:

@@ -8,7 +8,7 @@ import math
 
 from torch import Tensor, nn
 
-from s2igan.rdg.conditioning import convolve_with_condition
+from s2igan.rdg.conditioning import JoinCondition
 
 
 def down_block(in_channels: int, out_channels: int, norm: bool = True) -> nn.Sequential:
@@ -61,8 +61,9 @@ class Discriminator(nn.Module):
             layers.append(same_block(width, features, norm))
         self.features = nn.Sequential(*layers)
         self.condition = nn.Linear(condition_dim, condition_dim) if own_condition else nn.Identity()
-        self.join = same_block(features + condition_dim, features, norm)
-        self.conditional = nn.Conv2d(features, 1, 4)
+        self.join = JoinCondition(condition_dim, features, features)
+        rest = [nn.BatchNorm2d(features)] if norm else []
+        self.conditional = nn.Sequential(*rest, nn.LeakyReLU(0.2, inplace=True), nn.Conv2d(features, 1, 4))
         self.unconditional = nn.Conv2d(features, 1, 4)
         self.projection = nn.Linear(condition_dim, features, bias=False) if projection else None
 
@@ -73,11 +74,7 @@ class Discriminator(nn.Module):
     def logits(self, x: Tensor, condition: Tensor) -> tuple[Tensor, Tensor]:
         """Features (B, 8N, 4, 4) and condition (B, C) -> both logits; features can meet several conditions."""
         condition = self.condition(condition)
-        convolution, *rest = self.join
-        joined = convolve_with_condition(convolution, x, condition)
-        for layer in rest:
-            joined = layer(joined)
-        conditional = self.conditional(joined).flatten()
+        conditional = self.conditional(self.join(x, condition)).flatten()
         if self.projection is not None:
             conditional = conditional + (self.projection(condition) * x.mean(dim=(2, 3))).sum(dim=1)
         return self.unconditional(x).flatten(), conditional

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from s2igan.rdg.conditioning import convolve_with_condition
+from s2igan.rdg.conditioning import JoinCondition
 
 DENSE = ("all", "previous", "none")
 
@@ -85,12 +85,12 @@ class RefinementStage(nn.Module):
         super().__init__()
         channels = hidden_channels[-1]
         self.repeat_input = repeat_input
-        self.join = nn.Sequential(
-            nn.Conv2d(sum(hidden_channels) + condition_dim, 2 * channels, 3, padding=1, bias=False),
+        self.join = JoinCondition(condition_dim, sum(hidden_channels), 2 * channels)
+        self.refine = nn.Sequential(
             nn.BatchNorm2d(2 * channels),
             nn.GLU(dim=1),
+            *[ResidualBlock(channels) for _ in range(residual_blocks)],
         )
-        self.refine = nn.Sequential(*[ResidualBlock(channels) for _ in range(residual_blocks)])
         self.up = UpBlock(2 * channels if repeat_input else channels, out_channels)
 
     def forward(self, hidden: list[Tensor], condition: Tensor) -> Tensor:
@@ -98,10 +98,7 @@ class RefinementStage(nn.Module):
         size = last.shape[-2:]
         # "h_0 up-sampled to h_1's size": earlier features come at half the size or less.
         joined = [h if h.shape[-2:] == size else F.interpolate(h, size=size) for h in hidden]
-        convolution, *rest = self.join
-        x = convolve_with_condition(convolution, torch.cat(joined, dim=1), condition)
-        for layer in (*rest, self.refine):
-            x = layer(x)
+        x = self.refine(self.join(torch.cat(joined, dim=1), condition))
         return self.up(torch.cat([x, last], dim=1) if self.repeat_input else x)
 
 

@@ -50,10 +50,12 @@ class SpeechToImage(nn.Module):
 
     def forward(self, latent: Tensor, embedding: Tensor) -> tuple[list[Tensor], Tensor, Tensor, Tensor]:
         """latent (B, latent_dim), embedding (B, A) -> pictures at S, 2S, 4S; condition, mean, log-variance (B, C)."""
-        noise = latent[:, : self.noise_dim]
-        jitter = latent[:, self.noise_dim :] if self.condition_noise_dim else None
-        condition, mean, log_variance = self.augment(embedding, jitter)
-        return self.generator(noise, condition), condition, mean, log_variance
+        condition, mean, log_variance = self.condition(latent, embedding)
+        return self.generator(latent[:, : self.noise_dim], condition), condition, mean, log_variance
+
+    def condition(self, latent: Tensor, embedding: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """F^ca alone: latent (B, latent_dim), embedding (B, A) -> condition, mean, log-variance, each (B, C)."""
+        return self.augment(embedding, latent[:, self.noise_dim :] if self.condition_noise_dim else None)
 
 
 class RDG(nn.Module):

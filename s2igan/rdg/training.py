@@ -80,18 +80,23 @@ def training_step(
     fake_features: Callable[[Tensor], Tensor],
     recipe: Recipe,
     with_r1: bool,
-    with_relation: bool,
+    with_fake_relation: bool,
 ) -> dict[str, Tensor]:
     """One step of eqs. 9 to 12 and 8; returns the losses by name.
 
     `image_embedding` is SEN's image projection, frozen features (B, F) -> (B, E); `fake_features` the
-    frozen encoder, pictures -> (B, F). `latent` is (B, latent_dim). `with_r1` and `with_relation` say
-    whether this step has the gradient penalty and the relation supervisor, the costly terms.
+    frozen encoder, pictures -> (B, F). `latent` is (B, latent_dim). `with_r1` and `with_fake_relation` say
+    whether this step has the costly terms: the gradient penalty, and the relation of the fake, which needs
+    the frozen encoder. The relations of real pictures cost nothing and are learnt in every step.
     """
     curves: dict[str, Tensor] = {}
     reals = real_pyramid(batch.images)
     fakes, condition, mean, log_variance = model.speech_to_image(latent, batch.speech)
     told = mean if recipe.condition_to_discriminator == "mean" else condition
+    if recipe.mismatched:
+        with torch.no_grad():
+            drawn, centre, _ = model.speech_to_image.condition(latent, batch.mismatched)
+        others_told = centre if recipe.condition_to_discriminator == "mean" else drawn
 
     # Discriminators, eqs. 11 and 12.
     optimizers.discriminators.zero_grad(set_to_none=True)
@@ -103,8 +108,7 @@ def training_step(
         features = discriminator.features(real)
         real_logits = discriminator.logits(features, fixed)
         fake_logits = discriminator(fake.detach(), fixed)
-        # Mismatched: a real picture with its neighbour's speech. Batches are shuffled, so it is random.
-        mismatched = discriminator.logits(features, fixed.roll(1, 0)) if recipe.mismatched else None
+        mismatched = discriminator.logits(features, others_told) if recipe.mismatched else None
         loss = losses.discriminator_loss(real_logits, fake_logits, mismatched)
         curves[f"d_{i}"] = loss.detach()
         if with_r1:
@@ -115,24 +119,21 @@ def training_step(
     total.backward()
     optimizers.discriminators.step()
 
-    # Relation supervisor, eq. 8: all four pairs teach it. Nothing but this term needs the frozen encoder.
+    # Relation supervisor, eq. 8: it learns from all four pairs, from the fake one where the step has it.
     fake_embedding = None
-    if with_relation:
+    if recipe.relation_weight > 0:
         truth, same, other = (
             image_embedding(x) for x in (batch.ground_truth, batch.same_class, batch.other_class)
         )
-        fake_embedding = image_embedding(fake_features(fakes[-1].float()))  # resizing knows no bfloat16
-        pairs = (
-            (same, Relation.POSITIVE),
-            (other, Relation.NEGATIVE),
-            (truth, Relation.UNDESIRED),
-            (fake_embedding.detach(), Relation.POSITIVE),
-        )
+        pairs = [(same, Relation.POSITIVE), (other, Relation.NEGATIVE), (truth, Relation.UNDESIRED)]
+        if with_fake_relation:
+            fake_embedding = image_embedding(fake_features(fakes[-1].float()))  # resizing knows no bfloat16
+            pairs.append((fake_embedding.detach(), Relation.POSITIVE))
         optimizers.relation.zero_grad(set_to_none=True)
-        loss = sum(losses.relation_loss(model.relation(truth, image), relation) for image, relation in pairs)
-        loss.backward()
+        terms = [losses.relation_loss(model.relation(truth, image), relation) for image, relation in pairs]
+        sum(terms).backward()
         optimizers.relation.step()
-        curves["relation"] = loss.detach()
+        curves["relation"] = sum(terms[:3]).detach()
 
     # Generator, eqs. 9 and 10, and the divergence of conditioning augmentation. The opponents stand still.
     optimizers.generator.zero_grad(set_to_none=True)
@@ -148,7 +149,8 @@ def training_step(
     if fake_embedding is not None:
         loss = losses.relation_loss(model.relation(truth, fake_embedding), Relation.POSITIVE)
         curves["g_relation"] = loss.detach()
-        total = total + recipe.relation_weight * loss
+        # Each interval's one gradient stands for all of its steps.
+        total = total + recipe.relation_weight * recipe.relation_interval * loss
     total.backward()
     optimizers.generator.step()
     model.discriminators.requires_grad_(True)
@@ -208,10 +210,18 @@ def train(
         batch = _to(data.batch(seed, step, batch_size), device)
         latent = draw_latent(model, batch_size, seed, step, "latent").to(device)
         with_r1 = recipe.r1_weight > 0 and step % recipe.r1_interval == 0
-        with_relation = recipe.relation_weight > 0 and step % recipe.relation_interval == 0
+        with_fake_relation = recipe.relation_weight > 0 and step % recipe.relation_interval == 0
         with torch.autocast(device.type, torch.bfloat16, enabled=recipe.precision == "bfloat16"):
             curves = training_step(
-                model, optimizers, batch, latent, image_embedding, fake_features, recipe, with_r1, with_relation
+                model,
+                optimizers,
+                batch,
+                latent,
+                image_embedding,
+                fake_features,
+                recipe,
+                with_r1,
+                with_fake_relation,
             )
         step += 1
         bar.update()

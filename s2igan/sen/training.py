@@ -1,6 +1,5 @@
 """Training of the speech embedding network: one loop, resumable at any step."""
 
-import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from s2igan.errors import InputError
 from s2igan.sen.losses import distinctive_loss, matching_loss, sen_loss
 from s2igan.sen.model import SEN, embed_speech, pad
 from s2igan.store import FixedReader, RaggedReader
+from s2igan.tables import write_tsv
 
 # n captions, B batch, V views, F image features, D embedding, Q queries, G gallery
 
@@ -153,7 +153,7 @@ def train(
                 checkpoint.save(_whole_state(state, model, optimizer))
                 saved_at = time.monotonic()
             if log:
-                _write_curves(Path(log), state["curves"])
+                write_tsv(log, state["curves"])
 
     model.load_state_dict(state["best"]["model"])
     model.eval()
@@ -312,12 +312,3 @@ def _sources(
 
 def _whole_state(state: dict, model: SEN, optimizer: torch.optim.Optimizer) -> dict:
     return {**state, "model": model.state_dict(), "optimizer": optimizer.state_dict()}
-
-
-def _write_curves(path: Path, curves: list[dict[str, float]]) -> None:
-    lines = ["\t".join(CURVES)]
-    lines += ["\t".join(f"{row[key]:.6g}" for key in CURVES) for row in curves]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    partial.write_text("\n".join(lines) + "\n")
-    os.replace(partial, path)
