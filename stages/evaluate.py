@@ -7,25 +7,30 @@ from s2igan.datasets.catalog import read_catalog
 from s2igan.machine import device
 from s2igan.metrics.evaluation import attribute_scores, image_scores, retrieval_scores
 from s2igan.tables import write_json, write_tsv
-from s2igan.vision.encoders import ENCODERS, load_encoder
+from s2igan.vision.encoders import EVALUATION_ENCODERS, load_encoder
 
 
 @click.command()
-@click.option("--encoder", type=click.Choice(ENCODERS), required=True, help="of the Fréchet distance and mAP")
+@click.option("--encoder", type=click.Choice(EVALUATION_ENCODERS), required=True, help="of the mAP")
 @click.option("--weights", required=True, help="file of the encoder's weights; empty for the usual place")
 @click.option("--input_size", type=click.IntRange(32), required=True, help="pixels that the encoder sees")
+@click.option("--fid_encoder", type=click.Choice(EVALUATION_ENCODERS), required=True, help="of the Fréchet distance")
+@click.option("--fid_weights", required=True, help="file of its weights; empty for the usual place")
 @click.option("--queries_per_class", type=click.IntRange(1), required=True, help="real images that query, mAP")
 @click.option("--is_splits", type=click.IntRange(1), required=True, help="parts of the Inception score")
 @click.option("--seed", type=int, required=True)
 @stage
-def main(encoder, weights, input_size, queries_per_class, is_splits, seed):
+def main(encoder, weights, input_size, fid_encoder, fid_weights, queries_per_class, is_splits, seed):
     """Reads the catalog, features, embeddings, generated pictures and models; writes metrics/*.json."""
     catalog = read_catalog("data/catalog")
     sen, precision = retrieval_scores(catalog, device())
     write_json("metrics/sen.json", sen)
     write_tsv("metrics/retrieval.tsv", precision)
-    network = load_encoder(encoder, weights, input_size).to(device())
-    scores = image_scores(catalog, network, queries_per_class, is_splits, seed)
+    network = load_encoder(encoder, weights, input_size, evaluation=True).to(device())
+    # Inception at its own size, as the field has it; the fast one at the size that was chosen for it.
+    fid_size = input_size if fid_encoder == "efficientnet_lite0" else 0
+    fid_network = load_encoder(fid_encoder, fid_weights, fid_size, evaluation=True).to(device())
+    scores = image_scores(catalog, network, fid_network, queries_per_class, is_splits, seed)
     write_json("metrics/eval.json", scores)
     attributes = attribute_scores(catalog)
     write_json("metrics/attributes.json", attributes)

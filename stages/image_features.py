@@ -13,7 +13,7 @@ BATCH = 64
 
 
 @click.command()
-@click.option("--encoder", type=click.Choice(ENCODERS), required=True)
+@click.option("--encoder", type=click.Choice(ENCODERS), required=True, help="one that lets gradients through")
 @click.option("--weights", required=True, help="file of the encoder's weights; empty for the usual place")
 @click.option("--input_size", type=click.IntRange(32), required=True, help="pixels that the encoder sees")
 @click.option("--crop_size", type=click.IntRange(8), required=True, help="pixels of a view")

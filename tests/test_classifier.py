@@ -1,17 +1,31 @@
+import hashlib
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
+import torchvision
+from click.testing import CliRunner
+from torch import nn
 
 from s2igan.checkpoint import TrainingCheckpoint
+from s2igan.datasets.catalog import Caption, Catalog, Image, write_catalog
 from s2igan.errors import InputError
+from s2igan.metrics import classifier
 from s2igan.metrics.classifier import (
+    Rows,
     build_classifier,
+    classifier_hash,
     cosine_rate,
     load_classifier,
     predict,
     save_classifier,
     train_classifier,
 )
+from s2igan.store import FixedReader, FixedWriter
+from s2igan.vision.encoders import encode_images, load_encoder
+from stages import train_classifier as stage
 
 PALETTE = np.array([[220, 40, 40], [40, 60, 220], [240, 220, 60]], dtype=np.uint8)
 SHORT = {"heads": (3, 3), "channels": 8, "crop_size": 16, "epochs": 2, "batch_size": 16}
@@ -77,10 +91,24 @@ class KilledError(Exception):
     pass
 
 
-def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path, monkeypatch):
+@pytest.fixture
+def short_body(monkeypatch):
+    """A body of two layers in Inception's place; like it, it drops features from the global random state."""
+
+    def build(dropout, **_):
+        layers = [nn.Conv2d(3, 8, 3, 2), nn.BatchNorm2d(8), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten()]
+        body = nn.Sequential(*layers, nn.Dropout(dropout))
+        body.add_module("fc", nn.Linear(8, 1000))
+        return body
+
+    monkeypatch.setattr(torchvision.models, "inception_v3", build)
+
+
+@pytest.mark.parametrize("network", ["small", "inception_v3"])
+def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path, monkeypatch, short_body, network):
     monkeypatch.setenv("S2IGAN_CHECKPOINTS", str(tmp_path))
     images, labels = spots(48)
-    options = {**SHORT, "epochs": 3}
+    options = {**SHORT, "epochs": 3, "network": network}
     whole, whole_curves = train_classifier(images, labels, **options)
     checkpoint = TrainingCheckpoint("train_classifier", {"epochs": 3}, [])
 
@@ -153,3 +181,181 @@ def test_errors_say_what_was_found():
     model = build_classifier({"heads": [3], "channels": 8, "image_size": 32})
     with pytest.raises(InputError, match="images of 20x20"):
         predict(model, images)
+
+
+# Inception-v3. At its smallest size, 75 pixels, where nothing asks for its own, and with random weights in the
+# layout of the published file.
+
+
+@pytest.fixture(scope="module")
+def inception_file(tmp_path_factory):
+    from torchvision.models import inception_v3
+
+    torch.manual_seed(0)
+    network = inception_v3(weights=None, aux_logits=True, init_weights=False)
+    for tensor in network.state_dict().values():
+        if tensor.ndim == 4:  # so that activations do not die away
+            tensor.normal_(0, (2 / tensor[0].numel()) ** 0.5)
+    path = tmp_path_factory.mktemp("inception") / "weights.pth"
+    torch.save(network.state_dict(), path)
+    return path
+
+
+def start(inception_file) -> dict[str, torch.Tensor]:
+    return load_encoder("inception_v3", str(inception_file)).network.state_dict()
+
+
+def test_inception_answers_by_a_linear_layer_on_the_encoders_features(inception_file):
+    images, _ = spots(3, size=20)
+    encoder = load_encoder("inception_v3", str(inception_file))  # 299 pixels
+    model = build_classifier({"network": "inception_v3", "heads": [3, 5], "image_size": 20})
+    model.body.load_state_dict(encoder.network.state_dict())
+    features = torch.from_numpy(encode_images(encoder, images))
+    for answer, found in zip(model.answers, predict(model, images), strict=True):
+        expected = (features @ answer.weight.T + answer.bias).softmax(dim=1).detach()
+        assert expected.std(dim=0).max() > 1e-4  # it does answer by the picture
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)
+
+
+def test_the_whole_of_inception_learns_and_its_body_slowly(inception_file, monkeypatch):
+    """The first step of Adam moves each weight by its learning rate, whatever the gradient's size."""
+    monkeypatch.setattr(classifier, "INCEPTION_SIDE", 75)
+    images, labels = spots(4)
+    before = start(inception_file)
+    fresh = build_classifier({"network": "inception_v3", "heads": [3, 3], "image_size": 16}, seed=3)
+    model, _ = train_classifier(
+        images, labels, start=before, network="inception_v3", **{**SHORT, "epochs": 1}, lr=1e-3, weight_decay=0, seed=3
+    )
+    for name in ("Conv2d_1a_3x3.conv.weight", "Mixed_6c.branch1x1.conv.weight", "Mixed_7c.branch_pool.conv.weight"):
+        moved = (model.body.state_dict()[name] - before[name]).abs()
+        assert moved.median().item() == pytest.approx(1e-4, rel=0.05), name
+    for answer, at_first in zip(model.answers, fresh.answers, strict=True):
+        assert (answer.weight - at_first.weight).abs().median().item() == pytest.approx(1e-3, rel=0.05)
+
+
+def test_inception_learns_by_its_seed_alone(short_body):
+    """Dropout, too, draws from the seed, and leaves the caller's random state as it was."""
+    images, labels = spots(48)
+    trained = []
+    for global_seed, seed in ((1, 5), (2, 5), (1, 6)):
+        torch.manual_seed(global_seed)
+        state = torch.get_rng_state()
+        trained.append(train_classifier(images, labels, network="inception_v3", seed=seed, **SHORT)[0])
+        assert torch.equal(torch.get_rng_state(), state)
+    assert same_weights(trained[0], trained[1]) and not same_weights(trained[0], trained[2])
+    inputs = torch.ones(64, 3, 16, 16)
+    assert trained[0].train()(inputs)[0].std(dim=0).min() > 0  # it does drop
+    assert trained[0].eval()(inputs)[0].std(dim=0).max() < 1e-5
+
+
+def test_inception_is_built_again_without_imagenet_weights(tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "empty"))
+    monkeypatch.setattr(classifier, "INCEPTION_SIDE", 75)
+    images, labels = spots(4)
+    model, _ = train_classifier(images, labels, network="inception_v3", **{**SHORT, "epochs": 1})
+    save_classifier(tmp_path / "classifier", "classifier", model, {"classes": ["a", "b", "c"]})
+    assert {file.name for file in (tmp_path / "classifier").iterdir()} == {"classifier.safetensors", "model.json"}
+    again, names = load_classifier(tmp_path / "classifier", "classifier")
+    assert names == {"classes": ["a", "b", "c"]} and not again.training and same_weights(model, again)
+    for first, second in zip(predict(model, images), predict(again, images), strict=True):
+        np.testing.assert_array_equal(first, second)
+    assert predict(again, images[:0])[0].shape == (0, 3)
+
+
+def test_a_model_that_was_saved_before_there_were_two_networks_is_the_small_one():
+    config = {"heads": [3], "channels": 8, "image_size": 16}
+    assert same_weights(build_classifier(config), build_classifier({**config, "network": "small"}))
+
+
+def test_rows_stand_for_a_copy_and_are_read_batch_by_batch():
+    class Reader:
+        def values(self, rows):
+            assert len(rows) <= 16 and (np.diff(rows) > 0).all()
+            return images[rows]
+
+    images, labels = spots(60)
+    chosen = np.flatnonzero(np.arange(60) % 4 != 3)
+    rows = Rows(Reader(), chosen)
+    assert len(rows) == 45
+    np.testing.assert_array_equal(rows.values(slice(40, 56)), images[chosen][40:])
+    np.testing.assert_array_equal(rows.values(np.array([1, 3])), images[[1, 4]])
+    copied, _ = train_classifier(images[chosen], labels[chosen], **SHORT)
+    read, _ = train_classifier(rows, labels[chosen], **SHORT)
+    assert same_weights(copied, read)
+    np.testing.assert_array_equal(predict(copied, rows, 16)[0], predict(copied, images[chosen], 16)[0])
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    """Two test classes of eight pictures among others that the classifier may not see."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("S2IGAN_DEVICE", "cpu")
+    monkeypatch.setattr(classifier, "INCEPTION_SIDE", 75)
+    names = (("c0", "train"), ("c1", "test"), ("c2", "val"), ("c3", "test"))
+    images = tuple(Image(f"{name}/{n:02d}", "", name, split) for name, split in names for n in range(8))
+    captions = tuple(Caption(f"{image.key}/00", image.key, "a bird") for image in images)
+    write_catalog("data/catalog", Catalog(images, captions))
+    pictures, _ = spots(len(images), size=20)
+    with FixedWriter("data/images.h5", "images", (3, 20, 20), "uint8") as out:
+        out.append([image.key for image in images], pictures)
+    return pictures
+
+
+def run_stage(*changes: str) -> dict:
+    values = dict(network="small", weights="", channels=8, crop_size=16, epochs=2, batch_size=4, lr=0.002, seed=1)
+    values |= dict(zip(changes[::2], changes[1::2], strict=True))
+    arguments = [part for name, value in values.items() for part in (f"--{name}", str(value))]
+    result = CliRunner().invoke(stage.main, arguments)
+    assert result.exit_code == 0, result.output
+    return json.loads(Path("metrics/classifier.json").read_text())
+
+
+def test_the_stage_learns_from_three_quarters_of_the_test_classes(project):
+    scores = run_stage()
+    expected = {"classes": 2, "training_images": 12, "held_out_images": 4, "chance": 0.5, "network": "small"}
+    assert {name: scores[name] for name in expected} == expected and scores["start_weights"] == ""
+    tested = np.r_[8:16, 24:32]
+    held_out = np.arange(16) % 4 == 3
+    labels = np.repeat([0, 1], 8)[:, None]
+    model, curves = train_classifier(
+        project[tested][~held_out], labels[~held_out], heads=(2,), channels=8, crop_size=16, epochs=2, batch_size=4,
+        lr=0.002, seed=1,
+    )  # fmt: skip
+    saved, names = load_classifier("models/classifier", "classifier")
+    assert names == {"classes": ["c1", "c3"]} and same_weights(model, saved)
+    (answers,) = predict(model, project[tested][held_out])
+    assert scores["accuracy"] == (answers.argmax(1) == labels[held_out, 0]).mean()
+    assert scores["training_accuracy"] == pytest.approx(curves[-1]["accuracy"], abs=1e-5)
+    assert scores["classifier_weights"] == sha("models/classifier/classifier.safetensors")
+
+
+def sha(path) -> str:
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()[:16]
+
+
+def test_the_stage_fine_tunes_inception(project, inception_file, monkeypatch):
+    sizes = []
+    values = FixedReader.values
+    monkeypatch.setattr(FixedReader, "values", lambda self, rows: sizes.append(len(rows)) or values(self, rows))
+    scores = run_stage("network", "inception_v3", "weights", str(inception_file), "epochs", "1", "lr", "1e-6")
+    assert max(sizes) == 4  # a batch, never all pictures
+    assert scores["network"] == "inception_v3" and scores["start_weights"] == sha(inception_file)
+    assert scores["classifier_weights"] == classifier_hash("models/classifier")
+    model, _ = load_classifier("models/classifier", "classifier")
+    before = start(inception_file)
+    for name, weights in model.body.named_parameters():  # three steps of a millionth
+        torch.testing.assert_close(weights, before[name], rtol=0, atol=1e-5)
+    assert not list(Path(".checkpoints").iterdir())
+
+
+def test_without_imagenet_weights_the_stage_says_where_they_go(project, monkeypatch):
+    def refuse(*_, **__):
+        raise OSError("no network")
+
+    monkeypatch.setattr(torch.hub, "download_url_to_file", refuse)
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: "hub")
+    arguments = "--network inception_v3 --weights= --channels 8 --crop_size 16 --epochs 1 --batch_size 4"
+    result = CliRunner().invoke(stage.main, [*arguments.split(), "--lr", "0.1", "--seed", "0"])
+    assert result.exit_code == 1
+    (error,) = [line for line in result.output.splitlines() if line.startswith("error:")]
+    assert "hub/checkpoints/inception_v3_google-0cc3c7bd.pth: missing" in error and "classifier network small" in error

@@ -1,4 +1,5 @@
 import hashlib
+import shutil
 import socket
 
 import numpy as np
@@ -7,7 +8,14 @@ import torch
 from sklearn.datasets import load_sample_image
 
 from s2igan.errors import InputError
-from s2igan.vision.encoders import INCEPTION_FILE, _weight_file, encode_images, load_encoder
+from s2igan.vision.encoders import (
+    EVALUATION_ENCODERS,
+    FID_FILE,
+    INCEPTION_FILE,
+    _weight_file,
+    encode_images,
+    load_encoder,
+)
 
 
 @pytest.fixture(scope="module")
@@ -21,6 +29,26 @@ def inception_state():
 
     torch.manual_seed(0)
     return inception_v3(weights=None, aux_logits=True, init_weights=False).state_dict()
+
+
+@pytest.fixture(scope="module")
+def fid_file(tmp_path_factory):
+    """A file as torch-fidelity publishes it, with random weights whose activations neither die nor burst."""
+    from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
+
+    path = tmp_path_factory.mktemp("fid") / FID_FILE
+    torch.save({}, path)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(FeatureExtractorInceptionV3, "load_state_dict", lambda *_: None)  # it cannot be built without
+        network = FeatureExtractorInceptionV3("any", ["2048"], feature_extractor_weights_path=str(path))
+    generator = torch.Generator().manual_seed(0)
+    for name, tensor in network.state_dict().items():
+        if tensor.ndim == 4:
+            tensor.normal_(0, (2 / tensor[0].numel()) ** 0.5, generator=generator)
+        elif name.endswith(("running_mean", "bn.bias")):
+            tensor.normal_(0, 0.1, generator=generator)
+    torch.save(network.state_dict(), path)
+    return path
 
 
 @pytest.fixture
@@ -88,6 +116,62 @@ def test_inception_from_the_hub_cache(hub, inception_state):
     torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-4)
 
 
+def test_the_fid_encoder_gives_the_features_of_torch_fidelity(fid_file):
+    from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
+
+    encoder = load_encoder("inception_v3_fid", str(fid_file), evaluation=True)
+    assert (encoder.name, encoder.feature_dim, encoder.input_size) == ("inception_v3_fid", 2048, 299)
+    assert encoder.weights_hash == hashlib.sha256(fid_file.read_bytes()).hexdigest()[:16]
+    images = torch.from_numpy(photographs(2, 64))
+    extractor = FeatureExtractorInceptionV3("inception", ["2048"], feature_extractor_weights_path=str(fid_file))
+    with torch.inference_mode():
+        (expected,) = extractor(images)
+        antialiased = torch.nn.functional.interpolate(images.float(), (299, 299), mode="bilinear", antialias=True)
+        (other,) = extractor(antialiased.round().to(torch.uint8))
+    found = encode_images(encoder, images)
+    np.testing.assert_allclose(found, expected.numpy(), rtol=1e-5, atol=1e-6)
+    # The comparison means something: features tell pictures apart, and one way to resize from another.
+    assert (expected[0] - expected[1]).std() > 0.005 and (expected - other).std() > 0.005
+
+
+def test_the_fid_encoder_stays_as_it_is_inside_a_model(fid_file):
+    encoder = load_encoder("inception_v3_fid", str(fid_file), evaluation=True).train()
+    assert not any(module.training for module in encoder.modules())
+    assert not any(parameter.requires_grad for parameter in encoder.parameters())
+
+
+def test_the_fid_encoder_is_refused_where_gradients_are_needed(fid_file):
+    with pytest.raises(InputError, match="inception_v3_fid is for evaluation only") as caught:
+        load_encoder("inception_v3_fid", str(fid_file))
+    assert str(caught.value).endswith("choose one of inception_v3, efficientnet_lite0")
+
+
+def test_the_fid_encoder_knows_one_size_only(fid_file):
+    with pytest.raises(InputError, match="input size: 224, but inception_v3_fid always resizes to 299"):
+        load_encoder("inception_v3_fid", str(fid_file), 224, evaluation=True)
+    assert load_encoder("inception_v3_fid", str(fid_file), 299, evaluation=True).input_size == 299
+
+
+def test_a_missing_fid_file_is_fetched_to_where_torch_fidelity_keeps_it(hub, fid_file, monkeypatch):
+    asked = []
+
+    def fetch(url, path, hash_prefix, progress):
+        asked.append((url.rsplit("/", 1)[1], hash_prefix))
+        shutil.copy(fid_file, path)
+
+    monkeypatch.setattr(torch.hub, "download_url_to_file", fetch)
+    for _ in range(2):  # the second time it is there
+        load_encoder("inception_v3_fid", evaluation=True)
+    assert asked == [(FID_FILE, "6726825d")]
+    from torch_fidelity import feature_extractor_inceptionv3
+
+    def refuse(*_, **__):
+        raise AssertionError("torch-fidelity does not find the file")
+
+    monkeypatch.setattr(torch.hub, "download_url_to_file", refuse)
+    feature_extractor_inceptionv3.FeatureExtractorInceptionV3("inception", ["2048"])
+
+
 def test_explicit_weights_come_first(hub, tmp_path, inception_state):
     hub.write_bytes(b"not read")
     path = tmp_path / "mine.pth"
@@ -95,23 +179,31 @@ def test_explicit_weights_come_first(hub, tmp_path, inception_state):
     assert load_encoder("inception_v3", str(path), 75).input_size == 75
 
 
-def test_without_a_network_the_error_says_where_the_file_goes(hub, monkeypatch):
+@pytest.mark.parametrize(
+    ("name", "file", "host"),
+    [
+        ("inception_v3", INCEPTION_FILE, "https://download.pytorch.org/models"),
+        ("inception_v3_fid", FID_FILE, "https://github.com/toshas/torch-fidelity/releases/download/v0.2.0"),
+    ],
+)
+def test_without_a_network_the_error_says_where_the_file_goes(hub, monkeypatch, name, file, host):
     def refuse(*_, **__):
         raise OSError("no network")
 
     monkeypatch.setattr(torch.hub, "download_url_to_file", refuse)
     before = socket.getdefaulttimeout()
     with pytest.raises(InputError) as caught:
-        load_encoder("inception_v3")
+        load_encoder(name, evaluation=True)
     message = str(caught.value)
-    assert str(hub) in message and "download.pytorch.org" in message and "\n" not in message
+    assert message.startswith(f"{hub.parent / file}: missing, and the download failed (no network); ")
+    assert f"put {host}/{file} there" in message and "\n" not in message
     assert socket.getdefaulttimeout() == before
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("resnet50",), "choose one of inception_v3"),
+        (("resnet50",), "choose one of inception_v3, efficientnet_lite0$"),
         (("efficientnet_lite0", "", 16), "choose 32 or more"),
         (("efficientnet_lite0", "/nowhere/at.pth"), "/nowhere/at.pth: missing"),
     ],
@@ -124,9 +216,10 @@ def test_bad_requests_are_refused_in_one_line(arguments, message):
 def test_damaged_and_foreign_weight_files_are_named(tmp_path):
     damaged = tmp_path / "damaged.pth"
     damaged.write_bytes(b"half a download")
-    with pytest.raises(InputError, match="damaged.pth: not a readable"):
-        load_encoder("efficientnet_lite0", str(damaged))
     foreign = tmp_path / "foreign.pth"
     torch.save({"weight": torch.zeros(3)}, foreign)
-    with pytest.raises(InputError, match="foreign.pth: does not hold"):
-        load_encoder("inception_v3", str(foreign))
+    for name in EVALUATION_ENCODERS:
+        with pytest.raises(InputError, match="damaged.pth: not a readable"):
+            load_encoder(name, str(damaged), evaluation=True)
+        with pytest.raises(InputError, match="foreign.pth: does not hold"):
+            load_encoder(name, str(foreign), evaluation=True)

@@ -1,5 +1,6 @@
 """The protocol on a catalog of three test classes whose pictures and speech are known."""
 
+import hashlib
 import json
 from collections import Counter
 from pathlib import Path
@@ -21,7 +22,7 @@ from s2igan.rdg.sampling import image_seed
 from s2igan.sen.model import build_sen, load_sen, save_sen
 from s2igan.store import FixedReader, FixedWriter
 from s2igan.tables import write_json
-from stages import generate
+from stages import evaluate, generate
 
 # N items, S size of a picture
 
@@ -30,6 +31,7 @@ IMAGES = 4
 RGB = dict(red=(220, 30, 30), green=(30, 220, 30), blue=(30, 30, 220))
 CROWN = {"t0": "red", "t1": "green", "t2": "blue"}  # of each test class; the wing is always blue
 CONTROLS = ("", "_untrained", "_shuffled")
+SHOWN = ("speech_to_image_map", "map_chance", "median_rank")  # of retrieval, on the terminal
 
 
 def rows(pictures) -> np.ndarray:
@@ -65,10 +67,21 @@ class MeanColour(nn.Module):
     def __init__(self, name: str):
         super().__init__()
         self.name = name
+        self.seen = 0
         self.register_buffer("mean", torch.zeros(1))
 
     def forward(self, images):
+        self.seen += len(images)
         return images.mean(dim=(2, 3)) + 2.0  # never a row of zeros
+
+
+class Blind(MeanColour):
+    """All pictures look the same to it."""
+
+    input_size, weights_hash = 48, "fedcba9876543210"
+
+    def forward(self, images):
+        return torch.ones_like(super().forward(images))
 
 
 @pytest.fixture
@@ -113,8 +126,10 @@ def pictures(project):
     return project
 
 
-def image_scores(project, encoder: str = "inception_v3", seed: int = 0) -> dict:
-    return evaluation.image_scores(project, MeanColour(encoder), queries_per_class=2, is_splits=1, seed=seed)
+def image_scores(project, encoder: str | nn.Module = "inception_v3_fid", fid_encoder: nn.Module | None = None) -> dict:
+    """By MeanColour under the name `encoder`, or by the encoder or two that are given."""
+    encoder = MeanColour(encoder) if isinstance(encoder, str) else encoder
+    return evaluation.image_scores(project, encoder, fid_encoder or encoder, queries_per_class=2, is_splits=1, seed=0)
 
 
 def test_pictures_that_are_the_real_ones_score_as_such(pictures):
@@ -152,16 +167,107 @@ def test_every_score_is_there_for_both_controls_and_beside_chance(pictures):
 @pytest.mark.parametrize(
     ("encoder", "names"),
     [
-        ("inception_v3", {"fid", "fjd", "kid"}),
+        ("inception_v3_fid", {"fid", "fjd", "kid"}),
+        ("inception_v3", {"fd_inception_v3", "fjd_inception_v3", "kd_inception_v3"}),
         ("efficientnet_lite0", {"fd_efficientnet_lite0", "fjd_efficientnet_lite0", "kd_efficientnet_lite0"}),
     ],
 )
-def test_only_inception_features_make_a_fid(pictures, encoder, names):
+def test_only_the_features_that_the_field_uses_make_a_fid(pictures, encoder, names):
     scores = image_scores(pictures, encoder)
-    assert scores["encoder"] == encoder
-    distances = {key for key in scores if key.startswith(("f", "k")) and not key.endswith(CONTROLS[1:])}
-    assert distances == names
-    assert ("fid" in scores) == (encoder == "inception_v3")
+    assert scores["encoder"] == scores["fid_encoder"] == encoder
+    measured = {key for key in scores if key.startswith(("fi", "fd", "fj", "k")) and isinstance(scores[key], float)}
+    assert {key for key in measured if not key.endswith(CONTROLS[1:])} == names
+    assert set(evaluation.distance_names(encoder)) == names
+    assert measured == {f"{name}{control}" for name in names for control in CONTROLS}
+
+
+def test_the_fid_encoder_measures_distances_and_the_other_one_retrieval(pictures):
+    """An encoder that sees nothing finds no distance, and every order of the pictures equally good."""
+    sharp, blind = MeanColour("inception_v3"), Blind("inception_v3_fid")
+    scores = image_scores(pictures, sharp, blind)
+    assert scores["map"] == 1 and scores["map_shuffled"] < 0.4
+    assert scores["fid"] == scores["fid_untrained"] == pytest.approx(0, abs=1e-6)
+    alone = image_scores(pictures, sharp)
+    assert {name: scores[name] for name in scores if name.startswith("map")} == {
+        name: alone[name] for name in alone if name.startswith("map")
+    }
+
+    scores = image_scores(pictures, Blind("inception_v3"), MeanColour("inception_v3_fid"))
+    assert scores["map"] == pytest.approx(6 / 22) == scores["map_shuffled"]  # all tie: the share of the class
+    expected = image_scores(pictures, "inception_v3_fid")
+    for name in ("fid", "fjd", "kid"):
+        for control in CONTROLS:
+            assert scores[f"{name}{control}"] == expected[f"{name}{control}"]
+
+
+def test_both_encoders_and_the_classifier_are_recorded(pictures):
+    scores = image_scores(pictures, MeanColour("inception_v3"), Blind("inception_v3_fid"))
+    recorded = {name: value for name, value in scores.items() if "encoder" in name or name.startswith("classifier_")}
+    weights = hashlib.sha256(Path("models/classifier/classifier.safetensors").read_bytes()).hexdigest()[:16]
+    assert recorded == {
+        "encoder": "inception_v3",
+        "encoder_weights": "0123456789abcdef",
+        "encoder_input_size": 32,
+        "fid_encoder": "inception_v3_fid",
+        "fid_encoder_weights": "fedcba9876543210",
+        "fid_encoder_input_size": 48,
+        "classifier_network": "small",
+        "classifier_weights": weights,
+        "classifier_classes": 3,
+    }
+
+
+def test_pictures_are_encoded_once_where_both_encoders_are_the_same(pictures):
+    everything = 12 + 3 * 24
+    first, second = MeanColour("efficientnet_lite0"), MeanColour("efficientnet_lite0")
+    image_scores(pictures, first, second)
+    assert first.seen == everything and second.seen == 0
+    first, second = MeanColour("inception_v3"), MeanColour("inception_v3_fid")
+    image_scores(pictures, first, second)
+    assert first.seen == second.seen == everything
+
+
+def test_pictures_are_read_a_block_at_a_time(pictures, monkeypatch):
+    whole = image_scores(pictures)
+    monkeypatch.setattr(evaluation, "BLOCK", 5)
+    read = []
+    values = FixedReader.values
+
+    def watched(self, rows=None):
+        found = values(self, rows)
+        if self.path.name.startswith(("images", "generated")):
+            read.append(len(found))
+        return found
+
+    monkeypatch.setattr(FixedReader, "values", watched)
+    monkeypatch.setattr(evaluation, "predict", lambda _, file: [np.eye(3)[np.arange(len(file)) % 3]])
+    parts = image_scores(pictures)
+    assert max(read) == 5 and sum(read) == 12 + 3 * 24
+    for name in ("fid", "fid_untrained", "map", "map_shuffled"):
+        assert parts[name] == pytest.approx(whole[name], abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("fid_encoder", "fid_size"), [("efficientnet_lite0", 96), ("inception_v3_fid", 0), ("inception_v3", 0)]
+)
+def test_evaluate_gives_each_encoder_its_weights_and_size(project, monkeypatch, fid_encoder, fid_size):
+    write_catalog("data/catalog", project)
+    loaded, given = [], []
+
+    def load(*arguments, evaluation):
+        loaded.append((*arguments, evaluation))
+        return nn.Linear(len(loaded), 1)
+
+    monkeypatch.setattr(evaluate, "load_encoder", load)
+    monkeypatch.setattr(evaluate, "retrieval_scores", lambda *_: (dict.fromkeys(SHOWN, 0.0), []))
+    monkeypatch.setattr(evaluate, "image_scores", lambda _, *arguments: given.extend(arguments) or {})
+    monkeypatch.setattr(evaluate, "attribute_scores", lambda _: {})
+    arguments = f"--encoder efficientnet_lite0 --weights a.pth --input_size 96 --fid_encoder {fid_encoder}"
+    rest = "--fid_weights b.pth --queries_per_class 2 --is_splits 10 --seed 7"
+    result = CliRunner().invoke(evaluate.main, f"{arguments} {rest}".split())
+    assert result.exit_code == 0, result.output
+    assert loaded == [("efficientnet_lite0", "a.pth", 96, True), (fid_encoder, "b.pth", fid_size, True)]
+    assert [network.in_features for network in given[:2]] == [1, 2] and given[2:] == [2, 10, 7]
 
 
 def test_the_inception_score_is_that_of_the_classifier(pictures):
@@ -186,7 +292,7 @@ def test_pictures_of_one_image_a_class_leave_the_queries_nothing_to_find(picture
     for control in CONTROLS:
         write(f"data/generated{control}.h5", "generated", keys, [picture(key, 16) for key in keys])
     with pytest.raises(InputError, match="generate from the captions of at least two images of each class"):
-        evaluation.image_scores(pictures, MeanColour("inception_v3"), queries_per_class=IMAGES, is_splits=1, seed=0)
+        evaluation.image_scores(pictures, *[MeanColour("inception_v3")] * 2, IMAGES, is_splits=1, seed=0)
 
 
 SEN = {"feature_dim": 3, "classes": 1, "bands": 8, "conv_channels": [4], "gru_hidden": 4, "attention_hidden": 4}

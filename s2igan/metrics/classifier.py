@@ -1,11 +1,13 @@
-"""Small convolutional classifier: the Inception-score classifier and the attribute judge.
+"""Classifiers of pictures: that of the Inception score, and the attribute judge.
 
 The classifier of the Inception score has one head over the classes; the judge of drawn birds has
-one head a part over the colours. Both are trained on real images only.
+one head a part over the colours. Both are trained on real images only. Two networks: a small one
+that starts from nothing, and Inception-v3 fine-tuned from ImageNet, as in the StackGAN papers.
 """
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +17,7 @@ from torch.nn import functional as F
 
 from s2igan.checkpoint import (
     TrainingCheckpoint,
+    hash_files,
     load_model,
     load_state,
     save_model,
@@ -28,6 +31,9 @@ from s2igan.vision.transforms import centre_crop, random_crop_flip, to_float
 SMALLEST_MAP = 8  # side of the last feature map: a bill still has a place of its own there
 WARM_UP = 0.15  # share of the steps in which the learning rate rises
 BRIGHTNESS = 0.1  # random gain 0.9 to 1.1; more would turn one colour into another
+INCEPTION_SIDE = 299  # pixels that Inception-v3 sees
+INCEPTION_DROPOUT = 0.2  # of StackGAN's Inception
+BODY_RATE = 0.1  # learning rate of a pretrained body, as a share of its new heads'
 
 
 def _block(channels: int, width: int, stride: int) -> nn.Sequential:
@@ -56,6 +62,7 @@ class Classifier(nn.Module):
         if image_size < 2 * SMALLEST_MAP or image_size & (image_size - 1):
             raise InputError(f"classifier: image size {image_size}; choose 16, 32, 64, 128 or 256")
         self.config = {
+            "network": "small",
             "heads": list(heads),
             "channels": channels,
             "image_size": image_size,
@@ -83,22 +90,88 @@ class Classifier(nn.Module):
         pooled = pooled.unflatten(1, (len(self.answers), self.views)).flatten(2)  # (B, H, A·C)
         return [answer(pooled[:, h]) for h, answer in enumerate(self.answers)]
 
+    def rates(self) -> list[tuple[list[nn.Parameter], float]]:
+        """All parameters, at the full learning rate."""
+        return [(list(self.parameters()), 1.0)]
 
-def build_classifier(config: dict, seed: int = 0) -> Classifier:
-    """A new network of `Classifier.config`, its weights drawn from the seed alone."""
+
+class InceptionClassifier(nn.Module):
+    """torchvision's Inception-v3 with a new linear layer a head in place of its 1000 classes.
+
+    The Inception score of birds is that of an Inception fine-tuned on the 50 test classes (StackGAN,
+    Zhang et al., ICCV 2017, section 4), of which weights and inference were published, not the training.
+    Inference is theirs: pictures resized to 299, softmax over the 50. The training is what is usual: the
+    whole network learns, its body at a tenth of the new layer's rate; no auxiliary head.
+
+    heads: number of classes of each head; image_size: side S of the pictures it is meant for.
+    Input (B, 3, S, S) float in [-1, 1], any S.
+    """
+
+    def __init__(self, heads: Sequence[int], image_size: int = 256):
+        from torchvision.models import Inception_V3_Weights, inception_v3  # slow to import
+
+        super().__init__()
+        self.config = {"network": "inception_v3", "heads": list(heads), "image_size": image_size}
+        self.image_size = image_size
+        self.body = inception_v3(
+            weights=None, aux_logits=False, transform_input=False, init_weights=False, dropout=INCEPTION_DROPOUT
+        )
+        width = self.body.fc.in_features
+        self.body.fc = nn.Identity()
+        self.answers = nn.ModuleList(nn.Linear(width, classes) for classes in heads)
+        expected = Inception_V3_Weights.IMAGENET1K_V1.transforms()
+        self.register_buffer("mean", torch.tensor(expected.mean)[:, None, None], persistent=False)
+        self.register_buffer("deviation", torch.tensor(expected.std)[:, None, None], persistent=False)
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        """(B, 3, S, S) in [-1, 1] -> a list of H logits (B, classes of the head)."""
+        size = (INCEPTION_SIDE, INCEPTION_SIDE)
+        if images.shape[-2:] != size:
+            images = F.interpolate(images, size, mode="bilinear", antialias=True)
+        features = self.body(((images + 1.0) / 2.0 - self.mean) / self.deviation)  # (B, 2048)
+        return [answer(features) for answer in self.answers]
+
+    def rates(self) -> list[tuple[list[nn.Parameter], float]]:
+        """The parameters of body and heads, each with its share of the learning rate."""
+        return [(list(self.body.parameters()), BODY_RATE), (list(self.answers.parameters()), 1.0)]
+
+
+NETWORKS = {"small": Classifier, "inception_v3": InceptionClassifier}
+AnyClassifier = Classifier | InceptionClassifier
+
+
+def build_classifier(config: dict, seed: int = 0) -> AnyClassifier:
+    """A new network of a classifier's `config`, its weights drawn from the seed alone.
+
+    `config["network"]` is one of NETWORKS, small where it is missing; the rest are its arguments.
+    """
+    arguments = dict(config)
+    network = NETWORKS[arguments.pop("network", "small")]
     with torch.random.fork_rng(devices=[]):  # the caller's random state stays as it was
         torch.manual_seed(seed)
-        return Classifier(**config)
+        return network(**arguments)
 
 
-def save_classifier(folder: Path, kind: str, model: Classifier, names: dict | None = None) -> None:
+def save_classifier(folder: Path, kind: str, model: AnyClassifier, names: dict | None = None) -> None:
     """Write the network and what its answers mean (`names`, any JSON) as kind classifier/judge."""
     save_model(folder, kind, {"classifier": model}, {"network": model.config, "names": names or {}})
 
 
-def load_classifier(folder: Path, kind: str) -> tuple[Classifier, dict]:
-    """The network that `save_classifier` wrote, ready to predict, and its `names`."""
+def classifier_hash(folder: Path) -> str:
+    """The first 16 hexadecimal digits of the SHA-256 of the weights that `save_classifier` wrote."""
+    return hash_files(Path(folder) / "classifier.safetensors")
+
+
+def save_no_classifier(folder: Path, kind: str, reason: str) -> None:
+    """Says in the place of a network why there is none; `load_classifier` then gives None."""
+    save_model(folder, kind, {}, {"network": None, "names": {"reason": reason}})
+
+
+def load_classifier(folder: Path, kind: str) -> tuple[AnyClassifier | None, dict]:
+    """The network that `save_classifier` wrote, ready to predict, and its `names`; None where there is none."""
     config, states = load_model(folder, kind)
+    if config["network"] is None:
+        return None, config["names"]
     model = build_classifier(config["network"])
     load_state(model, states["classifier"], Path(folder) / "classifier.safetensors")
     return model.eval(), config["names"]
@@ -110,6 +183,20 @@ def cosine_rate(step: int, steps: int) -> float:
     if step < warm_up:
         return (step + 1) / warm_up
     return 0.5 * (1 + math.cos(math.pi * (step - warm_up) / max(1, steps - warm_up)))
+
+
+class Rows:
+    """Some rows of an array, an HDF5 data set or a store reader, read when they are asked for."""
+
+    def __init__(self, images, rows: Sequence[int] | np.ndarray):
+        self.images, self.rows = images, np.asarray(rows, dtype=np.int64)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def values(self, rows: np.ndarray | slice) -> np.ndarray:
+        """The arrays of `rows`, which count from 0 to len(self) - 1."""
+        return _rows(self.images, self.rows[rows])
 
 
 def _rows(images, rows: np.ndarray) -> np.ndarray:
@@ -133,11 +220,22 @@ def _check_labels(labels: np.ndarray, images: int, heads: Sequence[int]) -> Tens
     return torch.from_numpy(labels.astype(np.int64))
 
 
+@contextmanager
+def _seeded(seed: int, step: int, device: str | torch.device):
+    """Dropout's draws depend on seed and step alone, and the caller's random state stays as it was."""
+    device = torch.device(device)
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        torch.manual_seed(step_generator(seed, step, "dropout").initial_seed())
+        yield
+
+
 def train_classifier(
     images,
     labels: np.ndarray,
     *,
     heads: Sequence[int],
+    network: str = "small",
+    start: Mapping[str, Tensor] | None = None,
     channels: int = 24,
     crop_size: int = 64,
     epochs: int = 6,
@@ -149,23 +247,33 @@ def train_classifier(
     device: str = "cpu",
     checkpoint: TrainingCheckpoint | None = None,
     progress: Callable[[range, str], Iterable[int]] | None = None,
-) -> tuple[Classifier, list[dict[str, float]]]:
+) -> tuple[AnyClassifier, list[dict[str, float]]]:
     """Train on random crops, flips and small changes of brightness; cross-entropy, mean of heads.
 
     The same arguments give the same network. After each epoch the checkpoint, if any, is saved;
     the same call again goes on from there and ends at the same weights (the caller clears it once
     the model is on disk).
 
-    images: (N, 3, S, S) uint8, anything that gives rows (array, HDF5 data set, store reader), so
-    they need not fit in memory; labels: (N, H) int. Returns the network in eval mode and, an
-    epoch, `epoch`, `loss`, and `accuracy` (of the augmented batches, mean of heads).
+    images: (N, 3, S, S) uint8, anything that gives rows (array, HDF5 data set, store reader, Rows), so
+    they need not fit in memory; labels: (N, H) int. network: one of NETWORKS; `channels` is the small
+    one's, `start` the state of Inception's body to begin from (none: random weights).
+    Returns the network in eval mode and, an epoch, `epoch`, `loss`, and `accuracy` (of the augmented
+    batches, mean of heads).
     Raises InputError on labels out of range or of the wrong shape.
     """
     total = len(images)
     targets = _check_labels(labels, total, heads)
-    config = {"heads": list(heads), "channels": channels, "image_size": crop_size}
-    model = build_classifier(config, seed).to(device)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=lr, weight_decay=weight_decay)
+    config = {"network": network, "heads": list(heads), "image_size": crop_size}
+    if network == "small":
+        config["channels"] = channels
+    model = build_classifier(config, seed)
+    if start is not None:
+        model.body.load_state_dict(start)
+    model.to(device)
+    shares = [share for _, share in model.rates()]
+    optimizer = torch.optim.AdamW(
+        [{"params": parameters} for parameters, _ in model.rates()], lr=lr, weight_decay=weight_decay
+    )
     batch_size = min(batch_size, total)
     batches = total // batch_size  # a last small batch would upset batch norm
     curves: list[dict[str, float]] = []
@@ -188,7 +296,8 @@ def train_classifier(
             gain = 1 + BRIGHTNESS * (2 * torch.rand(len(rows), 1, 1, 1, generator=generator) - 1)
             inputs = ((inputs + 1) * gain - 1).to(device)  # black stays black
             target = targets[rows].to(device)  # (B, H)
-            logits = model(inputs)
+            with _seeded(seed, epoch * batches + batch, device):
+                logits = model(inputs)
             loss = torch.stack(
                 [
                     F.cross_entropy(answer, target[:, h], label_smoothing=label_smoothing)
@@ -198,7 +307,8 @@ def train_classifier(
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             rate = cosine_rate(epoch * batches + batch, epochs * batches)
-            optimizer.param_groups[0]["lr"] = lr * rate
+            for group, share in zip(optimizer.param_groups, shares, strict=True):
+                group["lr"] = lr * share * rate
             optimizer.step()
             loss_sum += loss.item()
             answers = torch.stack([answer.argmax(dim=1) for answer in logits], dim=1)
@@ -214,7 +324,7 @@ def train_classifier(
 
 
 @torch.no_grad()
-def predict(model: Classifier, images, batch_size: int = 128) -> list[np.ndarray]:
+def predict(model: AnyClassifier, images, batch_size: int = 128) -> list[np.ndarray]:
     """Class probabilities of each head: a list of H arrays (N, classes) float32.
 
     Larger images are cropped to their middle; nothing else is changed, and no probability depends

