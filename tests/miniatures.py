@@ -1,0 +1,174 @@
+"""Miniature copies of public data sets, in the layout in which their archives unpack, and ways to spoil them."""
+
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw
+from scipy.io import savemat
+
+COLOURS = {
+    "red": (200, 30, 30),
+    "yellow": (230, 200, 40),
+    "blue": (40, 70, 200),
+    "black": (25, 25, 25),
+    "white": (240, 240, 240),
+    "brown": (120, 75, 40),
+    "orange": (240, 130, 20),
+    "purple": (130, 50, 160),
+}
+# The names of CUB's first sixteen classes; beyond them, a miniature makes names up.
+BIRDS = (
+    "Black_footed_Albatross Laysan_Albatross Sooty_Albatross Groove_billed_Ani Crested_Auklet Least_Auklet "
+    "Parakeet_Auklet Rhinoceros_Auklet Brewer_Blackbird Red_winged_Blackbird Rusty_Blackbird "
+    "Yellow_headed_Blackbird Bobolink Indigo_Bunting Lazuli_Bunting Painted_Bunting"
+).split()
+_BACKGROUND = (150, 190, 160)
+_BIRD = (
+    "this bird has a {body} body and {wing} wings.",
+    "a {size} {body} bird with {wing} wings",
+    "the bird is {body} with a {wing} wing and a short beak.",
+    "this is a {size} bird with a {body} belly and {wing} wings",
+    "a bird with a {body} breast and {wing} wingbars",
+    "its wings are {wing} and its body is {body}",
+    "this {size} bird is {body} all over, except for its {wing} wings",
+    "a {body} bird that has {wing} feathers on its wings.",
+    "the {size} bird has {wing} wings, a {body} head and a {body} belly",
+    "bird with {wing} wings and a {body} body, which looks {size}",
+)
+_FLOWER = (
+    "this flower has {body} petals and a {wing} center.",
+    "a {size} flower with {body} petals around a {wing} middle",
+    "the petals are {body} and the stamen is {wing}",
+    "this is a {size} {body} flower with {wing} anthers",
+    "the flower shown has {body} petals with a {wing} pistil",
+    "its center is {wing} and its petals are {body}.",
+    "this {size} flower is {body}, except for its {wing} center",
+    "a {body} flower that has a {wing} spot in the middle",
+    "the {size} flower has a {wing} center and round {body} petals",
+    "flower with {wing} stamen and {body} petals, which looks {size}",
+)
+
+
+def write_cub(
+    folder: Path, classes: Sequence[int] = (1, 2, 3, 4, 5, 6), images: int = 3, captions: str = "text_c10"
+) -> None:
+    """CUB_200_2011/ with its tables and JPEG pictures, and Reed et al.'s captions in the folder `captions`.
+
+    Of the classes 1 to 6, numbers 1, 4 and 6 are test classes. The tables list only `classes`. As in the
+    original, images of a class are not listed in the order of their names, sizes vary, and a few (here the last)
+    are grey.
+    """
+    root = Path(folder) / "CUB_200_2011"
+    rows, labels, boxes, parts = [], [], [], []
+    for label in classes:
+        name = cub_class(label)
+        for index in [1, *range(images, 1, -1)]:
+            image = len(rows) + 1
+            file = f"{name.split('.')[1].title()}_{index:04d}_{796110 + image}"
+            width, height = (60, 45) if index % 2 else (45, 60)
+            x, y, w, h = 5 + index % 4, 8, 24 + 2 * (index % 3), 15 + label % 5
+            if height > width:
+                w, h = h, w
+            _draw(root / "images" / name / f"{file}.jpg", label, (width, height), (x, y, w, h))
+            _write_captions(Path(folder) / captions / name / f"{file}.txt", _BIRD, label, index)
+            rows.append(f"{image} {name}/{file}.jpg")
+            labels.append(f"{image} {label}")
+            boxes.append(f"{image} {x:.1f} {y:.1f} {w:.1f} {h:.1f}")
+            parts.append(f"{image} {index % 2}")
+        (Path(folder) / captions / f"{name}.t7").write_bytes(b"T7")
+    last = root / "images" / rows[-1].split()[1]
+    Image.open(last).convert("L").save(last)
+    for table, lines in {
+        "images.txt": rows,
+        "image_class_labels.txt": labels,
+        "bounding_boxes.txt": boxes,
+        "train_test_split.txt": parts,
+        "classes.txt": [f"{label} {cub_class(label)}" for label in classes],
+    }.items():
+        (root / table).write_text("".join(f"{line}\n" for line in lines))
+
+
+def cub_class(label: int) -> str:
+    """The folder of a class of `write_cub`, such as 001.Black_footed_Albatross."""
+    return f"{label:03d}.{BIRDS[label - 1] if label <= len(BIRDS) else f'Miniature_bird_{label}'}"
+
+
+def write_oxford102(
+    folder: Path, classes: Sequence[int] = (1, 2, 3, 21, 22, 23), images: int = 3, captions: str = "text_c10"
+) -> None:
+    """jpg/ and imagelabels.mat, and Reed et al.'s captions in the folder `captions`.
+
+    Classes 1 to 20 are test classes. Image n, counted from 1, is of class `classes[(n - 1) % len(classes)]`.
+    """
+    labels = [label for _ in range(images) for label in classes]
+    for number, label in enumerate(labels, start=1):
+        name, round_ = f"image_{number:05d}", (number - 1) // len(classes)
+        size = (60, 45) if round_ % 2 == 0 else (45, 60)
+        _draw(Path(folder) / "jpg" / f"{name}.jpg", label, size, (12 + round_ % 4, 8, 26, 26))
+        _write_captions(Path(folder) / captions / f"class_{label:05d}" / f"{name}.txt", _FLOWER, label, round_)
+    for label in classes:
+        (Path(folder) / captions / f"class_{label:05d}.t7").write_bytes(b"T7")
+    savemat(Path(folder) / "imagelabels.mat", {"labels": np.array([labels], np.uint8)})
+
+
+def remove(*names: str) -> Callable[[Path], None]:
+    """A way to spoil a copy: these files or folders are gone."""
+
+    def spoil(raw: Path) -> None:
+        for name in names:
+            path = raw / name
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+    return spoil
+
+
+def edit(name: str, old: bytes, new: bytes) -> Callable[[Path], None]:
+    """A way to spoil a copy: the first `old` in a file is `new`."""
+
+    def spoil(raw: Path) -> None:
+        content = (raw / name).read_bytes()
+        assert old in content
+        (raw / name).write_bytes(content.replace(old, new, 1))
+
+    return spoil
+
+
+def add(name: str, text: bytes) -> Callable[[Path], None]:
+    """A way to spoil a copy: a file ends with `text`, or is new."""
+
+    def spoil(raw: Path) -> None:
+        (raw / name).parent.mkdir(exist_ok=True)
+        with open(raw / name, "ab") as file:
+            file.write(text)
+
+    return spoil
+
+
+def _colours(label: int) -> tuple[str, str]:
+    """Two colours, a pair of their own for each of 56 labels in a row."""
+    names = list(COLOURS)
+    body = label % len(names)
+    return names[body], names[(body + 1 + label // len(names) % (len(names) - 1)) % len(names)]
+
+
+def _write_captions(path: Path, sentences: Sequence[str], label: int, index: int) -> None:
+    """Ten lines, and beside them the encoded captions that the archives hold too."""
+    body, wing = _colours(label)
+    size = ("small", "large", "tiny", "plump")[index % 4]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(sentence.format(body=body, wing=wing, size=size) + "\n" for sentence in sentences))
+    path.with_suffix(".h5").write_bytes(b"\x89HDF")
+
+
+def _draw(path: Path, label: int, size: tuple[int, int], box: tuple[int, int, int, int]) -> None:
+    """A body in the class's first colour that fills `box`, with a patch in the second."""
+    body, wing = (COLOURS[name] for name in _colours(label))
+    x, y, w, h = box
+    picture = Image.new("RGB", size, _BACKGROUND)
+    draw = ImageDraw.Draw(picture)
+    draw.ellipse((x, y, x + w - 1, y + h - 1), fill=body)
+    draw.ellipse((x + w // 3, y + h // 3, x + 2 * w // 3, y + 2 * h // 3), fill=wing)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    picture.save(path, quality=90)

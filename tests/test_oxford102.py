@@ -1,0 +1,174 @@
+import hashlib
+import re
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from miniatures import add, edit, remove, write_oxford102
+from scipy.io import savemat
+
+from s2igan.datasets import oxford102, reed
+from s2igan.datasets.catalog import check
+from s2igan.datasets.pictures import read_picture
+from s2igan.errors import InputError
+
+SPLIT_FILE = Path(oxford102.__file__).parent / "split_files/oxford102.txt"
+ALL = dict(classes=0, test_classes=0, val_classes=0, images_per_class=0, captions_per_image=0, seed=0)
+FIRST = "text_c10/class_00001/image_00001.txt"
+README = r"\(see data/raw/oxford102/README\.md\)"
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """Classes 1, 2 and 3, which are for the test, and 21, 22 and 23; three images each, in turns."""
+    folder = tmp_path_factory.mktemp("oxford102")
+    write_oxford102(folder)
+    return folder
+
+
+@pytest.fixture
+def raw(whole, tmp_path):
+    """A copy of it to be spoilt."""
+    return Path(shutil.copytree(whole, tmp_path / "oxford102"))
+
+
+def test_the_split_file_is_the_published_split():
+    rows = [line.split() for line in SPLIT_FILE.read_text().splitlines() if not line.startswith("#")]
+    assert [int(number) for number, split in rows if split == "test"] == list(range(1, 21))
+    assert [int(number) for number, split in rows if split == "train"] == list(range(21, 103))
+    assert len(rows) == 102 == 82 + 20
+    assert hashlib.sha256(SPLIT_FILE.read_bytes()).hexdigest() == oxford102.DATA_SET.split_hash
+    assert reed.official_split(oxford102.DATA_SET) == {int(number): split for number, split in rows}
+
+
+def test_classes_come_from_the_labels_in_image_order(whole):
+    catalog = check(oxford102.load(whole, **ALL | {"val_classes": 1}))
+    assert [image.key for image in catalog.images[:5]] == [
+        "class_00001/image_00001",
+        "class_00001/image_00007",
+        "class_00001/image_00013",
+        "class_00002/image_00002",
+        "class_00002/image_00008",
+    ]
+    last = catalog.images[-1]
+    assert (last.key, last.path, last.box) == ("class_00023/image_00018", "jpg/image_00018.jpg", "")
+    splits = {image.class_name: image.split for image in catalog.images}
+    assert [splits[f"class_{n:05d}"] for n in (1, 2, 3)] == ["test"] * 3
+    assert sorted(splits[f"class_{n:05d}"] for n in (21, 22, 23)) == ["train", "train", "val"]
+    assert len(catalog.images) == 18 and {image.box for image in catalog.images} == {""}
+    keys = [image.key for image in catalog.images]
+    assert [caption.key for caption in catalog.captions] == [f"{key}/{n:02d}" for key in keys for n in range(10)]
+
+
+def test_captions_are_the_lines_of_the_file_of_their_image(whole):
+    catalog = oxford102.load(whole, **ALL)
+    for image in catalog.images:
+        lines = (whole / f"text_c10/{image.key}.txt").read_text().splitlines()
+        assert [caption.text for caption in catalog.captions if caption.image == image.key] == lines
+    assert catalog.captions[0].text == "this flower has yellow petals and a blue center."
+    assert len({c.text for c in catalog.captions if c.key.endswith("/00")}) == 6
+    assert {(c.recording, c.language, c.speaker) for c in catalog.captions} == {("", "en", "")}
+
+
+def test_the_miniature_holds_pictures_that_can_be_read(whole):
+    image = oxford102.load(whole, **ALL).images[0]
+    red, green, blue = read_picture(whole / image.path, size=9)[:, 4, 2]
+    assert red > blue + 60 and green > blue + 40  # a yellow petal
+
+
+@pytest.mark.parametrize(
+    "folder", ["text_c10", "cvpr2016_flowers/text_c10", "flowers_icml/text_c10", "flowers/text_c10"]
+)
+def test_captions_are_found_where_the_archives_unpack(tmp_path, whole, folder):
+    write_oxford102(tmp_path, captions=folder)
+    assert oxford102.load(tmp_path, **ALL) == oxford102.load(whole, **ALL)
+
+
+def test_limits(whole):
+    limits = ALL | dict(classes=4, test_classes=1, val_classes=1, images_per_class=2, captions_per_image=3)
+    catalog = check(oxford102.load(whole, **limits))
+    assert oxford102.load(whole, **limits) == catalog
+    numbers = {split: {i.class_name for i in catalog.images if i.split == split} for split in ("train", "val", "test")}
+    assert {split: len(names) for split, names in numbers.items()} == {"train": 2, "val": 1, "test": 1}
+    assert len(set.union(*numbers.values())) == 4  # none in two
+    assert all(int(name[-5:]) <= 20 for name in numbers["test"])
+    assert all(int(name[-5:]) > 20 for name in numbers["train"] | numbers["val"])
+    assert len(catalog.images) == 8 and len(catalog.captions) == 24
+    assert [caption.key[-2:] for caption in catalog.captions] == ["00", "01", "02"] * 8
+    every = {caption.key: caption for caption in oxford102.load(whole, **ALL).captions}
+    assert all(every[caption.key] == caption for caption in catalog.captions)
+    half = check(oxford102.load(whole, **ALL | {"classes": 4, "val_classes": 1}))
+    assert len({i.class_name for i in half.images if i.split == "test"}) == 2  # half are, as in all
+
+
+def labels(values, name="labels"):
+    return lambda raw: savemat(raw / "imagelabels.mat", {name: np.array(values)})
+
+
+def with_label(value):
+    numbers = [1, 2, 3, 21, 22, 23] * 3
+    numbers[4] = value
+    return labels([numbers])
+
+
+def truncate(raw):
+    path = raw / "imagelabels.mat"
+    path.write_bytes(path.read_bytes()[:-20])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (remove("imagelabels.mat"), r"imagelabels\.mat: missing; put it there: see data/raw/oxford102/README\.md"),
+        (truncate, rf"imagelabels\.mat: damaged, or not a MATLAB file \(.*\); download it again {README}"),
+        (lambda raw: (raw / "imagelabels.mat").write_bytes(b""), r"imagelabels\.mat: damaged, or not a MATLAB file"),
+        (lambda raw: (raw / "imagelabels.mat").write_text("<html>" * 99), r"mat: damaged, or not a MATLAB file"),
+        (labels([1, 2], "setid"), r"imagelabels\.mat: no variable labels; download it again"),
+        (labels([["a", "b"]]), r"imagelabels\.mat: labels are no row of numbers; download"),
+        (labels([[1, 2], [3, 4]]), r"imagelabels\.mat: labels are no row of numbers; download"),
+        (labels([]), r"imagelabels\.mat: labels are empty; download"),
+        (with_label(0), r"imagelabels\.mat: image 5 has the label 0; expected 1 to 102: download"),
+        (with_label(103), r"image 5 has the label 103; expected 1 to 102"),
+        (with_label(1.5), r"image 5 has the label 1\.5; expected 1 to 102"),
+        (with_label(np.nan), r"image 5 has the label nan; expected 1 to 102"),
+        (
+            labels([[1, 2, 3, 21, 22, 23] * 2]),
+            rf"jpg/image_00013\.jpg: without a label; 18 images and 12 labels in .*; unpack 102flowers\.tgz .*{README}",
+        ),
+        (labels([[1, 2, 3, 21, 22, 23] * 4]), r"jpg/image_00019\.jpg: missing; 18 images and 24 labels in"),
+        (remove("jpg/image_00004.jpg"), r"jpg/image_00004\.jpg: missing; 17 images and 18 labels in imagelabels\.mat"),
+        (remove("jpg"), rf"/jpg: missing; unpack 102flowers\.tgz again {README}"),
+        (
+            remove("text_c10"),
+            "oxford102: no captions, looked for text_c10, cvpr2016_flowers/text_c10, flowers_icml/text_c10, "
+            rf"flowers/text_c10; unpack cvpr2016_flowers\.tar\.gz there {README}",
+        ),
+        (remove(FIRST), rf"{FIRST}: missing, so the image image_00001 has no captions; unpack cvpr2016_f.*{README}"),
+        (with_label(21), r"class_00022/image_00005\.txt: captions of an image that imagelabels\.mat does not have in"),
+        (add("text_c10/class_00001/image_00002.txt", b""), r"image_00002\.txt: captions of an image that imagelabels"),
+        (add("text_c10/class_00004/image_00019.txt", b""), r"class_00004: captions of a class that imagelabels"),
+        (add(FIRST, b"and thorns\n"), rf"{FIRST}: 11 captions; expected 10, one a line: unpack .*{README}"),
+        (edit(FIRST, b"\n", b" "), rf"{FIRST}: 9 captions; expected 10, one a line"),
+    ],
+)
+def test_bad_input_is_told_in_one_line_with_file_and_mend(raw, change, message):
+    change(raw)
+    with pytest.raises(InputError) as error:
+        oxford102.load(raw, **ALL)
+    assert "\n" not in str(error.value)
+    assert re.search(message, str(error.value)), error.value
+
+
+def test_labels_may_stand_in_a_row_or_a_column(raw, whole):
+    labels(np.array([[1, 2, 3, 21, 22, 23] * 3], np.float64).T)(raw)
+    assert oxford102.load(raw, **ALL) == oxford102.load(whole, **ALL)
+
+
+def test_what_the_limits_leave_out_is_not_opened(raw):
+    limits = ALL | dict(classes=4, test_classes=1, val_classes=1, images_per_class=2)
+    kept = {image.key for image in oxford102.load(raw, **limits).images}
+    for path in (raw / "text_c10").rglob("*.txt"):
+        if f"{path.parent.name}/{path.stem}" not in kept:
+            path.write_text("too few")
+    assert len(oxford102.load(raw, **limits).images) == 8
