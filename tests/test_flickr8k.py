@@ -1,0 +1,166 @@
+import shutil
+
+import pytest
+import soundfile
+from miniatures_speech import copy, write_flickr8k
+from PIL import Image as Picture
+
+from s2igan.datasets import flickr8k
+from s2igan.datasets.catalog import Caption, Image
+from s2igan.errors import InputError
+
+ALL = dict(classes=0, test_classes=0, val_classes=0, images_per_class=0, captions_per_image=0, seed=0)
+
+
+@pytest.fixture(scope="module")
+def original(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("flickr8k")
+    return folder, write_flickr8k(folder)
+
+
+@pytest.fixture
+def raw(original, tmp_path):
+    """A copy to damage."""
+    return copy(original[0], tmp_path / "raw"), original[1]
+
+
+def test_an_image_and_its_captions_are_what_the_files_say(original):
+    folder, names = original
+    catalog = flickr8k.load(folder, **ALL)
+    stem = names[0].removesuffix(".jpg")
+    assert catalog.images[0] == Image(f"-/{stem}", f"Flicker8k_Dataset/{names[0]}", "", "train")
+    assert catalog.captions[2] == Caption(f"-/{stem}/02", f"-/{stem}", "", f"flickr_audio/wavs/{stem}_2.wav", "en", "3")
+    assert (len(catalog.images), len(catalog.captions)) == (9, 45)
+    assert [image.key for image in catalog.images] == sorted(f"-/{name[:-4]}" for name in names)
+    assert [c.key for c in catalog.captions] == [f"{i.key}/{n:02d}" for i in catalog.images for n in range(5)]
+
+
+def test_the_split_is_the_published_one(original):
+    folder, names = original
+    found = {image.path.split("/")[1]: image.split for image in flickr8k.load(folder, **ALL).images}
+    assert found == dict(zip(names, ["train"] * 5 + ["val"] * 2 + ["test"] * 2, strict=True))
+
+
+def test_limits_keep_each_split_and_the_first_captions(original):
+    folder, _ = original
+    catalog = flickr8k.load(folder, **ALL | dict(classes=2, images_per_class=3, captions_per_image=2))
+    assert sorted(image.split for image in catalog.images) == ["test"] * 2 + ["train"] * 2 + ["val"] * 2
+    assert [caption.key[-2:] for caption in catalog.captions] == ["00", "01"] * 6
+    assert catalog == flickr8k.load(folder, **ALL | dict(classes=3, images_per_class=2, captions_per_image=2))
+    assert len(flickr8k.load(folder, **ALL | dict(classes=2)).images) == 9  # a limit needs both numbers
+    drawn = {
+        tuple(i.key for i in flickr8k.load(folder, **ALL | dict(classes=1, images_per_class=3, seed=seed)).images)
+        for seed in range(8)
+    }
+    assert len(drawn) > 1 and all(len(keys) == 3 for keys in drawn)
+
+
+def test_a_limit_below_three_images_is_refused(original):
+    with pytest.raises(InputError, match="no image of split .* within the limits; raise catalog.classes"):
+        flickr8k.load(original[0], **ALL | dict(classes=1, images_per_class=2))
+
+
+@pytest.mark.parametrize("folder", ["Flickr8k_Dataset", "Images", "Flickr8k_Dataset/Flicker8k_Dataset"])
+def test_other_layouts_give_the_same_catalog(original, raw, folder):
+    raw, _ = raw
+    (raw / folder).parent.mkdir(exist_ok=True)
+    (raw / "Flicker8k_Dataset").rename(raw / folder)
+    for file in (raw / "Flickr8k_text").iterdir():
+        file.rename(raw / file.name)
+    catalog, expected = flickr8k.load(raw, **ALL), flickr8k.load(original[0], **ALL)
+    assert catalog.captions == expected.captions
+    assert [i.path for i in catalog.images] == [i.path.replace("Flicker8k_Dataset", folder, 1) for i in expected.images]
+
+
+def test_what_is_in_no_split_is_left_out_with_the_picture_that_was_never_published(original, raw):
+    raw, names = raw
+    table = raw / "flickr_audio" / "wav2capt.txt"
+    odd = "2258277193_586949ec62"
+    more = [f"{odd}_{n}.wav {odd}.jpg{'.1' * n} #0\n" for n in range(2)] + ["1_0.wav not_in_a_split.jpg #0\n"]
+    table.write_text("".join(more) + table.read_text())
+    expected = flickr8k.load(original[0], **ALL)
+    assert flickr8k.load(raw, **ALL) == expected
+    with open(raw / "Flickr8k_text" / "Flickr_8k.trainImages.txt", "a") as file:
+        file.write(f"{odd}.jpg\n")
+    assert flickr8k.load(raw, **ALL) == expected
+
+
+def test_line_ends_of_windows_and_blank_lines_do_no_harm(original, raw):
+    raw, _ = raw
+    for file in (*(raw / "flickr_audio").glob("*.txt"), *(raw / "Flickr8k_text").iterdir()):
+        file.write_bytes(b"\xef\xbb\xbf" + file.read_bytes().replace(b"\n", b" \r\n") + b"\r\n")
+    assert flickr8k.load(raw, **ALL) == flickr8k.load(original[0], **ALL)
+
+
+def test_the_miniature_has_real_pictures_and_sounds(original):
+    folder, _ = original
+    catalog = flickr8k.load(folder, **ALL)
+    shapes, seconds = set(), []
+    for image in catalog.images:
+        with Picture.open(folder / image.path) as picture:
+            picture.load()
+            shapes.add((picture.size, picture.mode))
+    for caption in catalog.captions:
+        samples, rate = soundfile.read(folder / caption.recording)
+        assert rate == 16000 and samples.ndim == 1 and abs(samples).max() > 0.3
+        seconds.append(len(samples) / rate)
+    assert len(shapes) == 9 and {mode for _, mode in shapes} == {"RGB", "L", "CMYK"}
+    assert 0.8 <= min(seconds) < 1 and 1.3 < max(seconds) <= 1.5
+
+
+def line(name, number, text):
+    """Replaces a line of a file."""
+
+    def damage(raw, names):
+        lines = (raw / name).read_text().splitlines()
+        lines[number - 1] = text.format(*names)
+        (raw / name).write_text("\n".join(lines) + "\n")
+
+    return damage
+
+
+def gone(name):
+    return lambda raw, names: (raw / name.format(*names)).unlink()
+
+
+CAPTIONS, SPEAKERS = "flickr_audio/wav2capt.txt", "flickr_audio/wav2spk.txt"
+DEV = "Flickr8k_text/Flickr_8k.devImages.txt"
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (gone(CAPTIONS), r"wav2capt\.txt: missing; unpack flickr_audio\.tar\.gz again"),
+        (gone(SPEAKERS), r"wav2spk\.txt: missing; unpack flickr_audio"),
+        (gone(DEV), r"Flickr_8k\.devImages\.txt: missing; unpack Flickr8k_text\.zip"),
+        (lambda raw, names: (raw / DEV).write_text("\n"), r"devImages\.txt: lists no image; unpack"),
+        (line(DEV, 2, "{0}"), r"devImages\.txt: line 2: 10.*\.jpg is in split train already"),
+        (line(DEV, 1, "../secret.jpg"), r"devImages\.txt: line 1: \.\./secret\.jpg is not a bare file name"),
+        (line(DEV, 1, "two words.jpg"), r"devImages\.txt: line 1 is 'two words\.jpg'; expected 'one file name'"),
+        (line(CAPTIONS, 4, "a.wav {0}"), r"wav2capt\.txt: line 4 is 'a\.wav .*'; expected 'recording image #n'"),
+        (line(CAPTIONS, 4, "a.wav {0} 3"), r"wav2capt\.txt: line 4 is .*; expected 'recording image #n'"),
+        (line(CAPTIONS, 4, "/a.wav {0} #3"), r"wav2capt\.txt: line 4: /a\.wav is not a bare file name"),
+        (line(CAPTIONS, 4, "a.wav {0} #1"), r"wav2capt\.txt: line 4: #1 of 10.*\.jpg a second time"),
+        (line(CAPTIONS, 6, "a.wav {0} #7"), r"wav2spk\.txt: no speaker of a\.wav"),
+        (line(SPEAKERS, 1, "alone.wav"), r"wav2spk\.txt: line 1 is 'alone\.wav'; expected 'recording speaker'"),
+        (line(DEV, 1, "9.jpg"), r"wav2capt\.txt: no recording of 9\.jpg \(1 such images\); unpack"),
+        (gone("Flicker8k_Dataset/{3}"), r"Flicker8k_Dataset/10.*\.jpg: missing; unpack Flickr8k_Dataset\.zip"),
+        (lambda raw, names: shutil.rmtree(raw / "Flicker8k_Dataset"), r"no pictures, looked for Flicker8k_Dataset/"),
+        (lambda raw, names: shutil.rmtree(raw / "flickr_audio" / "wavs"), r"_0\.wav: missing; unpack flickr_audio"),
+        (lambda raw, names: shutil.rmtree(raw), r"Flickr_8k\.trainImages\.txt: missing; unpack"),
+    ],
+)
+def test_what_is_wrong_is_told_in_one_line_with_file_and_mend(raw, damage, message):
+    raw, names = raw
+    damage(raw, names)
+    with pytest.raises(InputError, match=message) as error:
+        flickr8k.load(raw, **ALL)
+    assert str(error.value).startswith(str(raw)) and "\n" not in str(error.value)
+
+
+def test_the_same_recording_on_two_lines_is_refused(raw):
+    raw, names = raw
+    first = (raw / CAPTIONS).read_text().split()[0]
+    line(CAPTIONS, 7, f"{first} {{1}} #9")(raw, names)
+    with pytest.raises(InputError, match=f"line 7: {first} a second time"):
+        flickr8k.load(raw, **ALL)
