@@ -44,7 +44,7 @@ def speak(text, wav, output, voice, seed, count, save_wav, size, models):
     if wav:
         samples, source = pipeline.listen(wav), str(wav)
     else:
-        voice = voice or pipeline.voices[0]
+        voice = voice or next(iter(pipeline.voices), "")
         samples, source = pipeline.say([("your sentence", text, voice)])[0], f"{voice} says: {text}"
     if save_wav:
         write_wav(save_wav, samples, pipeline.sample_rate)

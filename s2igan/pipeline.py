@@ -16,6 +16,7 @@ from s2igan.rdg.sampling import generate, image_seed
 from s2igan.sen.model import embed_speech, load_sen
 from s2igan.speech.audio import decode, load_recording
 from s2igan.speech.log_mel import LogMel
+from s2igan.speech.recordings import RECORDINGS
 from s2igan.speech.synthesis import synthesize
 
 
@@ -29,7 +30,9 @@ class Pipeline:
         self.device = torch.device(device)
         self.sen, self.config = load_sen(Path(models) / "sen")
         self.sen.to(self.device)
-        self.generator, _ = load_generator(Path(models) / "rdg")
+        self.generator, drawing = load_generator(Path(models) / "rdg")
+        size = 4 * drawing["network"]["base_size"]
+        self.shape = (3, size, size)  # of a picture of the last scale
         self.log_mel = LogMel(**self.config["log_mel"])
 
     @property
@@ -45,6 +48,8 @@ class Pipeline:
     def say(self, spoken: Sequence[tuple[str, str, str]], workers: int = 1) -> list[np.ndarray]:
         """(key, text, voice) of each sentence -> samples (T,), by the engine that spoke the data set."""
         speech = self.config["speech"]
+        if speech["engine"] == RECORDINGS:
+            raise InputError("these models learned from recordings and have no voice of their own; use --wav FILE")
         utterances = synthesize(spoken, speech["engine"], speech["options"], workers)
         return [decode(flac, key)[0] for key, flac, _ in utterances]
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from s2igan.files import write_text
@@ -15,6 +17,15 @@ def write_tsv(path: str | Path, rows: Sequence[Mapping[str, float]]) -> None:
     lines = ["\t".join(names)]
     lines += ["\t".join(f"{row[name]:.6g}" if name in row else "" for name in names) for row in rows]
     write_text(path, "\n".join(lines) + "\n")
+
+
+def write_rows(path: str | Path, names: Sequence[str], rows: Iterable[Sequence]) -> None:
+    """A CSV of anything: a heading and a line a row."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(names)
+    writer.writerows(rows)
+    write_text(path, text.getvalue())
 
 
 def write_json(path: str | Path, values: Mapping) -> None:

@@ -1,36 +1,86 @@
 """catalog: any data set as one table of images, one of captions, and the pictures at load size."""
 
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
 import click
 
 from s2igan.command import progress, stage
 from s2igan.datasets import sources
-from s2igan.datasets.catalog import check, write_catalog
+from s2igan.datasets.catalog import Catalog, check, write_catalog
+from s2igan.errors import InputError
+from s2igan.machine import workers
+from s2igan.speech.recordings import faults
 from s2igan.store import FixedWriter
+from s2igan.tables import write_rows
 
 
 @click.command()
 @click.option("--dataset", type=click.Choice(sources.NAMES), required=True)
-@click.option("--classes", type=click.IntRange(3), required=True, help="classes in all")
-@click.option("--test_classes", type=click.IntRange(1), required=True, help="of them for the test")
-@click.option("--val_classes", type=click.IntRange(1), required=True, help="of them for model selection")
-@click.option("--images_per_class", type=click.IntRange(2), required=True)
-@click.option("--captions_per_image", type=click.IntRange(1), required=True)
+@click.option("--raw", required=True, help="folder of the data set's files")
+@click.option("--classes", type=click.IntRange(0), required=True, help="at most so many; 0 for all there are")
+@click.option("--test_classes", type=click.IntRange(0), required=True, help="of them for the test; 0 for all")
+@click.option("--val_classes", type=click.IntRange(0), required=True, help="training classes for model selection")
+@click.option("--images_per_class", type=click.IntRange(0), required=True, help="at most so many; 0 for all")
+@click.option("--captions_per_image", type=click.IntRange(0), required=True, help="at most so many; 0 for all")
 @click.option("--load_size", type=click.IntRange(8), required=True, help="pixels of the stored pictures")
+@click.option("--unusable", type=click.Choice(["stop", "leave_out"]), required=True, help="files that cannot be read")
+@click.option("--lowest_rate", type=click.IntRange(0), required=True, help="Hz of a recording")
+@click.option("--most_clipped", type=click.FloatRange(0, 1), required=True, help="share of a recording's samples")
 @click.option("--seed", type=int, required=True)
 @stage
-def main(dataset, load_size, **options):
-    """Writes data/catalog/{images,captions}.csv and data/images.h5."""
-    source = sources.load(dataset, **options)
+def main(dataset, raw, load_size, unusable, lowest_rate, most_clipped, **limits):
+    """Writes data/catalog/{images,captions,left_out}.csv, data/catalog/catalog.json and data/images.h5."""
+    source = sources.load(dataset, raw, **limits)
     catalog = check(source.catalog, dataset)
+    left_out = dict(unusable_recordings(catalog, lowest_rate, most_clipped))
+    stop_at(left_out, unusable)
+    heard = {caption.image for caption in catalog.captions if caption.key not in left_out}
     with FixedWriter("data/images.h5", "images", (3, load_size, load_size), "uint8") as out:
-        pictures = source.pictures(load_size)
-        for image, picture in progress(zip(catalog.images, pictures, strict=True), "images", len(catalog.images)):
-            out.append([image.key], picture[None])
+        pictures = progress(source.pictures(load_size), "images", len(catalog.images))
+        for image, picture in zip(catalog.images, pictures, strict=True):
+            if isinstance(picture, InputError):
+                left_out[image.key] = str(picture)
+                stop_at({image.key: str(picture)}, unusable)
+            elif image.key in heard:
+                out.append([image.key], picture[None])
+        catalog = check(without(catalog, left_out), f"{dataset}, without what cannot be used")
     write_catalog("data/catalog", catalog)
+    write_rows("data/catalog/left_out.csv", ("key", "reason"), left_out.items())
+    if left_out:
+        click.echo(f"{len(left_out)} files left out: data/catalog/left_out.csv")
     for split in ("train", "val", "test"):
         images = [image for image in catalog.images if image.split == split]
-        classes = len({image.class_name for image in images})
+        classes = len({image.class_name for image in images if image.class_name})
         click.echo(f"{split}: {classes} classes, {len(images)} images, {len(catalog.split(split))} captions")
+
+
+def unusable_recordings(catalog: Catalog, lowest_rate: int, most_clipped: float) -> Iterator[tuple[str, str]]:
+    """The key of each caption whose recording cannot be used, and why."""
+    recorded = [caption for caption in catalog.captions if caption.recording]
+    if not recorded:
+        return
+    files = (Path(catalog.raw) / caption.recording for caption in recorded)
+    found = faults(files, lowest_rate, most_clipped, workers())
+    for caption, fault in zip(recorded, progress(found, "recordings", len(recorded)), strict=True):
+        if fault:
+            yield caption.key, fault
+
+
+def stop_at(left_out: dict[str, str], unusable: str) -> None:
+    """Raises the first of `left_out`, unless they may be left out."""
+    if left_out and unusable == "stop":
+        more = f" ({len(left_out) - 1} more such)" if len(left_out) > 1 else ""
+        raise InputError(f"{next(iter(left_out.values()))}; or set catalog.unusable=leave_out{more}")
+
+
+def without(catalog: Catalog, left_out: dict[str, str]) -> Catalog:
+    """The catalog without these captions and images, what belonged to them, and pictures that nothing describes."""
+    captions = [c for c in catalog.captions if c.key not in left_out and c.image not in left_out]
+    described = {caption.image for caption in captions}
+    images = [image for image in catalog.images if image.key in described]
+    return replace(catalog, images=tuple(images), captions=tuple(captions))
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from s2igan.command import stage
-from s2igan.datasets.catalog import read_catalog
+from s2igan.datasets.catalog import Caption, read_catalog
 from s2igan.figures import curves, sheet, table
 from s2igan.machine import device
 from s2igan.pipeline import Pipeline
@@ -44,7 +44,7 @@ def main(samples, birds, seed):
     ]
     sizes = [f"{scale.shape[-1]} px" for scale in drawn]
     headings = ["real", *sizes, "other noise"]
-    table(rows, [caption.text for caption in picked], headings, f"{FOLDER}/samples.png")
+    table(rows, [words(caption) for caption in picked], headings, f"{FOLDER}/samples.png")
 
     with FixedReader("data/keyword_before.h5", "generated") as before, FixedReader(
         "data/keyword_after.h5", "generated"
@@ -53,6 +53,8 @@ def main(samples, birds, seed):
         rows = [list(pair) for pair in zip(before.values(many), after.values(many), strict=True)]
         texts, parts, old, new = (before.column(name)[many] for name in ("caption", "part", "old", "new"))
     captions = [f"{t}  [{p}: {o} to {n}]" for t, p, o, n in zip(texts, parts, old, new, strict=True)]
+    if not rows:  # a data set whose words nobody can change
+        rows, captions = [[]], ["keyword.enabled=false: no captions were changed"]
     table(rows, captions, ["as spoken", "word changed"], f"{FOLDER}/keyword.png", text_width=380)
 
     panels = {"SEN losses": ("matching", "distinctive", "val_matching"), "validation mAP": ("val_map",)}
@@ -64,6 +66,11 @@ def main(samples, birds, seed):
         "relation and KL": ["relation", "g_relation", "kl"],
     }
     curves(read_tsv("metrics/rdg_training.tsv"), "images", panels, f"{FOLDER}/rdg_curves.png")
+
+
+def words(caption: Caption) -> str:
+    """What stands beside a picture: the caption's text, or where its sound comes from."""
+    return caption.text or " ".join(filter(None, (caption.key, caption.language, caption.speaker)))
 
 
 def read_tsv(path: str) -> dict[str, list[float]]:

@@ -16,13 +16,14 @@ COLUMNS = ["caption", "text", "part", "old", "new"]
 
 
 @click.command()
+@click.option("--enabled/--no-enabled", required=True, help="only captions of drawn birds can be changed so")
 @click.option("--pairs", type=click.IntRange(1), required=True, help="captions to change")
 @click.option("--seed", type=int, required=True)
 @stage
-def main(pairs, seed):
+def main(enabled, pairs, seed):
     """Reads the catalog, data/embeddings.h5 and models; writes data/keyword_before.h5 and data/keyword_after.h5."""
     pipeline = Pipeline(device=device())
-    captions = read_catalog("data/catalog").split("test")
+    captions = read_catalog("data/catalog").split("test") if enabled else []
     rng = np.random.default_rng(seed)
     changed = []
     for row in rng.permutation(len(captions)):
@@ -38,7 +39,7 @@ def main(pairs, seed):
     ]
     with FixedReader("data/embeddings.h5", "embeddings") as embeddings:
         before = embeddings.values([embeddings.index(key) for key in keys])
-    after = pipeline.embed(pipeline.say(spoken, workers()), keys)
+    after = pipeline.embed(pipeline.say(spoken, workers()), keys) if keys else before
     seeds = pipeline.seeds(keys, seed)
     columns = {
         "caption": [caption.text for caption, *_ in changed],
@@ -46,10 +47,10 @@ def main(pairs, seed):
         **{name: [item[i] for item in changed] for i, name in ((1, "part"), (2, "old"), (3, "new"))},
     }
     for name, condition in (("before", before), ("after", after)):
-        pictures = pipeline.draw(condition, seeds)[-1]
         path = f"data/keyword_{name}.h5"
-        with FixedWriter(path, "generated", pictures.shape[1:], "uint8", {"seed": seed}, COLUMNS) as out:
-            out.append(keys, pictures, **columns)
+        with FixedWriter(path, "generated", pipeline.shape, "uint8", {"seed": seed}, COLUMNS) as out:
+            if keys:
+                out.append(keys, pipeline.draw(condition, seeds)[-1], **columns)
     click.echo(f"{len(changed)} captions with one colour word changed")
 
 

@@ -1,48 +1,66 @@
-"""synthesize: caption text to speech, every utterance as FLAC; the test split in voices unseen in training."""
+"""synthesize: captions to speech, every utterance as FLAC: recordings as they are, text in voices; test voices apart."""
+
+from pathlib import Path
 
 import click
 
 from s2igan.command import progress, stage
 from s2igan.datasets.catalog import read_catalog
 from s2igan.machine import workers
-from s2igan.speech.engine import ENGINES, create_engine
+from s2igan.speech.engine import ENGINES, create_engine, options_for
+from s2igan.speech.recordings import RECORDINGS, SAMPLE_RATE, transcode
 from s2igan.speech.synthesis import assign_voice, synthesize
 from s2igan.store import RaggedWriter
 
 
 @click.command()
 @click.option("--engine", type=click.Choice(ENGINES), required=True)
-@click.option("--rate", type=click.IntRange(80, 450), required=True, help="words a minute")
+@click.option("--rate", type=click.IntRange(80, 450), required=True, help="words a minute (espeak)")
+@click.option("--model", required=True, help="name or folder of a model (coqui)")
+@click.option("--vocoder", required=True, help="name or folder of its vocoder, empty for the model's own (coqui)")
 @click.option("--train_voices", multiple=True, required=True, help="voices of training and validation")
 @click.option("--test_voices", multiple=True, required=True, help="voices of the test")
 @stage
-def main(engine, rate, train_voices, test_voices):
-    """Reads data/catalog; writes data/speech.h5."""
+def main(engine, rate, model, vocoder, train_voices, test_voices):
+    """Reads data/catalog and the recordings that it names; writes data/speech.h5."""
+    options = options_for(engine, rate, model, vocoder)
     if shared := set(train_voices) & set(test_voices):
-        raise click.BadParameter(f"tts.test_voices: {sorted(shared)[0]} is a training voice too; take it out")
+        if len(create_engine(engine, **options).voices()) == 1:
+            click.echo(f"warning: {engine} has one voice here: the test is spoken in the voice of training", err=True)
+        else:
+            raise click.BadParameter(f"tts.test_voices: {sorted(shared)[0]} is a training voice too; take it out")
     catalog = read_catalog("data/catalog")
     tested = {caption.key for caption in catalog.split("test")}
+    written = [caption for caption in catalog.captions if not caption.recording]
     spoken = [
         (caption.key, caption.text, assign_voice(caption.key, test_voices if caption.key in tested else train_voices))
-        for caption in catalog.captions
+        for caption in written
     ]
-    sample_rate = create_engine(engine, rate=rate).sample_rate
+    sample_rate = create_engine(engine, **options).sample_rate if spoken else SAMPLE_RATE
+    files = [(c.key, Path(catalog.raw) / c.recording) for c in catalog.captions if c.recording]
+    synthetic = synthesize(spoken, engine, options, workers()) if spoken else iter(())
+    recorded = transcode(files, sample_rate, workers()) if files else iter(())
+    voice_of = {key: voice for key, _, voice in spoken}
+    voice_of |= {c.key: c.speaker or "unknown" for c in catalog.captions if c.recording}
+    heard = {voice_of[caption.key] for caption in catalog.split("train")}
     attributes = {
         "sample_rate": sample_rate,
-        "engine": engine,
-        "options": {"rate": rate},
-        "train_voices": list(train_voices),
-        "test_voices": list(test_voices),
+        "engine": engine if spoken else RECORDINGS,
+        "options": options if spoken else {},
+        "train_voices": list(train_voices) if spoken else sorted(heard),
+        "test_voices": list(test_voices) if spoken else sorted({voice_of[key] for key in tested} - heard),
     }
     with RaggedWriter("data/speech.h5", "speech", 0, "uint8", attributes, ["voice", "seconds"]) as out:
-        utterances = synthesize(spoken, engine, {"rate": rate}, workers())
         total = 0.0
-        for (key, flac, seconds), (_, _, voice) in zip(
-            progress(utterances, "speech", len(spoken)), spoken, strict=True
-        ):
-            out.append(key, memoryview(flac), voice=voice, seconds=seconds)
+        for caption in progress(catalog.captions, "speech"):
+            key, flac, seconds = next(recorded if caption.recording else synthetic)
+            assert key == caption.key
+            out.append(key, memoryview(flac), voice=voice_of[key], seconds=seconds)
             total += seconds
-    click.echo(f"{len(spoken)} utterances, {total / 3600:.1f} hours, {len(train_voices)} + {len(test_voices)} voices")
+    click.echo(
+        f"{len(spoken)} captions spoken, {len(files)} recordings, {total / 3600:.1f} hours; "
+        f"{len(attributes['train_voices'])} voices of training, {len(attributes['test_voices'])} of the test alone"
+    )
 
 
 if __name__ == "__main__":

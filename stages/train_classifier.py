@@ -7,43 +7,63 @@ from s2igan.checkpoint import TrainingCheckpoint
 from s2igan.command import progress, stage
 from s2igan.datasets.catalog import classes_of, read_catalog
 from s2igan.machine import device
-from s2igan.metrics.classifier import predict, save_classifier, train_classifier
+from s2igan.metrics.classifier import (
+    NETWORKS,
+    Rows,
+    classifier_hash,
+    predict,
+    save_classifier,
+    save_no_classifier,
+    train_classifier,
+)
 from s2igan.store import FixedReader
 from s2igan.tables import write_json
+from s2igan.vision.encoders import load_encoder
 
 INPUTS = ("data/catalog/images.csv", "data/images.h5")
 HELD_OUT = 4  # each fourth image of a class tells how good the classifier is
 
 
 @click.command()
-@click.option("--channels", type=click.IntRange(1), required=True)
+@click.option("--network", type=click.Choice(list(NETWORKS)), required=True)
+@click.option("--weights", required=True, help="file of Inception-v3's ImageNet weights; empty for the usual place")
+@click.option("--channels", type=click.IntRange(1), required=True, help="width of the small network")
 @click.option("--crop_size", type=click.IntRange(8), required=True, help="pixels of a generated picture")
 @click.option("--epochs", type=click.IntRange(1), required=True)
 @click.option("--batch_size", type=click.IntRange(2), required=True)
-@click.option("--lr", type=click.FloatRange(0, 1, min_open=True), required=True)
+@click.option("--lr", type=click.FloatRange(0, 1, min_open=True), required=True, help="of all that is new")
 @click.option("--seed", type=int, required=True)
 @stage
-def main(**options):
+def main(weights, **options):
     """Reads the catalog and data/images.h5; writes models/classifier and metrics/classifier.json."""
-    checkpoint = TrainingCheckpoint("train_classifier", options, INPUTS)
+    pretrained = load_encoder("inception_v3", weights) if options["network"] == "inception_v3" else None
+    start_weights = pretrained.weights_hash if pretrained else ""
+    checkpoint = TrainingCheckpoint("train_classifier", {"start_weights": start_weights, **options}, INPUTS)
     catalog = read_catalog("data/catalog")
-    tested = [(row, image) for row, image in enumerate(catalog.images) if image.split == "test"]
-    names = classes_of([image for _, image in tested])
+    names = [name for name in classes_of([i for i in catalog.images if i.split == "test"]) if name]
+    if not names:
+        reason = "the data set has no classes that a classifier could learn"
+        save_no_classifier("models/classifier", "classifier", reason)
+        write_json("metrics/classifier.json", {"classes": 0, "protocol": reason})
+        return
+    # Where the splits hold out images and not classes, their other images teach the classes too.
+    tested = [(row, image) for row, image in enumerate(catalog.images) if image.class_name in names]
     labels = np.array([[names.index(image.class_name)] for _, image in tested])
-    with FixedReader("data/images.h5", "images") as images:
-        pictures = images.values([row for row, _ in tested])
+    rows = np.array([row for row, _ in tested])
     # Rows are class by class, so that every fourth row leaves each class three quarters of its images.
     held_out = np.arange(len(tested)) % HELD_OUT == HELD_OUT - 1
-    model, curves = train_classifier(
-        pictures[~held_out],
-        labels[~held_out],
-        heads=(len(names),),
-        device=device(),
-        checkpoint=checkpoint,
-        progress=progress,
-        **options,
-    )
-    (answers,) = predict(model, pictures[held_out])
+    with FixedReader("data/images.h5", "images") as images:
+        model, curves = train_classifier(
+            Rows(images, rows[~held_out]),
+            labels[~held_out],
+            heads=(len(names),),
+            start=pretrained.network.state_dict() if pretrained else None,
+            device=device(),
+            checkpoint=checkpoint,
+            progress=progress,
+            **options,
+        )
+        (answers,) = predict(model, Rows(images, rows[held_out]))
     save_classifier("models/classifier", "classifier", model, {"classes": names})
     write_json(
         "metrics/classifier.json",
@@ -54,6 +74,9 @@ def main(**options):
             "classes": len(names),
             "training_images": int((~held_out).sum()),
             "held_out_images": int(held_out.sum()),
+            "network": options["network"],
+            "start_weights": start_weights,
+            "classifier_weights": classifier_hash("models/classifier"),
         },
     )
     checkpoint.clear()

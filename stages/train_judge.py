@@ -8,12 +8,13 @@ from s2igan.command import progress, stage
 from s2igan.datasets.birds import COLOURS, PARTS
 from s2igan.datasets.sources import render_birds
 from s2igan.machine import device
-from s2igan.metrics.classifier import save_classifier, train_classifier
+from s2igan.metrics.classifier import save_classifier, save_no_classifier, train_classifier
 
 SEED_APART = 1_000_003  # the judge's birds are none of the data set's
 
 
 @click.command()
+@click.option("--enabled/--no-enabled", required=True, help="off where nobody knows which part has which colour")
 @click.option("--renders", type=click.IntRange(8), required=True, help="birds to learn from")
 @click.option("--load_size", type=click.IntRange(8), required=True, help="pixels that they are drawn at")
 @click.option("--channels", type=click.IntRange(1), required=True)
@@ -23,8 +24,11 @@ SEED_APART = 1_000_003  # the judge's birds are none of the data set's
 @click.option("--lr", type=click.FloatRange(0, 1, min_open=True), required=True)
 @click.option("--seed", type=int, required=True)
 @stage
-def main(renders, load_size, **options):
+def main(enabled, renders, load_size, **options):
     """Draws birds whose parts are coloured independently; writes models/judge."""
+    if not enabled:
+        save_no_classifier("models/judge", "judge", "judge.enabled=false: the data set's attributes are not known")
+        return
     checkpoint = TrainingCheckpoint("train_judge", {"renders": renders, "load_size": load_size, **options}, [])
     pictures = np.empty((renders, 3, load_size, load_size), dtype=np.uint8)
     colours = np.empty((renders, len(PARTS)), dtype=np.int64)

@@ -82,7 +82,8 @@ def main(**options):
         FixedReader("data/embeddings.h5", "embeddings") as speech,
     ):
         ids = catalog.class_ids()
-        rows = [i for i, image in enumerate(catalog.images) if image.split == "train"]
+        # Validation classes chose SEN's epoch; nothing is chosen here, so that they teach, as in the paper.
+        rows = [i for i, image in enumerate(catalog.images) if image.split != "test"]
         captions: dict[str, list[int]] = {}
         for caption in catalog.captions:
             captions.setdefault(caption.image, []).append(speech.index(caption.key))
@@ -100,7 +101,7 @@ def main(**options):
             relation=recipe.relation_weight > 0,
             mismatched_candidates=candidates,
         )
-        held_out = [caption for caption in catalog.split("val") if caption.key.endswith("/00")]
+        held_out = [caption for caption in catalog.split("test") if caption.key.endswith("/00")]
         spread = held_out[:: max(1, len(held_out) // PREVIEWS)][:PREVIEWS]
         preview = torch.from_numpy(embeddings[[speech.index(caption.key) for caption in spread]])
         encoder = config["image_encoder"]

@@ -55,7 +55,7 @@ def main(**options):
         config = {
             **network,
             "feature_dim": features.shape[1],
-            "classes": len(np.unique(training.classes)),
+            "classes": len(np.unique(training.classes[training.classes >= 0])),
             "image_encoder": features.attributes,
             **log_mels.attributes,
         }

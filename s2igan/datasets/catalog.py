@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import astuple, dataclass, fields
@@ -13,11 +14,16 @@ from s2igan.errors import InputError
 from s2igan.files import write_text
 
 SPLITS = ("train", "val", "test")
+DISJOINT = ("classes", "images")
 
 
 @dataclass(frozen=True)
 class Image:
-    """One picture: `key` is `<class>/<image>`; `path` and `box` are empty where it is drawn, not read."""
+    """One picture: `key` is `<class>/<image>`; `class_name` is empty where the data set has no classes.
+
+    `path` is relative to the catalog's raw folder, `box` ("x y w h") the part of the file to cut out, in its
+    pixels; both are empty where the picture is drawn, not read.
+    """
 
     key: str
     path: str
@@ -28,7 +34,11 @@ class Image:
 
 @dataclass(frozen=True)
 class Caption:
-    """One description: `key` is `<class>/<image>/<nn>`; it has a text, or a recording, or both."""
+    """One description: `key` is `<class>/<image>/<nn>`; it has a text, or a recording, or both.
+
+    `recording` is relative to the catalog's raw folder and heard in place of the text; `language` is an ISO 639
+    code, `speaker` any name.
+    """
 
     key: str
     image: str
@@ -40,10 +50,17 @@ class Caption:
 
 @dataclass(frozen=True)
 class Catalog:
-    """Images and captions in a fixed order, checked."""
+    """Images and captions in a fixed order, checked.
+
+    `dataset` names what they are of, `raw` the folder of its files. `disjoint` says what the splits do not
+    share: classes (as in the paper, so that the test is of classes never seen), or only images.
+    """
 
     images: tuple[Image, ...]
     captions: tuple[Caption, ...]
+    dataset: str = ""
+    raw: str = ""
+    disjoint: str = "classes"
 
     def split(self, name: str) -> list[Caption]:
         """The captions whose image is in split `name`."""
@@ -55,14 +72,24 @@ class Catalog:
         return {image.key: image for image in self.images}
 
     def class_ids(self) -> dict[str, int]:
-        """A number for each class, in alphabetical order: training classes first, as L_d counts only those."""
+        """A number for each class, in alphabetical order: training classes first, as L_d counts only those.
+
+        -1 for "", no class.
+        """
         trained = {image.class_name for image in self.images if image.split == "train"}
-        names = {image.class_name for image in self.images}
-        return {name: i for i, name in enumerate(sorted(names, key=lambda n: (n not in trained, n)))}
+        names = {image.class_name for image in self.images} - {""}
+        ordered = sorted(names, key=lambda n: (n not in trained, n))
+        return {"": -1} | {name: i for i, name in enumerate(ordered)}
+
+    def kind_of(self) -> dict[str, str]:
+        """What each image, by its key, counts as in retrieval: its class; a picture without one is one of its own."""
+        return {image.key: image.class_name or image.key for image in self.images}
 
 
 def check(catalog: Catalog, where: str = "catalog") -> Catalog:
-    """The same catalog, or InputError: keys unique, splits disjoint by class, nothing without its partner."""
+    """The same catalog, or InputError: keys unique, splits disjoint, nothing without its partner."""
+    if catalog.disjoint not in DISJOINT:
+        raise InputError(f"{where}: splits disjoint by {catalog.disjoint!r}; expected one of {DISJOINT}")
     image_keys = [image.key for image in catalog.images]
     keys = image_keys + [caption.key for caption in catalog.captions]
     repeated = [key for key, count in Counter(keys).items() if count > 1]
@@ -72,13 +99,14 @@ def check(catalog: Catalog, where: str = "catalog") -> Catalog:
     for image in catalog.images:
         if image.split not in SPLITS:
             raise InputError(f"{where}: {image.key} has split {image.split!r}; expected one of {SPLITS}")
-        if splits.setdefault(image.class_name, image.split) != image.split:
+        alone = image.class_name if catalog.disjoint == "classes" and image.class_name else image.key
+        if splits.setdefault(alone, image.split) != image.split:
             raise InputError(
                 f"{where}: class {image.class_name} is in {splits[image.class_name]} and {image.split}; "
                 "splits must be disjoint by class"
             )
     for class_name, count in Counter(image.class_name for image in catalog.images).items():
-        if count < 2:
+        if count < 2 and class_name and catalog.disjoint == "classes":
             raise InputError(
                 f"{where}: class {class_name} has one image; the relation supervisor and the retrieval "
                 "protocol need two: add an image or remove the class"
@@ -95,12 +123,14 @@ def check(catalog: Catalog, where: str = "catalog") -> Catalog:
         raise InputError(f"{where}: image {silent[0]} has no caption ({len(silent)} such); add one or remove it")
     for split in SPLITS:
         if split not in splits.values():
-            raise InputError(f"{where}: no class in split {split}; assign at least one")
+            raise InputError(f"{where}: nothing in split {split}; assign a class or an image to it")
     return catalog
 
 
 def write_catalog(folder: str | Path, catalog: Catalog) -> None:
-    """Writes `images.csv` and `captions.csv`."""
+    """Writes `images.csv`, `captions.csv` and, about both, `catalog.json`."""
+    about = {"dataset": catalog.dataset, "raw": catalog.raw, "disjoint": catalog.disjoint}
+    write_text(Path(folder) / "catalog.json", json.dumps(about, indent=2) + "\n")
     _write(Path(folder) / "images.csv", Image, catalog.images)
     _write(Path(folder) / "captions.csv", Caption, catalog.captions)
 
@@ -110,7 +140,12 @@ def read_catalog(folder: str | Path) -> Catalog:
     folder = Path(folder)
     images = _read(folder / "images.csv", Image)
     captions = _read(folder / "captions.csv", Caption)
-    return check(Catalog(tuple(images), tuple(captions)), str(folder))
+    try:
+        about = json.loads((folder / "catalog.json").read_text())
+        catalog = Catalog(tuple(images), tuple(captions), **about)
+    except (OSError, ValueError, TypeError) as error:
+        raise InputError(f"{folder}/catalog.json: missing or damaged; run `dvc repro` to make it anew") from error
+    return check(catalog, str(folder))
 
 
 def _write(path: Path, record: type, rows: Iterable) -> None:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 
-from s2igan.datasets import aviary
+from s2igan.datasets import aviary, cub, flickr8k, manifest, oxford102, places, stamps
 from s2igan.datasets.birds import COLOURS, PARTS, random_bird, random_pose, render
 from s2igan.datasets.catalog import Caption, Catalog, Image
+from s2igan.datasets.pictures import pictures as read_pictures
 from s2igan.errors import InputError
 from s2igan.machine import workers
 from s2igan.parallel import ordered_map
@@ -18,30 +20,48 @@ from s2igan.parallel import ordered_map
 
 @dataclass(frozen=True)
 class Source:
-    """A catalog and its pictures: `pictures(size)` yields uint8 (3, size, size) in catalog order."""
+    """A catalog and its pictures.
+
+    `pictures(size)` yields, in catalog order, uint8 (3, size, size), or the InputError of a file that is none.
+    """
 
     catalog: Catalog
-    pictures: Callable[[int], Iterator[np.ndarray]]
+    pictures: Callable[[int], Iterator[np.ndarray | InputError]]
 
 
-def load(name: str, **options) -> Source:
-    """The data set `name`, with the options of its adapter; InputError for an unknown name."""
-    if name not in _ADAPTERS:
+def load(name: str, raw: str, **limits: int) -> Source:
+    """The data set `name`, whose files are in folder `raw`; InputError where they are not as they should be.
+
+    `limits` are classes, test_classes, val_classes, images_per_class, captions_per_image, where 0 is all that
+    there are, and the seed of what they choose.
+    """
+    if name not in NAMES:
         raise InputError(f"catalog.dataset={name}: unknown; choose one of {', '.join(NAMES)}")
-    return _ADAPTERS[name](**options)
+    if name == "aviary":
+        source = _aviary(**limits)
+    else:
+        if not Path(raw).is_dir():
+            raise InputError(f"{raw}: no such folder; data/raw/{name}/README.md says what goes where")
+        adapter, disjoint = _ADAPTERS[name]
+        catalog = replace(adapter(Path(raw), **limits), disjoint=disjoint)
+        source = Source(catalog, lambda size: read_pictures(Path(raw), catalog.images, size, workers()))
+    return replace(source, catalog=replace(source.catalog, dataset=name, raw=raw))
 
 
-def _aviary(
-    classes: int, test_classes: int, val_classes: int, images_per_class: int, captions_per_image: int, seed: int
-) -> Source:
-    table = aviary.species_table(classes, test_classes, val_classes, seed)
+# What a limit of 0 stands for: CUB's numbers of classes, and nearly its number of images.
+_FULL = {"classes": 200, "test_classes": 50, "images_per_class": 60, "captions_per_image": 10}
+
+
+def _aviary(seed: int, val_classes: int, **limits: int) -> Source:
+    full = {name: limits[name] or most for name, most in _FULL.items()}
+    table = aviary.species_table(full["classes"], full["test_classes"], val_classes, seed)
     images, captions, drawn = [], [], []
     for species in table:
-        for index in range(images_per_class):
+        for index in range(full["images_per_class"]):
             key = f"{species.name}/{index:02d}"
             images.append(Image(key, "", species.name, species.split))
             drawn.append((species, index))
-            texts = aviary.captions(species, index, captions_per_image, seed)
+            texts = aviary.captions(species, index, full["captions_per_image"], seed)
             captions += [Caption(f"{key}/{n:02d}", key, text, language="en") for n, text in enumerate(texts)]
 
     def pictures(size: int) -> Iterator[np.ndarray]:
@@ -67,5 +87,13 @@ def _draw_any(index: int, size: int, seed: int) -> tuple[np.ndarray, np.ndarray]
     return render(bird, random_pose(rng), size).transpose(2, 0, 1), colours
 
 
-_ADAPTERS: dict[str, Callable[..., Source]] = {"aviary": _aviary}
-NAMES = tuple(_ADAPTERS)
+# Each data set of files: its adapter, and what its splits do not share.
+_ADAPTERS: dict[str, tuple[Callable[..., Catalog], str]] = {
+    "cub": (cub.load, "classes"),
+    "oxford102": (oxford102.load, "classes"),
+    "flickr8k": (flickr8k.load, "images"),
+    "places": (places.load, "images"),
+    "stamps": (stamps.load, "images"),
+    "manifest": (manifest.load, "images"),
+}
+NAMES = ("aviary", *_ADAPTERS)

@@ -7,10 +7,10 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from s2igan.datasets.catalog import Catalog
+from s2igan.datasets.catalog import Catalog, Image
 from s2igan.datasets.grammar import read
 from s2igan.metrics.attributes import keyword_scores, named_colours, part_colour_accuracy
-from s2igan.metrics.classifier import load_classifier, predict
+from s2igan.metrics.classifier import Rows, classifier_hash, load_classifier, predict
 from s2igan.metrics.frechet import (
     frechet_distance,
     frechet_joint_distance,
@@ -24,6 +24,7 @@ from s2igan.store import FixedReader
 from s2igan.vision.encoders import FrozenEncoder, encode_images
 from s2igan.vision.transforms import centre_crop
 
+MAP = {False: "map", True: "map_same_images"}  # by whether the query images' own fakes are in the gallery
 CONTROLS = ("", "_untrained", "_shuffled")
 KERNEL_SUBSET = 1000
 BLOCK = 512
@@ -33,11 +34,11 @@ PRECISION_AT = (1, 2, 5, 10, 20, 50, 100)
 def retrieval_scores(catalog: Catalog, device: torch.device) -> tuple[dict, list[dict]]:
     """Retrieval between the test split's speech and pictures in SEN's space, and precision at k for the plot.
 
-    Classes and voices are unseen in training. The gallery of pictures is the centre view of each test
-    picture, that of speech every test caption.
+    What is unseen in training (classes or only pictures, voices) the catalog says. The gallery of pictures is
+    the centre view of each test picture, that of speech every test caption.
     """
     sen, config = load_sen("models/sen")
-    image_of = catalog.image_of()
+    kind_of = catalog.kind_of()
     captions = catalog.split("test")
     pictures = [image for image in catalog.images if image.split == "test"]
     with FixedReader("data/embeddings.h5", "embeddings") as embeddings:
@@ -46,8 +47,8 @@ def retrieval_scores(catalog: Catalog, device: torch.device) -> tuple[dict, list
         centre = features.values([features.index(image.key) for image in pictures])[:, 0]
     with torch.inference_mode():
         images = sen.image.to(device)(torch.from_numpy(centre).to(device)).cpu().numpy()
-    speech_classes = [image_of[caption.image].class_name for caption in captions]
-    image_classes = [image.class_name for image in pictures]
+    speech_classes = [kind_of[caption.image] for caption in captions]
+    image_classes = [kind_of[image.key] for image in pictures]
     row_of = {image.key: row for row, image in enumerate(pictures)}
     own_image = np.array([row_of[caption.image] for caption in captions])
     own_speech = [np.flatnonzero(own_image == row) for row in range(len(pictures))]
@@ -67,11 +68,11 @@ def retrieval_scores(catalog: Catalog, device: torch.device) -> tuple[dict, list
         "image_to_speech_median_rank": back["median_rank"],
         "captions": len(captions),
         "images": len(pictures),
-        "classes": len(set(image_classes)),
+        "classes": _classes(pictures),
         "voices": len(config["speech"].get("test_voices", [])),
         "encoder": config["image_encoder"]["encoder"],
         "encoder_weights": config["image_encoder"]["weights_hash"],
-        "protocol": "test split, classes and voices unseen in training; cosine; map: relevant = same class; "
+        "protocol": f"{_split(catalog)}; cosine; map: relevant = same class (without classes, the own picture); "
         "r@k and median rank: the item's own picture (any own caption, from images)",
     }
     ks = [k for k in PRECISION_AT if k <= min(len(pictures), len(captions))]
@@ -86,30 +87,51 @@ def retrieval_scores(catalog: Catalog, device: torch.device) -> tuple[dict, list
     return scores, table
 
 
+def distance_names(encoder: str) -> tuple[str, str, str]:
+    """What the Fréchet, joint and kernel distance on this encoder's features are called.
+
+    `fid`, `fjd` and `kid` only on the weights that the field computes its FID on, so that what is called so can
+    be compared with published numbers.
+    """
+    if encoder == "inception_v3_fid":
+        return "fid", "fjd", "kid"
+    return f"fd_{encoder}", f"fjd_{encoder}", f"kd_{encoder}"
+
+
 def image_scores(
-    catalog: Catalog, encoder: FrozenEncoder, queries_per_class: int, is_splits: int, seed: int
+    catalog: Catalog,
+    encoder: FrozenEncoder,
+    fid_encoder: FrozenEncoder,
+    queries_per_class: int,
+    is_splits: int,
+    seed: int,
 ) -> dict:
     """Inception score, Fréchet distance and retrieval mAP of the generated pictures and of both controls.
 
-    The Fréchet distance is called `fid` on Inception features and `fd_<encoder>` on others. It compares
-    sets of pictures and cannot see which speech a picture belongs to; the joint distance `fjd` can.
+    `encoder` is that of the mAP, `fid_encoder` that of the distances, named by `distance_names`; where both
+    are the same, pictures are encoded once. The Fréchet distance compares sets of pictures and cannot see
+    which speech a picture belongs to; the joint distance `fjd` can. Without classes there is no Inception
+    score (no classifier learned any) and only the mAP of the authors' protocol (nothing else is relevant).
     """
-    image_of = catalog.image_of()
+    kind_of = catalog.kind_of()
     real = [image for image in catalog.images if image.split == "test"]
-    classes = [image.class_name for image in real]
+    classes = [kind_of[image.key] for image in real]
     classifier, _ = load_classifier("models/classifier", "classifier")
+    if classifier is not None:
+        classifier.to(encoder.mean.device)
+    encoders = [encoder] if _identity(encoder) == _identity(fid_encoder) else [encoder, fid_encoder]
     with FixedReader("data/images.h5", "images") as images:
-        pictures = images.values([images.index(image.key) for image in real])
-    pictures = centre_crop(torch.from_numpy(pictures), classifier.image_size).numpy()
-    features = encode_images(encoder, pictures)
-    statistics = gaussian_statistics(features)
-    queries = choose_queries([image.key for image in real], classes, per_class=queries_per_class, seed=seed)
+        pictures = Rows(images, [images.index(image.key) for image in real])
+        with FixedReader("data/generated.h5", "generated") as generated:
+            encoded = _encode(encoders, pictures, min(generated.shape[1:]))
+    features, fid_features = encoded[0], encoded[-1]
+    statistics = gaussian_statistics(fid_features)
+    queries, across_images = _queries(catalog, real, queries_per_class, seed)
+    protocols = (False, True) if across_images else (True,)
     query_images = [real[row].key for row in queries]
     query_classes = [classes[row] for row in queries]
-    name = "fid" if encoder.name == "inception_v3" else f"fd_{encoder.name}"
+    name, joint, kernel = distance_names(fid_encoder.name)
     real_keys = [image.key for image in real]
-    joint = "fjd" if name == "fid" else name.replace("fd", "fjd", 1)
-    kernel = name.replace("f", "k", 1)
     with FixedReader("data/embeddings.h5", "embeddings") as embeddings:
         first = {caption.image: caption.key for caption in reversed(catalog.split("test"))}
         real_speech = embeddings.values([embeddings.index(first[image.key]) for image in real])
@@ -118,54 +140,106 @@ def image_scores(
         for control in CONTROLS:
             with FixedReader(f"data/generated{control}.h5", "generated") as generated:
                 keys = generated.keys
-                fake_features = _encode(encoder, generated)
-                (probabilities,) = predict(classifier, generated)
+                encoded = _encode(encoders, generated, min(generated.shape[1:]))
+                if classifier is not None:
+                    (probabilities,) = predict(classifier, generated)
+                    mean, deviation = inception_score(probabilities, keys, splits=is_splits, seed=seed)
+                    scores |= {f"is_mean{control}": mean, f"is_std{control}": deviation}
+            fake_features, fake_fid_features = encoded[0], encoded[-1]
             fake_images = [key.rsplit("/", 1)[0] for key in keys]
-            fake_classes = [image_of[key].class_name for key in fake_images]
+            fake_classes = [kind_of[key] for key in fake_images]
             speech = embeddings.values([embeddings.index(key) for key in keys])
             subset = min(KERNEL_SUBSET, len(real), len(keys))
-            mean, deviation = inception_score(probabilities, keys, splits=is_splits, seed=seed)
             retrieved = {
                 same: image_retrieval_map(
                     features[queries], query_classes, query_images, fake_features, fake_classes, fake_images, same
                 )
-                for same in (False, True)
+                for same in protocols
             }
             scores |= {
-                f"is_mean{control}": mean,
-                f"is_std{control}": deviation,
-                f"{name}{control}": frechet_distance(*statistics, *gaussian_statistics(fake_features)),
-                f"{joint}{control}": frechet_joint_distance(features, real_speech, fake_features, speech),
+                f"{name}{control}": frechet_distance(*statistics, *gaussian_statistics(fake_fid_features)),
+                f"{joint}{control}": frechet_joint_distance(fid_features, real_speech, fake_fid_features, speech),
                 f"{kernel}{control}": kernel_distance(
-                    features, fake_features, real_keys, keys, subset_size=subset, seed=seed
+                    fid_features, fake_fid_features, real_keys, keys, subset_size=subset, seed=seed
                 )[0],
-                f"map{control}": retrieved[False][0],
-                f"map_same_images{control}": retrieved[True][0],
+                **{f"{MAP[same]}{control}": retrieved[same][0] for same in protocols},
             }
     scores |= {
-        "map_chance": retrieved[False][1],
-        "map_same_images_chance": retrieved[True][1],
+        **{f"{MAP[same]}_chance": retrieved[same][1] for same in protocols},
         "real_images": len(real),
         "generated_images": len(keys),
-        "classes": len(set(classes)),
+        "classes": _classes(real),
         "queries": len(queries),
         "query_images": queries_per_class,
         "is_splits": is_splits,
         "encoder": encoder.name,
         "encoder_weights": encoder.weights_hash,
         "encoder_input_size": encoder.input_size,
-        "classifier_classes": len(set(classes)),
-        "protocol": "test split; one picture a test caption; IS by models/classifier; resize bilinear, antialiased; "
+        "fid_encoder": fid_encoder.name,
+        "fid_encoder_weights": fid_encoder.weights_hash,
+        "fid_encoder_input_size": fid_encoder.input_size,
+        **_about_classifier(classifier),
+        "protocol": f"{_split(catalog)}; one picture a test caption; IS by models/classifier; map by encoder, "
+        "distances by fid_encoder; resize bilinear, antialiased, but that of TensorFlow 1 in inception_v3_fid; "
         "map: fakes of the query's own captions left out; map_same_images: only fakes of query images' captions; "
         "_untrained: the network at initialisation; _shuffled: each caption's speech from another class",
     }
     return scores
 
 
-def _encode(encoder: FrozenEncoder, pictures: FixedReader) -> np.ndarray:
-    """Features (N, F) of a file's pictures, a block at a time: the pictures themselves may not fit in memory."""
-    starts = range(0, len(pictures), BLOCK)
-    return np.concatenate([encode_images(encoder, pictures.values(slice(s, s + BLOCK))) for s in starts])
+def _split(catalog: Catalog) -> str:
+    """What of the test split nobody has seen in training, as the data say and not as they should."""
+    trained = {caption.speaker for caption in catalog.split("train")} - {""}
+    tested = {caption.speaker for caption in catalog.split("test")} - {""}
+    held_out = "classes" if catalog.disjoint == "classes" else "pictures"
+    words = f"test split, {held_out} unseen in training"
+    if not tested:
+        return f"{words}, voices as tts.test_voices"
+    return f"{words}, {len(tested - trained)} of {len(tested)} speakers unheard in training"
+
+
+def _classes(images: list[Image]) -> int:
+    return len({image.class_name for image in images if image.class_name})
+
+
+def _queries(catalog: Catalog, real: list[Image], per_class: int, seed: int) -> tuple[np.ndarray, bool]:
+    """Rows of the real images that query, `per_class` of each class, and whether `map` can be told.
+
+    Where the splits share classes, the test may have too few images of one, which then does not query. Where no
+    class has two images, or there are no classes, each image queries for its own captions' fakes alone.
+    """
+    kind_of = catalog.kind_of()
+    keys, kinds = np.array([image.key for image in real]), np.array([kind_of[image.key] for image in real])
+    if catalog.disjoint == "classes":
+        return choose_queries(keys, kinds, per_class=per_class, seed=seed), True
+    names, counts = np.unique(kinds, return_counts=True)
+    chosen = np.flatnonzero(np.isin(kinds, names[counts >= max(2, per_class)]))
+    if not len(chosen):
+        return choose_queries(keys, kinds, per_class=1, seed=seed), False
+    return chosen[choose_queries(keys[chosen], kinds[chosen], per_class=per_class, seed=seed)], True
+
+
+def _about_classifier(classifier) -> dict:
+    if classifier is None:
+        return {}
+    return {
+        "classifier_network": classifier.config["network"],
+        "classifier_weights": classifier_hash("models/classifier"),
+        "classifier_classes": classifier.config["heads"][0],
+    }
+
+
+def _identity(encoder: FrozenEncoder) -> tuple[str, str, int]:
+    return encoder.name, encoder.weights_hash, encoder.input_size
+
+
+def _encode(encoders: list[FrozenEncoder], pictures: FixedReader | Rows, crop_size: int) -> list[np.ndarray]:
+    """Features (N, F) of the pictures' middle by each encoder, a block at a time: pictures may not fit in memory."""
+    blocks = []
+    for start in range(0, len(pictures), BLOCK):
+        block = centre_crop(torch.from_numpy(pictures.values(slice(start, start + BLOCK))), crop_size)
+        blocks.append([encode_images(encoder, block) for encoder in encoders])
+    return [np.concatenate(features) for features in zip(*blocks, strict=True)]
 
 
 def attribute_scores(catalog: Catalog) -> dict:
@@ -175,6 +249,8 @@ def attribute_scores(catalog: Catalog) -> dict:
     of its captions names (the captions of a drawn bird never lie).
     """
     judge, names = load_classifier("models/judge", "judge")
+    if judge is None:
+        return {"protocol": names["reason"]}
     parts, colours = names["parts"], names["colours"]
     image_of = catalog.image_of()
     text_of = {caption.key: caption.text for caption in catalog.captions}

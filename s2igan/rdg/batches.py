@@ -36,7 +36,8 @@ class TrainingSet:
     """The training split: pictures, their captions' speech embeddings, their frozen features.
 
     `rows` are the pictures' rows in `images` and `features` (which share the catalog's order), `classes`
-    their class numbers (-1 without classes), `caption_rows[i]` the rows of picture i's captions in
+    their class numbers (-1: no class, then a picture is of a kind of its own, and another view of it is its same-class
+    partner), `caption_rows[i]` the rows of picture i's captions in
     `speech` (N, A). Without `relation`, nobody looks at the partners and any will do. Raises InputError
     where a picture has no partner that the relation needs.
     """
@@ -64,8 +65,9 @@ class TrainingSet:
         size = int(np.prod(images.shape)) * len(rows)
         self._images = images.values(rows) if size <= IN_MEMORY_BYTES else None
         self._reader = images
-        self.members = {c: np.flatnonzero(classes == c) for c in np.unique(classes)}
-        lonely = [rows[members[0]] for members in self.members.values() if len(members) < 2]
+        self.kinds = np.where(classes < 0, classes.max() + 1 + np.arange(len(rows)), classes)
+        self.members = {c: np.flatnonzero(self.kinds == c) for c in np.unique(self.kinds)}
+        lonely = [rows[m[0]] for m in self.members.values() if len(m) < 2 and classes[m[0]] >= 0]
         if relation and positive == "same_class" and lonely:
             raise InputError(
                 f"{images.keys[lonely[0]]}: the only training image of its class, so it has no same-class "
@@ -95,8 +97,8 @@ class TrainingSet:
         same = np.array([self._same_class(i, rng) for i in chosen])
         other = np.array([self._other_class(i, rng) for i in chosen])
         views = rng.integers(self.features.shape[1], size=(3, len(chosen)))
-        if self.positive == "augmented_view":  # the same picture, another view of it
-            views[1] = (views[0] + 1) % self.features.shape[1]
+        # The same picture as a partner comes in another view.
+        views[1] = np.where(same == chosen, (views[0] + 1) % self.features.shape[1], views[1])
 
         def frozen(which: np.ndarray, view: np.ndarray) -> Tensor:
             return torch.from_numpy(self.features[self.rows[which], view])
@@ -115,7 +117,7 @@ class TrainingSet:
 
         Where there are no other classes, captions of other pictures.
         """
-        unfit = self.classes if len(self.members) > 1 else np.arange(len(self))
+        unfit = self.kinds if len(self.members) > 1 else np.arange(len(self))
         candidates = rng.integers(len(self), size=(len(chosen), self.mismatched_candidates))
         while (own := unfit[candidates] == unfit[chosen, None]).any():
             candidates[own] = rng.integers(len(self), size=own.sum())
@@ -124,9 +126,9 @@ class TrainingSet:
         return self.speech[others[np.arange(len(chosen)), alike.argmax(axis=1)]]
 
     def _same_class(self, i: int, rng: np.random.Generator) -> int:
-        if not self.relation or self.positive == "augmented_view":
+        members = self.members[self.kinds[i]]
+        if not self.relation or self.positive == "augmented_view" or len(members) < 2:
             return i
-        members = self.members[self.classes[i]]
         return int(rng.choice(members[members != i]))
 
     def _other_class(self, i: int, rng: np.random.Generator) -> int:
@@ -135,7 +137,7 @@ class TrainingSet:
             return drawn
         if self.negative == "redrawn_once":
             # The published code draws again once and takes what comes, of the same class or not.
-            return drawn if self.classes[drawn] != self.classes[i] else int(rng.integers(len(self)))
-        while self.classes[drawn] == self.classes[i] if len(self.members) > 1 else drawn == i:
+            return drawn if self.kinds[drawn] != self.kinds[i] else int(rng.integers(len(self)))
+        while self.kinds[drawn] == self.kinds[i] if len(self.members) > 1 else drawn == i:
             drawn = int(rng.integers(len(self)))
         return drawn

@@ -48,10 +48,14 @@ def decode(source: bytes | Path | str, name: str = "audio") -> tuple[np.ndarray,
     return samples.mean(axis=1, dtype=np.float32), sample_rate  # (T, channels) -> (T,)
 
 
-def load_recording(path: Path | str, sample_rate: int) -> np.ndarray:
-    """A user's recording as float32 mono at `sample_rate` Hz, shape (T,), whatever it came in.
+def load_recording(
+    path: Path | str, sample_rate: int, lowest_rate: int = 0, most_clipped: float = 1.0
+) -> np.ndarray:
+    """A recording as float32 mono at `sample_rate` Hz (0: its own), shape (T,), whatever it came in.
 
-    InputError when it is missing, no audio, of zero length, not finite, or silent.
+    InputError when it is missing, no audio, of zero length, not finite, or silent; when it was recorded
+    at less than `lowest_rate` Hz; and when more than the share `most_clipped` of its samples stands at the
+    loudest level that the file can hold, or at the loudest that occurs in it.
     """
     samples, recorded_rate = decode(path)
     if len(samples) == 0:
@@ -61,7 +65,17 @@ def load_recording(path: Path | str, sample_rate: int) -> np.ndarray:
     # About the mean, since a constant offset is not heard either.
     if np.abs(samples - samples.mean()).max() < SILENT_PEAK:
         raise InputError(f"{path}: silent; check the microphone and record it again")
-    if recorded_rate == sample_rate:
+    if recorded_rate < lowest_rate:
+        raise InputError(
+            f"{path}: {recorded_rate} Hz; speech needs {lowest_rate} Hz or more: record it again, or lower "
+            "catalog.lowest_rate"
+        )
+    if (clipped := clipped_share(samples)) > most_clipped:
+        raise InputError(
+            f"{path}: clipped, {clipped:.1%} of its samples stand at the limit; record it again at a lower level, "
+            "or raise catalog.most_clipped"
+        )
+    if not sample_rate or recorded_rate == sample_rate:
         return samples
     # Imported here: torch takes seconds, and the processes that synthesize do without it.
     import torch
@@ -71,6 +85,21 @@ def load_recording(path: Path | str, sample_rate: int) -> np.ndarray:
         torch.from_numpy(samples), recorded_rate, sample_rate
     )
     return resampled.numpy()
+
+
+def clipped_share(samples: np.ndarray) -> float:
+    """The share of samples (T,) that stand, three or more in a row, within 0.1 % of the loudest of either sign.
+
+    One loud sample is a peak, a plateau of them is a limit that was hit: at full scale, or lower where the
+    level was turned down afterwards.
+    """
+    flat = 0
+    for signed in (samples, -samples):
+        at_limit = np.concatenate([[False], signed >= 0.999 * signed.max(), [False]])
+        edges = np.flatnonzero(at_limit[1:] != at_limit[:-1])
+        runs = edges[1::2] - edges[::2]
+        flat += int(runs[runs >= 3].sum())
+    return flat / len(samples)
 
 
 def _encode(samples: np.ndarray, sample_rate: int, file_format: str) -> bytes:

@@ -1,0 +1,141 @@
+"""Every data set through the whole DAG at scale=smoke, from a miniature copy in its own layout to metrics."""
+
+import importlib
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import yaml
+from click.testing import CliRunner
+from hydra import compose, initialize_config_dir
+from miniatures import write_cub, write_oxford102
+from miniatures_speech import write_flickr8k, write_manifest, write_places
+try:
+    from miniatures_stamps import write_stamps
+except ImportError:
+    write_stamps = None
+from omegaconf import OmegaConf
+
+from s2igan.datasets.catalog import read_catalog
+from s2igan.store import RaggedReader
+
+ROOT = Path(__file__).parent.parent
+STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+WRITERS = {
+    "cub": write_cub,
+    "oxford102": write_oxford102,
+    "flickr8k": write_flickr8k,
+    "places": write_places,
+    "stamps": write_stamps,
+    "manifest": write_manifest,
+}
+
+
+def composed(*overrides: str) -> dict:
+    with initialize_config_dir(str(ROOT / "conf"), version_base=None):
+        return OmegaConf.to_container(compose("config", overrides=list(overrides)), resolve=True)
+
+
+def arguments(options: dict) -> list[str]:
+    """A section of params.yaml as DVC unpacks it."""
+    words: list[str] = []
+    for name, value in options.items():
+        if isinstance(value, bool):
+            words.append(f"--{name}" if value else f"--no-{name}")
+        else:
+            for item in value if isinstance(value, list) else [value]:
+                words += [f"--{name}", str(item)]
+    return words
+
+
+def ordered() -> list[str]:
+    """The stages, each after those whose outputs it reads."""
+    made: dict[str, str] = {}
+    for name, stage in STAGES.items():
+        for out in [*stage.get("outs", []), *stage.get("metrics", [])]:
+            made[next(iter(out)) if isinstance(out, dict) else out] = name
+    done: list[str] = []
+    while len(done) < len(STAGES):
+        for name, stage in STAGES.items():
+            if name not in done and all(made.get(dep, name) in [*done, name] for dep in stage["deps"]):
+                done.append(name)
+    return done
+
+
+@pytest.fixture(params=WRITERS, scope="module")
+def run(request, tmp_path_factory):
+    """A folder in which the whole DAG has run on a miniature, and what its stages said."""
+    name = request.param
+    folder = tmp_path_factory.mktemp(name)
+    raw = folder / "data/raw" / name
+    shutil.copytree(ROOT / "data/raw" / name, raw, ignore=lambda _, names: [n for n in names if n != "README.md"])
+    WRITERS[name](raw)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setenv("S2IGAN_DEVICE", "cpu")
+        patch.setenv("S2IGAN_WORKERS", "1")
+        # A miniature has few classes and images.
+        few = ("catalog.val_classes=1", "rdg.batch_size=4", "eval.queries_per_class=1", "eval.is_splits=1")
+        params = composed(f"dataset={name}", "scale=smoke", *few)
+        said = {}
+        for stage in ordered():
+            section = STAGES[stage]["cmd"].split("${")[1].rstrip("}")
+            command = importlib.import_module(f"stages.{stage}").main
+            result = CliRunner().invoke(command, arguments(params[section]), catch_exceptions=False)
+            assert result.exit_code == 0, f"{stage}: {result.stderr[-2000:]}"
+            said[stage] = result.stdout
+        yield name, folder, said
+
+
+def test_a_data_set_runs_from_its_own_files_to_scores_and_figures(run):
+    name, folder, _ = run
+    catalog = read_catalog(folder / "data/catalog")
+    assert (catalog.dataset, catalog.raw) == (name, f"data/raw/{name}")
+    sen, scores, attributes, robustness = (
+        json.loads((folder / f"metrics/{file}.json").read_text())
+        for file in ("sen", "eval", "attributes", "robustness")
+    )
+    assert 0 < sen["map_chance"] < 1 and 0 <= sen["speech_to_image_map"] <= 1
+    assert scores["fd_efficientnet_lite0"] > 0 and "map_same_images" in scores
+    classes = {image.class_name for image in catalog.images} - {""}
+    assert ("is_mean" in scores) == bool(classes)
+    if name in ("cub", "oxford102"):
+        assert 0 < scores["map_chance"] < 1
+    assert attributes == {"protocol": "judge.enabled=false: the data set's attributes are not known"}
+    assert 0 <= robustness["clean_map"] <= 1
+    for figure in ("dataset", "samples", "keyword", "sen_curves", "rdg_curves", "rdg_training"):
+        assert (folder / f"metrics/figures/{figure}.png").stat().st_size > 500
+
+
+def test_speech_is_read_aloud_or_taken_as_recorded(run):
+    name, folder, _ = run
+    with RaggedReader(folder / "data/speech.h5", "speech") as speech:
+        engine, voices = speech.attributes["engine"], set(speech.column("voice"))
+    catalog = read_catalog(folder / "data/catalog")
+    if name in ("cub", "oxford102"):
+        assert engine == "espeak" and all(caption.text for caption in catalog.captions)
+    elif name in ("flickr8k", "places", "stamps"):
+        # No text is used at all, as for a language without writing.
+        assert engine == "recordings" and not any(caption.text for caption in catalog.captions)
+        assert voices == {caption.speaker or "unknown" for caption in catalog.captions}
+
+
+def test_no_picture_and_no_held_out_class_leaks_into_training(run):
+    name, folder, _ = run
+    catalog = read_catalog(folder / "data/catalog")
+    of = {split: {i.class_name for i in catalog.images if i.split == split} for split in ("train", "val", "test")}
+    paths = {split: {i.path for i in catalog.images if i.split == split} for split in of}
+    assert not paths["train"] & paths["test"] and not paths["val"] & paths["test"]
+    if name in ("cub", "oxford102"):
+        assert not of["train"] & of["test"] and not of["val"] & of["test"] and not of["train"] & of["val"]
+
+
+@pytest.mark.parametrize("name", WRITERS)
+@pytest.mark.parametrize("system", ["s2igan", "reference"])
+def test_the_paper_s_scale_composes_for_every_data_set(name, system):
+    params = composed(f"dataset={name}", "scale=paper", f"system={system}")
+    assert params["catalog"]["dataset"] == name and params["catalog"]["load_size"] == 304
+    assert params["rdg"]["base_size"] == 64 and params["image_features"]["encoder"] == "inception_v3"
+    assert params["eval"]["fid_encoder"] == "inception_v3_fid"
+    assert not any(params["catalog"][limit] for limit in ("classes", "images_per_class", "captions_per_image"))
