@@ -69,5 +69,18 @@ def trace(key, wav, png):
         click.echo(line)
 
 
+@main.command()
+@click.argument("dataset")
+@click.option("--folder", type=click.Path(path_type=Path), help="where to (default: data/raw/DATASET)")
+@failing_in_one_line
+def fetch(dataset, folder):
+    """Downloads what is public of DATASET (cub, oxford102, stamps), checks and unpacks it."""
+    from s2igan.datasets.fetch import fetch_data_set
+
+    folder = folder or Path("data/raw") / dataset
+    rest = fetch_data_set(dataset, folder)
+    click.echo(f"{dataset} is in {folder}" + (f"; still to do: {rest}" if rest else ""))
+
+
 if __name__ == "__main__":
     main()
