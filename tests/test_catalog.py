@@ -16,10 +16,10 @@ from s2igan.datasets.catalog import (
     classes_of,
     read_catalog,
     write_catalog,
-    write_text,
 )
 from s2igan.datasets.grammar import read
 from s2igan.errors import InputError
+from s2igan.files import write_text
 
 SPLIT_OF = {"a": "test", "b": "train", "c": "val", "d": "train"}
 AVIARY = dict(classes=10, test_classes=3, val_classes=2, images_per_class=2, captions_per_image=3, seed=0)
@@ -44,7 +44,7 @@ def test_a_catalog_comes_back_from_its_tables(tmp_path):
     assert read_catalog(tmp_path) == catalog
     first = (tmp_path / "images.csv").read_text().splitlines()[:2]
     assert first == ["key,path,class_name,split,box", "a/00,a/00.jpg,a,test,1 2 3 4"]
-    assert sorted(file.name for file in tmp_path.iterdir()) == ["captions.csv", "images.csv"]
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["captions.csv", "catalog.json", "images.csv"]
 
 
 def test_the_same_catalog_gives_the_same_bytes(tmp_path):
@@ -55,7 +55,7 @@ def test_the_same_catalog_gives_the_same_bytes(tmp_path):
 
 
 def test_training_classes_come_first_in_the_numbering():
-    assert small().class_ids() == {"b": 0, "d": 1, "a": 2, "c": 3}
+    assert small().class_ids() == {"": -1, "b": 0, "d": 1, "a": 2, "c": 3}
     assert classes_of(small().images) == ["a", "b", "c", "d"]
 
 
@@ -63,6 +63,35 @@ def test_a_split_has_the_captions_of_its_images_in_order():
     assert [caption.key for caption in small().split("train")] == ["b/00/00", "b/01/00", "d/00/00", "d/01/00"]
     assert [caption.key for caption in small().split("val")] == ["c/00/00", "c/01/00"]
     assert small().image_of()["c/01"].class_name == "c"
+
+
+def test_a_picture_without_a_class_is_of_a_kind_of_its_own():
+    images = tuple(Image(f"-/{i}", f"{i}.jpg", "", split) for i, split in enumerate(("train", "val", "test")))
+    captions = tuple(Caption(f"{image.key}/00", image.key, "", f"{image.key}.wav") for image in images)
+    catalog = check(Catalog(images, captions))
+    assert catalog.class_ids() == {"": -1}
+    assert catalog.kind_of() == {"-/0": "-/0", "-/1": "-/1", "-/2": "-/2"}
+    assert small().kind_of()["a/01"] == "a"
+
+
+def test_splits_share_classes_only_where_the_catalog_says_so(tmp_path):
+    mixed = small(images=[Image("a/02", "", "a", "train")], captions=[Caption("a/02/00", "a/02", "b")])
+    with pytest.raises(InputError, match="class a is in test and train"):
+        check(mixed)
+    by_image = dataclasses.replace(mixed, disjoint="images", dataset="own", raw="data/raw/own")
+    write_catalog(tmp_path, check(by_image))
+    assert read_catalog(tmp_path) == by_image
+    # One image of a class is enough where classes are not held out.
+    check(dataclasses.replace(small(without=["d/01", "d/01/00"]), disjoint="images"))
+    with pytest.raises(InputError, match="splits disjoint by 'speakers'; expected one of"):
+        check(dataclasses.replace(mixed, disjoint="speakers"))
+
+
+def test_tables_without_their_description_are_told(tmp_path):
+    write_catalog(tmp_path, small())
+    (tmp_path / "catalog.json").unlink()
+    with pytest.raises(InputError, match="catalog.json: missing or damaged; run `dvc repro`"):
+        read_catalog(tmp_path)
 
 
 def test_a_good_catalog_passes_as_it_is():
@@ -86,7 +115,7 @@ def test_a_good_catalog_passes_as_it_is():
         (small(without=["c/01/00"]), r"image c/01 has no caption \(1 such\); add one or remove it"),
         (
             small(without=[f"c/{n:02d}{rest}" for n in range(2) for rest in ("", "/00")]),
-            "no class in split val; assign at least one",
+            "nothing in split val; assign a class or an image to it",
         ),
     ],
 )
@@ -140,7 +169,7 @@ def test_a_text_that_cannot_be_written_leaves_the_old_one(tmp_path):
 
 @pytest.fixture(scope="module")
 def aviary():
-    return sources.load("aviary", **AVIARY)
+    return sources.load("aviary", "", **AVIARY)
 
 
 def test_the_aviary_has_what_was_asked_for_and_passes_the_check(aviary):
@@ -175,8 +204,8 @@ def test_captions_speak_of_the_colours_of_their_own_class(aviary):
 
 
 def test_the_same_options_give_the_same_catalog_and_another_seed_another(aviary):
-    assert sources.load("aviary", **AVIARY).catalog == aviary.catalog
-    assert sources.load("aviary", **AVIARY | {"seed": 1}).catalog != aviary.catalog
+    assert sources.load("aviary", "", **AVIARY).catalog == aviary.catalog
+    assert sources.load("aviary", "", **AVIARY | {"seed": 1}).catalog != aviary.catalog
 
 
 def test_pictures_do_not_depend_on_the_number_of_processes(aviary, monkeypatch):
@@ -218,7 +247,7 @@ def test_the_judge_s_birds_are_the_same_in_any_number_of_processes(monkeypatch):
 
 def test_an_unknown_data_set_is_refused():
     with pytest.raises(InputError, match="catalog.dataset=cub200: unknown; choose one of aviary"):
-        sources.load("cub200")
+        sources.load("cub200", "")
 
 
 def test_columns_of_the_tables_are_the_fields(tmp_path):

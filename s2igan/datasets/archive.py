@@ -178,9 +178,7 @@ class _Header(tarfile.TarInfo):
     @classmethod
     def frombuf(cls, buf, encoding, errors):
         header = super().frombuf(buf, encoding, errors)
-        if header.size < 0:
-            raise tarfile.ReadError("negative size")
-        if header.type in _READ_WHOLE and header.size > LONGEST_HEADER:
+        if header.type in _READ_WHOLE and not 0 <= header.size <= LONGEST_HEADER:
             raise tarfile.ReadError(f"a header of {header.size} bytes")
         return header
 
@@ -192,8 +190,8 @@ class _Header(tarfile.TarInfo):
             raise
         except tarfile.HeaderError as error:
             raise tarfile.ReadError(str(error)) from None
-        if header.size < 0:  # by an extended header
-            raise tarfile.ReadError("negative size")
+        if header.size < 0:
+            raise tarfile.ReadError(f"a file of {header.size} bytes")
         return header
 
 

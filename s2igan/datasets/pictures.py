@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -85,7 +86,9 @@ def _read(path: Path) -> PIL.Image.Image:
             warnings.simplefilter("ignore")  # of odd EXIF entries, and between one and two MAX_IMAGE_PIXELS
             with PIL.Image.open(path, formats=FORMATS) as image:
                 image.load()
-                return _rgb(_upright(image), path)
+                with suppress(Exception):  # a damaged EXIF block says nothing about the pixels, which are loaded
+                    ImageOps.exif_transpose(image, in_place=True)
+                return _rgb(image, path)
     except InputError:
         raise
     except PIL.Image.DecompressionBombError:
@@ -100,13 +103,6 @@ def _read(path: Path) -> PIL.Image.Image:
         raise InputError(f"{path}: truncated or damaged ({error}); {mend}") from None
     except Exception as error:  # Pillow's decoders raise many kinds, and only the file is to blame
         raise InputError(f"{path}: damaged ({type(error).__name__}: {error}); {mend}") from None
-
-
-def _upright(image: PIL.Image.Image) -> PIL.Image.Image:
-    try:
-        return ImageOps.exif_transpose(image)
-    except Exception:  # a damaged EXIF block says nothing about the pixels, which are loaded
-        return image
 
 
 def _rgb(image: PIL.Image.Image, path: Path) -> PIL.Image.Image:

@@ -1,0 +1,158 @@
+"""Files that cannot be used: they stop the catalog, or are left out with their reason, and nothing else is lost."""
+
+import csv
+import importlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from click.testing import CliRunner
+from miniatures_speech import write_manifest
+from PIL import Image
+
+from s2igan.datasets.catalog import read_catalog
+from s2igan.store import FixedReader, RaggedReader
+
+LIMITS = ["classes", "test_classes", "val_classes", "images_per_class", "captions_per_image", "seed"]
+TTS = ["--engine", "espeak", "--model", "", "--vocoder", "", "--rate", "200"]
+VOICES = ["--train_voices", "en-us", "--test_voices", "en-gb"]
+
+
+@pytest.fixture
+def rows(tmp_path, monkeypatch):
+    """A project folder with a data set of one's own: three classes, four images each, three descriptions each."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("S2IGAN_WORKERS", "1")
+    return write_manifest(tmp_path / "own", split="image", texts=False)
+
+
+def run(stage, *arguments):
+    return CliRunner().invoke(importlib.import_module(f"stages.{stage}").main, arguments, catch_exceptions=False)
+
+
+def catalog(unusable):
+    words = [word for name in LIMITS for word in (f"--{name}", "0")]
+    options = ["--dataset", "manifest", "--raw", "own", "--load_size", "24", "--lowest_rate", "16000"]
+    return run("catalog", *options, "--most_clipped", "0.01", "--unusable", unusable, *words)
+
+
+def recordings_of(rows, image):
+    return [Path("own", row["recording"]) for row in rows if row["image"] == image]
+
+
+def spoil(path):
+    samples, rate = soundfile.read(path)
+    soundfile.write(path, np.zeros_like(samples), rate)
+
+
+def left_out():
+    with open("data/catalog/left_out.csv", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_a_good_data_set_leaves_nothing_out(rows):
+    result = catalog("stop")
+    assert result.exit_code == 0, result.stderr
+    assert left_out() == []
+    found = read_catalog("data/catalog")
+    assert (len(found.images), len(found.captions)) == (12, 36)
+
+
+def test_a_bad_file_stops_the_stage_and_leaves_no_output(rows):
+    spoil(recordings_of(rows, rows[0]["image"])[0])
+    result = catalog("stop")
+    assert result.exit_code == 1 and result.stderr.splitlines()[-1].startswith("error: own/sounds/")
+    assert "silent" in result.stderr and "or set catalog.unusable=leave_out" in result.stderr
+    assert not Path("data/images.h5").exists() and not Path("data/catalog").exists()
+
+
+def test_several_bad_recordings_are_counted_at_once(rows):
+    for path in recordings_of(rows, rows[0]["image"]):
+        spoil(path)
+    assert "(2 more such)" in catalog("stop").stderr.splitlines()[-1]
+
+
+def test_a_bad_recording_is_left_out_and_its_picture_kept(rows):
+    bad = recordings_of(rows, rows[0]["image"])[0]
+    spoil(bad)
+    result = catalog("leave_out")
+    assert result.exit_code == 0 and "1 files left out" in result.stdout
+    (line,) = left_out()
+    assert line["reason"].startswith(f"{bad}: silent")
+    found = read_catalog("data/catalog")
+    assert (len(found.images), len(found.captions)) == (12, 35)
+    assert line["key"] not in [caption.key for caption in found.captions]
+
+
+def test_a_picture_whose_recordings_are_all_bad_goes_with_them(rows):
+    for path in recordings_of(rows, rows[0]["image"]):
+        spoil(path)
+    assert catalog("leave_out").exit_code == 0
+    found = read_catalog("data/catalog")
+    with FixedReader("data/images.h5", "images") as images:
+        assert images.keys == [image.key for image in found.images] and len(images) == 11
+    assert rows[0]["image"] not in [image.path for image in found.images]
+
+
+def test_an_unreadable_picture_goes_with_its_descriptions(rows):
+    Path("own", rows[0]["image"]).write_text("no picture")
+    assert catalog("stop").exit_code == 1
+    assert catalog("leave_out").exit_code == 0
+    (line,) = left_out()
+    assert line["reason"].startswith(f"own/{rows[0]['image']}: ")
+    found = read_catalog("data/catalog")
+    assert (len(found.images), len(found.captions)) == (11, 33)
+    with FixedReader("data/images.h5", "images") as images:
+        assert images.keys == [image.key for image in found.images]
+
+
+def test_too_much_left_out_is_an_error(rows):
+    for row in rows:
+        if row["split"] == "val":
+            Path("own", row["image"]).write_text("no picture")
+    result = catalog("leave_out")
+    assert result.exit_code == 1 and "nothing in split val" in result.stderr.splitlines()[-1]
+    assert not Path("data/images.h5").exists()
+
+
+def test_recordings_are_heard_as_they_are_and_text_is_read_aloud(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("S2IGAN_WORKERS", "1")
+    written = write_manifest(tmp_path / "own", split="image", texts=True)
+    assert catalog("stop").exit_code == 0
+    result = run("synthesize", *TTS, *VOICES)
+    assert result.exit_code == 0, result.stderr
+    silent = sum(not row["recording"] for row in written)
+    assert f"{silent} captions spoken, {len(written) - silent} recordings" in result.stdout
+    found = read_catalog("data/catalog")
+    with RaggedReader("data/speech.h5", "speech") as speech:
+        assert speech.keys == [caption.key for caption in found.captions]
+        voices = dict(zip(speech.keys, speech.column("voice"), strict=True))
+    for caption in found.captions:
+        if caption.recording:
+            assert voices[caption.key] == (caption.speaker or "unknown")
+        else:
+            assert voices[caption.key] in ("en-us", "en-gb")
+
+
+def test_pictures_of_every_mode_and_size_come_in_as_one(rows):
+    """CMYK, palette, 16 bits and an animation, of mixed sizes, among the others."""
+    paths = list(dict.fromkeys(Path("own", row["image"]) for row in rows))
+    jpeg = next(path for path in paths if path.suffix == ".jpg")
+    png = [path for path in paths if path.suffix == ".png"]
+    Image.new("CMYK", (31, 57), (0, 255, 255, 0)).save(jpeg)
+    Image.new("P", (57, 31)).save(png[0])
+    Image.fromarray(np.full((40, 50), 65535, np.uint16)).save(png[1])
+    frames = [Image.new("RGB", (20, 20), colour) for colour in ("blue", "red")]
+    frames[0].save(png[2], save_all=True, append_images=frames[1:])
+    assert catalog("stop").exit_code == 0
+    found = {image.path: image.key for image in read_catalog("data/catalog").images}
+    with FixedReader("data/images.h5", "images") as images:
+        def colour(path):
+            key = found[path.relative_to("own").as_posix()]
+            return images.values([images.index(key)])[0].mean(axis=(1, 2)).round().tolist()
+
+        assert np.allclose(colour(jpeg), [255, 0, 0], atol=40)
+        assert colour(png[1]) == [255, 255, 255]
+        assert colour(png[2]) == [0, 0, 255]
