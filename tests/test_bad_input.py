@@ -19,7 +19,8 @@ from s2igan.sen.model import build_sen, save_sen
 from s2igan.store import FixedReader, FixedWriter, RaggedWriter
 
 ROOT = Path(__file__).parents[1]
-TTS = ["--engine", "espeak", "--rate", "175", "--train_voices", "en-us", "--test_voices", "en-gb"]
+ESPEAK = ["--engine", "espeak", "--rate", "175", "--model", "", "--vocoder", ""]
+TTS = [*ESPEAK, "--train_voices", "en-us", "--test_voices", "en-gb"]
 LOGMEL = ["--bands", "40", "--window_ms", "25", "--shift_ms", "10", "--window", "hamming", "--normalise"]
 GENERATE = ["--captions_per_image", "1", "--batch_size", "4", "--seed", "0"]
 SEN = {
@@ -135,7 +136,7 @@ def test_a_caption_of_symbols_only_is_refused():
 
 def test_an_unknown_voice_is_refused():
     write_catalog("data/catalog", catalog())
-    refused(run("synthesize", *TTS[:4], "--train_voices", "tlh", "--test_voices", "en-gb"), "voice 'tlh'")
+    refused(run("synthesize", *ESPEAK, "--train_voices", "tlh", "--test_voices", "en-gb"), "voice 'tlh'")
     assert not Path("data/speech.h5").exists()
 
 

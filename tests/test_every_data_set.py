@@ -11,10 +11,7 @@ from click.testing import CliRunner
 from hydra import compose, initialize_config_dir
 from miniatures import write_cub, write_oxford102
 from miniatures_speech import write_flickr8k, write_manifest, write_places
-try:
-    from miniatures_stamps import write_stamps
-except ImportError:
-    write_stamps = None
+from miniatures_stamps import write_stamps
 from omegaconf import OmegaConf
 
 from s2igan.datasets.catalog import read_catalog

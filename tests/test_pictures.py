@@ -365,3 +365,13 @@ def test_pictures_come_in_order_and_unreadable_ones_as_their_errors(tmp_path, wo
     for n, item in enumerate(found):
         if n not in told:
             assert item.shape == (3, 4, 4) and (item == n).all()
+
+
+def test_beyond_the_border_of_a_picture_with_transparency_it_is_white(tmp_path):
+    path = tmp_path / "stamp.png"
+    PIL.Image.new("RGBA", (4, 8), (255, 0, 0, 255)).save(path)
+    cut = read_picture(path, "-2 0 8 8", size=8)
+    assert (cut[:, :, [0, 1, 6, 7]] == 255).all()
+    assert (cut[1:, :, 2:6] == 0).all() and (cut[0] == 255).all()
+    PIL.Image.new("RGB", (4, 8), (255, 0, 0)).save(path)
+    assert (read_picture(path, "-2 0 8 8", size=8)[1:] == 0).all()

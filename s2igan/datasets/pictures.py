@@ -29,15 +29,16 @@ def read_picture(path: Path, box: str = "", *, size: int) -> np.ndarray:
     """The picture in `path`, upright and in RGB: uint8 (3, size, size), resized with antialiasing (bicubic).
 
     `box` is "x y w h" in pixels of the upright picture, square to within a pixel, rounded to whole pixels; beyond
-    the border the pixels at the edge go on. Without a box, the square in the middle is taken. What is transparent
+    the border the pixels at the edge go on, or white where the picture has transparency. Without a box, the square in the middle is taken. What is transparent
     becomes white, and of an animation or of several pages the first counts. Grey of 16 bits is scaled, not
     clipped; a floating-point picture may also run from 0 to 1. Colour profiles are not applied.
     InputError when the file is missing, no picture, damaged or too large, or when the box does not fit.
     """
-    pixels = np.asarray(_read(Path(path)))
+    image, cut_out = _read(Path(path))
+    pixels = np.asarray(image)
     height, width = pixels.shape[:2]
     if box:
-        cut = _cut_box(pixels, box, Path(path))
+        cut = _cut_box(pixels, box, Path(path), cut_out)
     else:
         side = min(height, width)
         top, left = (height - side) // 2, (width - side) // 2
@@ -73,8 +74,8 @@ def _read_or_error(image: Image, raw: Path, size: int) -> np.ndarray | InputErro
         return error
 
 
-def _read(path: Path) -> PIL.Image.Image:
-    """The first frame of `path`, upright, in mode RGB."""
+def _read(path: Path) -> tuple[PIL.Image.Image, bool]:
+    """The first frame of `path`, upright, in mode RGB; whether it had transparency."""
     if not path.is_file():
         found = "a folder" if path.is_dir() else "missing"
         raise InputError(f"{path}: {found}; put the picture there, or unpack the data set again")
@@ -88,7 +89,7 @@ def _read(path: Path) -> PIL.Image.Image:
                 image.load()
                 with suppress(Exception):  # a damaged EXIF block says nothing about the pixels, which are loaded
                     ImageOps.exif_transpose(image, in_place=True)
-                return _rgb(image, path)
+                return _rgb(image, path), image.has_transparency_data
     except InputError:
         raise
     except PIL.Image.DecompressionBombError:
@@ -127,8 +128,11 @@ def _scaled(image: PIL.Image.Image, path: Path) -> PIL.Image.Image:
     return PIL.Image.fromarray(grey.astype(np.uint8)).convert("RGB")
 
 
-def _cut_box(pixels: np.ndarray, box: str, path: Path) -> np.ndarray:
-    """The part (h, w, 3) of `pixels` (H, W, 3) in `box`; beyond the border the edge is repeated."""
+def _cut_box(pixels: np.ndarray, box: str, path: Path, cut_out: bool) -> np.ndarray:
+    """The part (h, w, 3) of `pixels` (H, W, 3) in `box`; beyond the border the edge is repeated.
+
+    A picture that was `cut_out` lies on white, and white it is beyond the border.
+    """
     mend = "mend the data set's list of boxes"
     try:
         x, y, w, h = (float(word) for word in box.split())
@@ -147,5 +151,9 @@ def _cut_box(pixels: np.ndarray, box: str, path: Path) -> np.ndarray:
         raise InputError(
             f"{path}: box {box!r} lies outside of the picture of {pixels.shape[1]} x {pixels.shape[0]} pixels; {mend}"
         )
-    rows, columns = rows.clip(0, pixels.shape[0] - 1), columns.clip(0, pixels.shape[1] - 1)
-    return pixels[rows[:, None], columns]
+    inside_rows, inside_columns = rows.clip(0, pixels.shape[0] - 1), columns.clip(0, pixels.shape[1] - 1)
+    cut = pixels[inside_rows[:, None], inside_columns]
+    if cut_out:
+        cut[rows != inside_rows] = 255
+        cut[:, columns != inside_columns] = 255
+    return cut

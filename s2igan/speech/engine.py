@@ -1,7 +1,7 @@
 """The one interface between the pipeline and a text-to-speech engine, and the engines by name.
 
-A further engine joins with a class that has the four members of `Engine` and one entry in
-`_ENGINES`; no stage changes.
+A further engine joins with a class that has the members of `Engine`, one entry in `_ENGINES` and, where it
+has options, a line in `options_for`; no stage changes.
 """
 
 import inspect
@@ -18,6 +18,9 @@ class Engine(Protocol):
 
     name: str
     sample_rate: int  # Hz
+    # Whether processes may each have one; otherwise this process speaks, with `speak_many` if there is one:
+    # (texts, voices) -> what `speak` gives for each.
+    parallel: bool
 
     def voices(self) -> list[str]:
         """Every voice that `speak` takes, sorted."""
@@ -37,9 +40,20 @@ def _espeak() -> type[Engine]:
     return Espeak
 
 
+def _coqui() -> type[Engine]:
+    from s2igan.speech.coqui import Coqui
+
+    return Coqui
+
+
 # Each entry imports its engine only when asked, since engines bring heavy dependencies.
-_ENGINES: dict[str, Callable[[], type[Engine]]] = {"espeak": _espeak}
+_ENGINES: dict[str, Callable[[], type[Engine]]] = {"espeak": _espeak, "coqui": _coqui}
 ENGINES = tuple(_ENGINES)
+
+
+def options_for(name: str, rate: int, model: str, vocoder: str) -> dict[str, Any]:
+    """Of the options that stages have for any engine, those that `create_engine` takes for this one."""
+    return {"model": model, "vocoder": vocoder} if name == "coqui" else {"rate": rate}
 
 
 def create_engine(name: str, **options: Any) -> Engine:
@@ -48,7 +62,7 @@ def create_engine(name: str, **options: Any) -> Engine:
     InputError for an unknown engine or an option that the engine does not have.
     """
     if name not in _ENGINES:
-        raise InputError(f"engine {name!r}: unknown; choose from {', '.join(sorted(_ENGINES))}")
+        raise InputError(f"engine {name!r}: unknown; choose from {', '.join(ENGINES)}")
     engine = _ENGINES[name]()
     known = list(inspect.signature(engine).parameters)
     for option in options:

@@ -70,6 +70,7 @@ class Espeak:
 
     name = "espeak"
     sample_rate = 22050
+    parallel = True
 
     def __init__(self, rate: int = 175, pitch: int = 50):
         for option, value, (low, high) in (

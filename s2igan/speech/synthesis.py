@@ -2,7 +2,10 @@
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice, repeat
 from typing import Any
+
+import numpy as np
 
 from s2igan.errors import InputError
 from s2igan.parallel import ordered_map
@@ -36,13 +39,19 @@ def synthesize(
 ) -> Iterator[Utterance]:
     """Speak (key, text, voice) triples: (key, 16-bit FLAC, seconds), in the order of the captions.
 
-    The bytes do not depend on `workers`, the number of processes; 1 speaks in this one. Captions
-    are read as they are needed, a few chunks ahead.
+    The bytes do not depend on `workers`, the number of processes; 1 speaks in this one, and so does an engine
+    that is not `parallel`. Captions are read as they are needed, a few chunks ahead.
     InputError with the key of the first caption that cannot be said.
     """
     if workers < 1:
         raise InputError(f"workers: found {workers}; give 1 or more")
-    create_engine(engine_name, **engine_options)  # an unknown engine or option is told before any process starts
+    # Here, so that an unknown engine or option is told before any process starts.
+    engine = create_engine(engine_name, **engine_options)
+    if not engine.parallel:
+        workers = 1
+        if hasattr(engine, "speak_many"):
+            yield from _speak_in_blocks(engine, captions)
+            return
     setup = (engine_name, dict(engine_options))
     yield from ordered_map(_speak, captions, workers, CHUNK, _start_worker, setup)
 
@@ -53,9 +62,29 @@ def _start_worker(engine_name: str, engine_options: dict[str, Any]) -> None:
 
 
 def _speak(caption: Caption) -> Utterance:
+    return _speak_by(_engine, caption)
+
+
+def _speak_by(engine: Engine, caption: Caption) -> Utterance:
     key, text, voice = caption
     try:
-        samples = _engine.speak(text, voice)
+        samples = engine.speak(text, voice)
     except InputError as error:
         raise InputError(f"caption {key}: {error}") from None
-    return key, encode_flac(samples, _engine.sample_rate), len(samples) / _engine.sample_rate
+    return _utterance(engine, key, samples)
+
+
+def _speak_in_blocks(engine: Engine, captions: Iterable[Caption]) -> Iterator[Utterance]:
+    captions = iter(captions)
+    while block := list(islice(captions, CHUNK)):
+        keys, texts, voices = zip(*block, strict=True)
+        try:
+            spoken = engine.speak_many(texts, voices)
+        except InputError:  # some caption cannot be said: those before it still count, and it is named
+            yield from (_speak_by(engine, caption) for caption in block)
+        else:
+            yield from map(_utterance, repeat(engine), keys, spoken)
+
+
+def _utterance(engine: Engine, key: str, samples: np.ndarray) -> Utterance:
+    return key, encode_flac(samples, engine.sample_rate), len(samples) / engine.sample_rate

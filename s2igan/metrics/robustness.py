@@ -1,0 +1,147 @@
+"""How much of retrieval by speech is left when the speech is disturbed, or comes from other voices."""
+
+# N captions, G pictures, D embedding size, t frames, M mel bands
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from s2igan.datasets.catalog import Caption
+from s2igan.errors import InputError
+from s2igan.metrics.retrieval import cross_modal_retrieval
+from s2igan.speech.disturbance import CLEAN, Disturbance
+
+SCORES = ("map", "r1", "r5", "r10", "median_rank")
+RECALL_AT = (1, 5, 10)
+UNKNOWN_LANGUAGE = "und"  # ISO 639-2: undetermined
+
+
+def conditions(snr_db: Sequence[float], rates: Sequence[float], noise: str) -> list[Disturbance]:
+    """Clean speech, each SNR (`snr20`) and each speaking rate (`rate0.8`).
+
+    Raises InputError for a value given twice.
+    """
+    wanted = [
+        CLEAN,
+        *(Disturbance(f"snr{value:g}", snr_db=value, noise=noise) for value in snr_db),
+        *(Disturbance(f"rate{value:g}", rate=value) for value in rates),
+    ]
+    names = [condition.name for condition in wanted]
+    repeated = [name for name in names if names.count(name) > 1]
+    if repeated:
+        raise InputError(f"robustness: condition {repeated[0]} is asked for twice; give each SNR and rate once")
+    return wanted
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """The pictures that captions look for: keys, what each counts as (`Catalog.kind_of`), embeddings (G, D)."""
+
+    images: Sequence[str]
+    kinds: Sequence[str]
+    embeddings: np.ndarray
+
+    def retrieve(self, captions: Sequence[Caption], speech: np.ndarray) -> dict[str, float]:
+        """`cross_modal_retrieval` of the gallery by the embeddings (N, D) of `captions`.
+
+        `map`: relevant = the pictures of the kind of the caption's own, which is its class, or that picture
+        alone where the data set has no classes. R@k and median rank: its own picture.
+        """
+        row_of = {key: row for row, key in enumerate(self.images)}
+        own = np.array([row_of[caption.image] for caption in captions])
+        return cross_modal_retrieval(speech, self.embeddings, [self.kinds[row] for row in own], self.kinds, own)
+
+
+def embed_by_condition(
+    spoken: Iterable[tuple[str, Mapping[str, np.ndarray]]],
+    embed: Callable[[list[np.ndarray]], np.ndarray],
+    block: int = 256,
+) -> dict[str, np.ndarray]:
+    """(key, log-mel (t, M) by condition) of each utterance -> embeddings (N, D) by condition, in order.
+
+    `embed` turns log-mels into embeddings; it gets `block` of them at a time, so that no more log-mels than
+    that are held for each condition.
+    """
+    waiting: dict[str, list[np.ndarray]] = {}
+    embedded: dict[str, list[np.ndarray]] = {}
+    for _, log_mels in spoken:
+        for name, log_mel in log_mels.items():
+            waiting.setdefault(name, []).append(log_mel)
+            if len(waiting[name]) == block:
+                embedded.setdefault(name, []).append(embed(waiting.pop(name)))
+    for name, rest in waiting.items():
+        embedded.setdefault(name, []).append(embed(rest))
+    return {name: np.concatenate(blocks) for name, blocks in embedded.items()}
+
+
+def robustness_scores(
+    gallery: Gallery,
+    captions: Sequence[Caption],
+    wanted: Sequence[Disturbance],
+    embeddings: Mapping[str, np.ndarray],
+    voices: Sequence[str],
+    trained: Collection[str],
+) -> tuple[dict, list[dict]]:
+    """Scores of every condition under flat names, `<condition>_<score>`, and a row a condition for the plot.
+
+    `embeddings` (N, D) of the captions by condition; `voices` is who speaks each caption, "" where nobody knows,
+    `trained` who speaks in training. Voices are compared on clean speech: captions in voices unseen in training
+    with the same ones said again, in seen voices (`embeddings["seen_voices"]`, the rows `to_say_again`). Where
+    there are none, captions in unseen voices are compared with others in seen voices; without any in one of the
+    two groups there are counts alone. `languages` has the scores of each language's clean captions, where there
+    are several.
+    """
+    clean = embeddings[CLEAN.name]
+    all_rows = np.arange(len(captions))
+    scores: dict = {}
+    table = []
+    for condition in wanted:
+        found = _scores(gallery, captions, embeddings[condition.name], all_rows)
+        scores |= {f"{condition.name}_{score}": found[score] for score in SCORES}
+        table.append({"condition": condition.name, "snr_db": condition.snr_db, "rate": condition.rate, **found})
+    if len(rows := to_say_again(captions, voices, trained)):
+        groups = {"unseen_voices": (rows, clean[rows]), "seen_voices": (rows, embeddings["seen_voices"])}
+    else:
+        groups = {name: (rows, clean[rows]) for name, rows in by_voice(voices, trained).items()}
+    for name, (rows, speech) in groups.items():
+        if all(len(others) for others, _ in groups.values()):
+            found = _scores(gallery, captions, speech, rows)
+            scores |= {f"{name}_{score}": found[score] for score in (*SCORES, "map_chance")}
+            table.append({"condition": name, "snr_db": None, "rate": 1.0, **found})
+        scores[f"{name}_captions"] = len(rows)
+    scores["map_chance"] = table[0]["map_chance"]
+    # In a random order each picture is as likely as the next to be in a place.
+    pictures = len(gallery.images)
+    scores |= {f"r{k}_chance": min(k, pictures) / pictures for k in RECALL_AT}
+    scores |= {"captions": len(captions), "images": pictures, "voices": len(set(voices) - {""})}
+    languages = np.array([caption.language or UNKNOWN_LANGUAGE for caption in captions])
+    names = sorted(set(languages.tolist()))
+    if len(names) > 1:
+        scores["languages"] = {
+            name: _scores(gallery, captions, clean[languages == name], np.flatnonzero(languages == name))
+            for name in names
+        }
+    return scores, table
+
+
+def to_say_again(captions: Sequence[Caption], voices: Sequence[str], trained: Collection[str]) -> np.ndarray:
+    """Rows of the captions that an engine said, so they have no recording, in a voice that training did not hear."""
+    said = [not caption.recording and voice not in trained for caption, voice in zip(captions, voices, strict=True)]
+    return np.flatnonzero(said)
+
+
+def by_voice(voices: Sequence[str], trained: Collection[str]) -> dict[str, np.ndarray]:
+    """Rows by whether training heard the voice; an unknown one, "", is in neither group."""
+    return {
+        "unseen_voices": np.flatnonzero([bool(voice) and voice not in trained for voice in voices]),
+        "seen_voices": np.flatnonzero([bool(voice) and voice in trained for voice in voices]),
+    }
+
+
+def _scores(gallery: Gallery, captions: Sequence[Caption], speech: np.ndarray, rows: np.ndarray) -> dict[str, float]:
+    """SCORES, chance and count of some captions, `rows`, with embeddings `speech`; the gallery is whole."""
+    found = gallery.retrieve([captions[row] for row in rows], speech)
+    return {**{score: found[score] for score in SCORES}, "map_chance": found["map_chance"], "captions": len(rows)}

@@ -1,0 +1,100 @@
+"""robustness: retrieval by speech under noise, at other speaking rates and in voices seen in training."""
+
+from collections.abc import Iterator
+
+import click
+import numpy as np
+import torch
+
+from s2igan.command import progress, stage
+from s2igan.datasets.catalog import Caption, read_catalog
+from s2igan.datasets.splits import draw
+from s2igan.files import write_text
+from s2igan.machine import device, workers
+from s2igan.metrics.robustness import Gallery, conditions, embed_by_condition, robustness_scores, to_say_again
+from s2igan.sen.model import SEN, embed_speech, load_sen
+from s2igan.speech.disturbance import NOISES, RATE_RANGE, SNR_RANGE, Disturbance, disturbed_log_mels
+from s2igan.speech.synthesis import assign_voice, synthesize
+from s2igan.store import FixedReader, RaggedReader
+from s2igan.tables import write_json
+
+PROTOCOL = (
+    "captions of the test split, drawn by seed, search all of its pictures; map: relevant = same class, or the own "
+    "picture without classes; r@k and median rank: the own picture; snr<dB>: {noise} noise, dB over the whole "
+    "utterance; rate<f>: f times as fast at the same pitch; voices: {voices}"
+)
+SAID_AGAIN = "captions that an engine said in voices unseen in training, and the same ones said again in seen voices"
+APART = "captions in voices unseen in training, and other captions in seen ones"
+
+
+@click.command()
+@click.option("--captions", type=click.IntRange(1), required=True, help="at most so many test captions")
+@click.option("--snr_db", type=click.FloatRange(*SNR_RANGE), multiple=True, help="signal-to-noise ratios")
+@click.option("--rates", type=click.FloatRange(*RATE_RANGE), multiple=True, help="1.25: a quarter faster")
+@click.option("--noise", type=click.Choice(NOISES), required=True, help="speech: of the utterance's own spectrum")
+@click.option("--batch_size", type=click.IntRange(1), required=True)
+@click.option("--seed", type=int, required=True)
+@stage
+def main(captions, snr_db, rates, noise, batch_size, seed):
+    """Reads the catalog, speech, image features and models/sen; writes metrics/robustness.{json,tsv}."""
+    wanted = conditions(snr_db, rates, noise)
+    catalog = read_catalog("data/catalog")
+    tested = catalog.split("test")
+    drawn = draw((caption.key for caption in tested), captions, seed, "robustness")
+    chosen = [caption for caption in tested if caption.key in drawn]
+    pictures = [image.key for image in catalog.images if image.split == "test"]
+    kind_of = catalog.kind_of()
+    sen, config = load_sen("models/sen")
+    sen.to(device())
+    gallery = Gallery(pictures, [kind_of[key] for key in pictures], embed_pictures(sen, pictures))
+    with RaggedReader("data/speech.h5", "speech") as speech:
+        engine_voices = speech.column("voice")
+        voice_of = {c.key: c.speaker if c.recording else engine_voices[speech.index(c.key)] for c in catalog.captions}
+        trained = {voice_of[caption.key] for caption in catalog.split("train")}
+        voices = [voice_of[caption.key] for caption in chosen]
+        again = [chosen[row] for row in to_say_again(chosen, voices, trained)]
+        spoken = utterances(speech, chosen, wanted, again)
+        log_mels = disturbed_log_mels(spoken, config["log_mel"], sen.speech.min_frames, seed, workers())
+        with_bar = progress(log_mels, "robustness", len(chosen) + len(again))
+        embeddings = embed_by_condition(with_bar, lambda block: embed_speech(sen, block, batch_size))
+    scores, table = robustness_scores(gallery, chosen, wanted, embeddings, voices, trained)
+    scores["protocol"] = PROTOCOL.format(noise=noise, voices=SAID_AGAIN if again else APART)
+    write_json("metrics/robustness.json", scores)
+    write_table("metrics/robustness.tsv", table)
+    for row in table:
+        click.echo(f"{row['condition']:16s} mAP {row['map']:.3f}  R@10 {row['r10']:.3f}  of {row['captions']}")
+
+
+def embed_pictures(sen: SEN, keys: list[str]) -> np.ndarray:
+    """Embeddings (G, D) of the pictures' centre views."""
+    with FixedReader("data/image_features.h5", "image_features") as features:
+        centre = features.values([features.index(key) for key in keys])[:, 0]
+    with torch.inference_mode():
+        return sen.image(torch.from_numpy(centre).to(device())).cpu().numpy()
+
+
+def utterances(
+    speech: RaggedReader, captions: list[Caption], wanted: list[Disturbance], again: list[Caption]
+) -> Iterator[tuple[str, np.ndarray, list[Disturbance]]]:
+    """Each of the captions as stored, for every condition, then those of `again` in voices of training."""
+    for caption in captions:
+        yield caption.key, speech.value(speech.index(caption.key)), wanted
+    if not again:
+        return
+    engine, options, voices = (speech.attributes[name] for name in ("engine", "options", "train_voices"))
+    texts = [(caption.key, caption.text, assign_voice(caption.key, voices)) for caption in again]
+    for key, flac, _ in synthesize(texts, engine, options, workers()):
+        yield key, np.frombuffer(flac, dtype=np.uint8), [Disturbance("seen_voices")]
+
+
+def write_table(path: str, rows: list[dict]) -> None:
+    """A TSV of names and numbers; None stays empty."""
+    lines = ["\t".join(rows[0])]
+    for row in rows:
+        fields = ("" if field is None else field for field in row.values())
+        lines.append("\t".join(field if isinstance(field, str) else f"{field:.6g}" for field in fields))
+    write_text(path, "\n".join(lines) + "\n")
+
+
+if __name__ == "__main__":
+    main()
