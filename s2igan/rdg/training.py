@@ -149,8 +149,7 @@ def training_step(
     if fake_embedding is not None:
         loss = losses.relation_loss(model.relation(truth, fake_embedding), Relation.POSITIVE)
         curves["g_relation"] = loss.detach()
-        # Each interval's one gradient stands for all of its steps.
-        total = total + recipe.relation_weight * recipe.relation_interval * loss
+        total = total + recipe.relation_weight * loss
     total.backward()
     optimizers.generator.step()
     model.discriminators.requires_grad_(True)
