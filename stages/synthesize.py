@@ -1,4 +1,4 @@
-"""synthesize: captions to speech, every utterance as FLAC: recordings as they are, text in voices; test voices apart."""
+"""synthesize: captions to speech as FLAC: recordings as they are, text read aloud, the test in voices of its own."""
 
 from pathlib import Path
 

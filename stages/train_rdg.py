@@ -47,7 +47,6 @@ PREVIEWS = 8
 @click.option("--discriminator_norm/--no-discriminator_norm", required=True, help="batch norm in D")
 @click.option("--condition_to_discriminator", type=click.Choice(["sampled", "mean"]), required=True)
 @click.option("--mismatched/--no-mismatched", required=True, help="D also sees real images with other speech")
-@click.option("--mismatched_candidates", type=click.IntRange(1), required=True, help="the most alike is taken")
 @click.option("--relation_weight", type=click.FloatRange(0), required=True, help="0 leaves the supervisor out")
 @click.option("--relation_interval", type=click.IntRange(1), required=True, help="steps between supervisions")
 @click.option("--relation_outputs", type=click.IntRange(3), required=True)
@@ -72,7 +71,6 @@ def main(**options):
     checkpoint = TrainingCheckpoint("train_rdg", options, INPUTS)
     recipe = Recipe(**{key: options.pop(key) for key in RECIPE})
     epochs, batch_size = options.pop("epochs"), options.pop("batch_size")
-    candidates = options.pop("mismatched_candidates")
     positive, negative = options.pop("relation_positive"), options.pop("relation_negative")
     sen, config = load_sen("models/sen")
     catalog = read_catalog("data/catalog")
@@ -99,7 +97,6 @@ def main(**options):
             positive=positive,
             negative=negative,
             relation=recipe.relation_weight > 0,
-            mismatched_candidates=candidates,
         )
         held_out = [caption for caption in catalog.split("test") if caption.key.endswith("/00")]
         spread = held_out[:: max(1, len(held_out) // PREVIEWS)][:PREVIEWS]

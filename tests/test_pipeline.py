@@ -21,6 +21,7 @@ STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
 PARAMS = YAML(typ="safe").load(ROOT / "params.yaml")
 SCALES = ("smoke", "demo", "paper")
 SYSTEMS = ("s2igan", "reference")
+DATASETS = ("aviary", "cub", "oxford102", "flickr8k", "places", "stamps", "manifest")
 
 
 def composed(*overrides: str) -> dict:
@@ -70,17 +71,23 @@ def test_params_yaml_is_the_composition_of_the_defaults():
     assert composed() == PARAMS
 
 
-@pytest.mark.parametrize("scale", SCALES)
-@pytest.mark.parametrize("system", SYSTEMS)
-def test_every_scale_and_system_has_the_same_keys(scale, system):
+@pytest.mark.parametrize("choice", [
+    *(f"scale={scale}" for scale in SCALES), *(f"system={system}" for system in SYSTEMS),
+    *(f"dataset={dataset}" for dataset in DATASETS), "tts=espeak", "tts=tacotron2",
+])  # fmt: skip
+def test_every_choice_has_the_same_keys(choice):
     def keys(config):
         return {(name, key) for name, part in config.items() if isinstance(part, dict) for key in part}
 
-    assert keys(composed(f"scale={scale}", f"system={system}")) == keys(PARAMS)
+    assert keys(composed(choice)) == keys(PARAMS)
+    group, name = choice.split("=")
+    assert {file.stem for file in (ROOT / "conf" / group).glob("*.yaml")} >= {name}
 
 
 def test_no_value_is_null_and_no_group_repeats_a_key():
-    """But for rdg.mismatched, which the small scales switch on whatever the system."""
+    """But for rdg.mismatched, which the small scales switch on whatever the system, and what a data set may set."""
+    limits = ("classes", "test_classes", "images_per_class", "captions_per_image", "unusable")
+    allowed = {("rdg", "mismatched"), *(("catalog", name) for name in limits)}
     files = [*(ROOT / "conf").glob("*/*.yaml"), ROOT / "conf/config.yaml"]
     keys = {}
     for file in files:
@@ -89,7 +96,7 @@ def test_no_value_is_null_and_no_group_repeats_a_key():
         assert None not in [value for values in part.values() for value in values.values()], file
         group = file.parent.name
         for other, others in keys.items():
-            repeated = names & others - {("rdg", "mismatched")}
+            repeated = names & others - allowed
             assert other == group or not repeated, f"{file} repeats {repeated} of {other}"
         keys[group] = keys.get(group, set()) | names
 

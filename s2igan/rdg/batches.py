@@ -26,7 +26,7 @@ class Batch:
 
     images: Tensor
     speech: Tensor  # (B, A)
-    mismatched: Tensor  # (B, A), speech that does not describe the pictures
+    mismatched: Tensor  # (B, A), speech of another class
     ground_truth: Tensor  # (B, F), I^GT
     same_class: Tensor  # (B, F), I^RI
     other_class: Tensor  # (B, F), I^MI
@@ -36,10 +36,10 @@ class TrainingSet:
     """The training split: pictures, their captions' speech embeddings, their frozen features.
 
     `rows` are the pictures' rows in `images` and `features` (which share the catalog's order), `classes`
-    their class numbers (-1: no class, then a picture is of a kind of its own, and another view of it is its same-class
-    partner), `caption_rows[i]` the rows of picture i's captions in
-    `speech` (N, A). Without `relation`, nobody looks at the partners and any will do. Raises InputError
-    where a picture has no partner that the relation needs.
+    their class numbers (-1: none, the picture is of a kind of its own), `caption_rows[i]` the rows of picture
+    i's captions in `speech` (N, A). A picture that is alone in its class has another view of itself as its same-class
+    partner. Without `relation`, nobody looks at the partners and any will do. Raises InputError where the
+    relation needs a different class and there is none.
     """
 
     def __init__(
@@ -55,10 +55,8 @@ class TrainingSet:
         positive: str,
         negative: str,
         relation: bool = True,
-        mismatched_candidates: int = 1,
     ):
         self.rows, self.classes, self.caption_rows = rows, classes, caption_rows
-        self.mismatched_candidates = mismatched_candidates
         self.crop_size, self.positive, self.negative = crop_size, positive, negative
         self.relation = relation
         self.features, self.speech = features, speech
@@ -67,12 +65,6 @@ class TrainingSet:
         self._reader = images
         self.kinds = np.where(classes < 0, classes.max() + 1 + np.arange(len(rows)), classes)
         self.members = {c: np.flatnonzero(self.kinds == c) for c in np.unique(self.kinds)}
-        lonely = [rows[m[0]] for m in self.members.values() if len(m) < 2 and classes[m[0]] >= 0]
-        if relation and positive == "same_class" and lonely:
-            raise InputError(
-                f"{images.keys[lonely[0]]}: the only training image of its class, so it has no same-class "
-                "partner; add one, set rdg.relation_positive=augmented_view or rdg.relation_weight=0"
-            )
         if relation and negative == "different_class" and len(self.members) < 2:
             raise InputError(
                 f"{images.path}: all training images are of one class, so there is no different class; "
@@ -96,6 +88,7 @@ class TrainingSet:
         captions = np.array([rng.choice(self.caption_rows[i]) for i in chosen])
         same = np.array([self._same_class(i, rng) for i in chosen])
         other = np.array([self._other_class(i, rng) for i in chosen])
+        mismatched = np.array([rng.choice(self.caption_rows[self._of_another_class(i, rng)]) for i in chosen])
         views = rng.integers(self.features.shape[1], size=(3, len(chosen)))
         # The same picture as a partner comes in another view.
         views[1] = np.where(same == chosen, (views[0] + 1) % self.features.shape[1], views[1])
@@ -106,24 +99,11 @@ class TrainingSet:
         return Batch(
             images=images,
             speech=torch.from_numpy(self.speech[captions]),
-            mismatched=torch.from_numpy(self._mismatched(chosen, captions, rng)),
+            mismatched=torch.from_numpy(self.speech[mismatched]),
             ground_truth=frozen(chosen, views[0]),
             same_class=frozen(same, views[1]),
             other_class=frozen(other, views[2]),
         )
-
-    def _mismatched(self, chosen: np.ndarray, captions: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """(B, A): for each picture, of `mismatched_candidates` captions of other classes the most alike to its own.
-
-        Where there are no other classes, captions of other pictures.
-        """
-        unfit = self.kinds if len(self.members) > 1 else np.arange(len(self))
-        candidates = rng.integers(len(self), size=(len(chosen), self.mismatched_candidates))
-        while (own := unfit[candidates] == unfit[chosen, None]).any():
-            candidates[own] = rng.integers(len(self), size=own.sum())
-        others = np.array([[rng.choice(self.caption_rows[i]) for i in row] for row in candidates])  # (B, K)
-        alike = np.einsum("ba,bka->bk", self.speech[captions], self.speech[others])
-        return self.speech[others[np.arange(len(chosen)), alike.argmax(axis=1)]]
 
     def _same_class(self, i: int, rng: np.random.Generator) -> int:
         members = self.members[self.kinds[i]]
@@ -132,12 +112,15 @@ class TrainingSet:
         return int(rng.choice(members[members != i]))
 
     def _other_class(self, i: int, rng: np.random.Generator) -> int:
-        drawn = int(rng.integers(len(self)))
-        if not self.relation:
-            return drawn
         if self.negative == "redrawn_once":
             # The published code draws again once and takes what comes, of the same class or not.
-            return drawn if self.kinds[drawn] != self.kinds[i] else int(rng.integers(len(self)))
-        while self.kinds[drawn] == self.kinds[i] if len(self.members) > 1 else drawn == i:
             drawn = int(rng.integers(len(self)))
-        return drawn
+            return drawn if self.kinds[drawn] != self.kinds[i] else int(rng.integers(len(self)))
+        return self._of_another_class(i, rng)
+
+    def _of_another_class(self, i: int, rng: np.random.Generator) -> int:
+        """A picture of another class than picture i's; where there is only one class, another picture."""
+        while True:
+            drawn = int(rng.integers(len(self)))
+            if self.kinds[drawn] != self.kinds[i] if len(self.members) > 1 else drawn != i:
+                return drawn
