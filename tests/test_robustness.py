@@ -137,6 +137,19 @@ def test_languages_are_scored_apart():
     assert scores["languages"]["fr"]["map_chance"] == pytest.approx(float(chance_average_precision(2, 4)))
 
 
+def test_a_language_is_also_scored_by_whether_its_voices_were_heard():
+    captions = [replace(c, language=code) for c, code in zip(CAPTIONS, ("fr", "fr", "be", "be"), strict=True)]
+    speech = np.concatenate([RIGHT[:1], WRONG[1:2], RIGHT[2:]])
+    voices, trained = ["one", "two", "three", "three"], {"one"}
+    scores, _ = robustness_scores(
+        GALLERY, captions, conditions([], [], "white"), {"clean": speech}, voices, trained
+    )
+    french, belarusian = scores["languages"]["fr"], scores["languages"]["be"]
+    assert (french["seen_voices"]["map"], french["seen_voices"]["captions"]) == (1, 1)
+    assert (french["unseen_voices"]["map"], french["unseen_voices"]["captions"]) == (pytest.approx(WRONG_MAP), 1)
+    assert belarusian["unseen_voices"]["captions"] == 2 and "seen_voices" not in belarusian
+
+
 def test_embeddings_come_in_order_a_block_at_a_time():
     sizes = []
 

@@ -92,7 +92,7 @@ def robustness_scores(
     with the same ones said again, in seen voices (`embeddings["seen_voices"]`, the rows `to_say_again`). Where
     there are none, captions in unseen voices are compared with others in seen voices; without any in one of the
     two groups there are counts alone. `languages` has the scores of each language's clean captions, where there
-    are several.
+    are several, in all and by whether training heard their voices.
     """
     clean = embeddings[CLEAN.name]
     all_rows = np.arange(len(captions))
@@ -120,10 +120,14 @@ def robustness_scores(
     languages = np.array([caption.language or UNKNOWN_LANGUAGE for caption in captions])
     names = sorted(set(languages.tolist()))
     if len(names) > 1:
-        scores["languages"] = {
-            name: _scores(gallery, captions, clean[languages == name], np.flatnonzero(languages == name))
-            for name in names
-        }
+        heard = by_voice(voices, trained)
+        scores["languages"] = {}
+        for name in names:
+            rows = np.flatnonzero(languages == name)
+            of_language = scores["languages"][name] = _scores(gallery, captions, clean[rows], rows)
+            for group, of_group in heard.items():
+                if len(both := np.intersect1d(rows, of_group)):
+                    of_language[group] = _scores(gallery, captions, clean[both], both)
     return scores, table
 
 
