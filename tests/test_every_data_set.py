@@ -74,6 +74,7 @@ def run(request, tmp_path_factory):
         patch.setenv("S2IGAN_WORKERS", "1")
         # A miniature has few classes and images.
         few = ("catalog.val_classes=1", "rdg.batch_size=4", "eval.queries_per_class=1", "eval.is_splits=1")
+        few += ("sen.epochs=2", "rdg.epochs=3")
         params = composed(f"dataset={name}", "scale=smoke", *few)
         said = {}
         for stage in ordered():

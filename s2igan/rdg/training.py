@@ -57,7 +57,7 @@ class Optimizers:
 
     def __init__(self, model: RDG, recipe: Recipe):
         def adam(module: nn.Module, lr: float) -> torch.optim.Adam:
-            return torch.optim.Adam(module.parameters(), lr, (recipe.beta1, recipe.beta2))
+            return torch.optim.Adam(module.parameters(), lr, (recipe.beta1, recipe.beta2), fused=True)
 
         self.generator = adam(model.speech_to_image, recipe.lr)
         self.discriminators = adam(model.discriminators, recipe.lr_discriminator)
