@@ -5,10 +5,10 @@ import time
 
 import click
 import torch
+import yaml
 
 from s2igan.speech.audio import decode, encode_flac
 from s2igan.speech.engine import create_engine
-from s2igan.speech.espeak import SUGGESTED_VOICES
 from s2igan.speech.log_mel import LogMel
 
 COLOURS = ["red", "bright yellow", "dark grey", "brown", "white", "black", "pale blue", "green"]
@@ -34,7 +34,9 @@ def main(engine: str, count: int) -> None:
     torch.set_num_threads(1)
     speaker = create_engine(engine)
     log_mel = LogMel(speaker.sample_rate)
-    voices = SUGGESTED_VOICES if engine == "espeak" else speaker.voices()
+    with open("params.yaml") as file:
+        spoken_with = yaml.safe_load(file)["tts"]
+    voices = spoken_with["train_voices"] if engine == spoken_with["engine"] else speaker.voices()
     captions = [(text, voices[i % len(voices)]) for i, text in enumerate(sentences(count))]
 
     speaker.speak(*captions[0])  # the first call reads the library from disk

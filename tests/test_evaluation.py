@@ -366,7 +366,7 @@ def answers(shown: list[list[int]]) -> np.ndarray:
 @pytest.fixture
 def judged(project, monkeypatch):
     """Generated pictures show what was said; `_shuffled` a wrong crown; `_untrained` all red."""
-    monkeypatch.setattr(evaluation, "load_classifier", lambda *_: (None, {"parts": PARTS, "colours": COLOURS}))
+    monkeypatch.setattr(evaluation, "load_classifier", lambda *_: (object(), {"parts": PARTS, "colours": COLOURS}))
     monkeypatch.setattr(
         evaluation, "predict", lambda _, pictures: [np.eye(3)[rows(pictures)[:, 0, 0, p]] for p in range(len(PARTS))]
     )

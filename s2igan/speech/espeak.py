@@ -21,23 +21,6 @@ import numpy as np
 
 from s2igan.errors import InputError
 
-# English voices that differ clearly in pitch, timbre or accent (language, "+", variant). The test
-# voices are meant to stay unheard in training.
-TRAINING_VOICES = (
-    "en-us+f3",
-    "en-us+m2",
-    "en-us+Andy",
-    "en-us+iven2",
-    "en-us+ed",
-    "en-us+belinda",
-    "en-us+paul",
-    "en-gb+Michael",
-    "en-gb+aunty",
-    "en-gb-scotland+grandma",
-)
-TEST_VOICES = ("en-us+Annie", "en-us+Nguyen", "en-us+quincy", "en-gb+travis")
-SUGGESTED_VOICES = TRAINING_VOICES + TEST_VOICES
-
 RATE_RANGE = (80, 450)  # words a minute
 PITCH_RANGE = (0, 99)  # eSpeak's own scale, 50 is the voice's natural pitch
 SHORTEST_SPEECH = 0.1  # seconds
