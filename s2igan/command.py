@@ -32,7 +32,8 @@ def failing_in_one_line(command: Callable) -> Callable:
             raise SystemExit(_fail(str(error))) from error
         except OSError as error:
             where = error.filename2 or error.filename or "output"  # a rename fails for its target
-            why = os.strerror(error.errno) if error.errno else (" ".join(str(error).split()) or "an operating system error")
+            told = " ".join(str(error).split()) or "an operating system error"
+            why = os.strerror(error.errno) if error.errno else told
             mend = "free some space and run the same command again" if error.errno in FULL else "check the path"
             raise SystemExit(_fail(f"{where}: {why}; {mend}")) from error
 

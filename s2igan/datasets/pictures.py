@@ -31,7 +31,8 @@ def read_picture(path: Path, box: str = "", *, size: int) -> np.ndarray:
     `box` is "x y w h" in pixels of the upright picture, square to within a pixel, rounded to whole pixels; beyond
     the border the pixels at the edge go on, or white where the picture has transparency. Without a box, the
     square in the middle is taken. What is transparent becomes white, and of an animation or of several pages the
-    first counts. Grey of 16 bits is scaled, not clipped; a floating-point picture may also run from 0 to 1. Colour profiles are not applied.
+    first counts. Grey of 16 bits is scaled, not clipped; a floating-point picture may also run from 0 to 1.
+    Colour profiles are not applied.
     InputError when the file is missing, no picture, damaged or too large, or when the box does not fit.
     """
     image, cut_out = _read(Path(path))
