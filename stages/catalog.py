@@ -28,13 +28,14 @@ from s2igan.tables import write_rows
 @click.option("--unusable", type=click.Choice(["stop", "leave_out"]), required=True, help="files that cannot be read")
 @click.option("--lowest_rate", type=click.IntRange(0), required=True, help="Hz of a recording")
 @click.option("--most_clipped", type=click.FloatRange(0, 1), required=True, help="share of a recording's samples")
+@click.option("--shortest", type=click.FloatRange(0), required=True, help="seconds of a recording")
 @click.option("--seed", type=int, required=True)
 @stage
-def main(dataset, raw, load_size, unusable, lowest_rate, most_clipped, **limits):
+def main(dataset, raw, load_size, unusable, lowest_rate, most_clipped, shortest, **limits):
     """Writes data/catalog/{images,captions,left_out}.csv, data/catalog/catalog.json and data/images.h5."""
     source = sources.load(dataset, raw, **limits)
     catalog = check(source.catalog, dataset)
-    left_out = dict(unusable_recordings(catalog, lowest_rate, most_clipped))
+    left_out = dict(unusable_recordings(catalog, lowest_rate, most_clipped, shortest))
     stop_at(left_out, unusable)
     heard = {caption.image for caption in catalog.captions if caption.key not in left_out}
     with FixedWriter("data/images.h5", "images", (3, load_size, load_size), "uint8") as out:
@@ -56,13 +57,13 @@ def main(dataset, raw, load_size, unusable, lowest_rate, most_clipped, **limits)
         click.echo(f"{split}: {classes} classes, {len(images)} images, {len(catalog.split(split))} captions")
 
 
-def unusable_recordings(catalog: Catalog, lowest_rate: int, most_clipped: float) -> Iterator[tuple[str, str]]:
+def unusable_recordings(catalog: Catalog, *limits: float) -> Iterator[tuple[str, str]]:
     """The key of each caption whose recording cannot be used, and why."""
     recorded = [caption for caption in catalog.captions if caption.recording]
     if not recorded:
         return
     files = (Path(catalog.raw) / caption.recording for caption in recorded)
-    found = faults(files, lowest_rate, most_clipped, workers())
+    found = faults(files, *limits, workers())
     for caption, fault in zip(recorded, progress(found, "recordings", len(recorded)), strict=True):
         if fault:
             yield caption.key, fault

@@ -30,7 +30,7 @@ def main(samples, birds, seed):
         chosen = np.sort(rng.permutation(len(images))[:birds])
         sheet(list(images.values(chosen)), 10, f"{FOLDER}/dataset.png", 96)
 
-        first = [caption for caption in catalog.split("test") if caption.key.endswith("/00")]
+        first = catalog.first_of("test")
         picked = [first[i] for i in np.linspace(0, len(first) - 1, min(samples, len(first))).astype(int)]
         keys = [caption.key for caption in picked]
         pipeline = Pipeline(device=device())

@@ -22,22 +22,26 @@ def main(captions_per_image, batch_size, seed):
     """Reads models/rdg and data/embeddings.h5; writes data/generated{,_untrained,_shuffled}.h5.
 
     `_untrained` is the same network at initialisation; `_shuffled` the trained one with every
-    caption's speech exchanged for that of a caption of another class.
+    caption's speech exchanged for that of a caption of another class (or picture).
     """
     catalog = read_catalog("data/catalog")
-    image_of = catalog.image_of()
-    keys, classes, taken = [], [], {}
+    kind_of = catalog.kind_of()
+    keys, images, taken = [], [], {}
     for caption in catalog.split("test"):
         taken[caption.image] = taken.get(caption.image, 0) + 1
         if taken[caption.image] <= captions_per_image:
             keys.append(caption.key)
-            classes.append(image_of[caption.image].class_name)
+            images.append(caption.image)
+    kinds = [kind_of[image] for image in images]
+    largest = np.unique(kinds, return_counts=True)[1].max()
+    # Where one class holds more than half, not all can have another's: then another picture's.
+    partner = another_class(kinds if 2 * largest <= len(kinds) else images, seed)
     seeds = [image_seed(key, seed) for key in keys]
     with FixedReader("data/embeddings.h5", "embeddings") as embeddings:
         speech = embeddings.values([embeddings.index(key) for key in keys])
     for control in CONTROLS:
         model, config = load_generator("models/rdg", trained=control != "_untrained")
-        condition = speech[another_class(classes, seed)] if control == "_shuffled" else speech
+        condition = speech[partner] if control == "_shuffled" else speech
         size = 4 * config["network"]["base_size"]
         path = f"data/generated{control}.h5"
         with FixedWriter(path, "generated", (3, size, size), "uint8", {"seed": seed}, ["seed"]) as out:

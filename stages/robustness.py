@@ -52,7 +52,9 @@ def main(captions, snr_db, rates, noise, batch_size, seed):
         voice_of = {c.key: c.speaker if c.recording else engine_voices[speech.index(c.key)] for c in catalog.captions}
         trained = {voice_of[caption.key] for caption in catalog.split("train")}
         voices = [voice_of[caption.key] for caption in chosen]
-        again = [chosen[row] for row in to_say_again(chosen, voices, trained)]
+        again = []
+        if speech.attributes["train_voices"]:  # the engine may have spoken captions of the test alone
+            again = [chosen[row] for row in to_say_again(chosen, voices, trained)]
         spoken = utterances(speech, chosen, wanted, again)
         log_mels = disturbed_log_mels(spoken, config["log_mel"], sen.speech.min_frames, seed, workers())
         with_bar = progress(log_mels, "robustness", len(chosen) + len(again))

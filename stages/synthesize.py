@@ -24,11 +24,6 @@ from s2igan.store import RaggedWriter
 def main(engine, rate, model, vocoder, train_voices, test_voices):
     """Reads data/catalog and the recordings that it names; writes data/speech.h5."""
     options = options_for(engine, rate, model, vocoder)
-    if shared := set(train_voices) & set(test_voices):
-        if len(create_engine(engine, **options).voices()) == 1:
-            click.echo(f"warning: {engine} has one voice here: the test is spoken in the voice of training", err=True)
-        else:
-            raise click.BadParameter(f"tts.test_voices: {sorted(shared)[0]} is a training voice too; take it out")
     catalog = read_catalog("data/catalog")
     tested = {caption.key for caption in catalog.split("test")}
     written = [caption for caption in catalog.captions if not caption.recording]
@@ -36,6 +31,13 @@ def main(engine, rate, model, vocoder, train_voices, test_voices):
         (caption.key, caption.text, assign_voice(caption.key, test_voices if caption.key in tested else train_voices))
         for caption in written
     ]
+    if spoken and (shared := set(train_voices) & set(test_voices)):
+        if len(create_engine(engine, **options).voices()) == 1:
+            click.echo(f"warning: {engine} has one voice here: the test is spoken in the voice of training", err=True)
+        else:
+            raise click.BadParameter(f"tts.test_voices: {sorted(shared)[0]} is a training voice too; take it out")
+    if foreign := {caption.language for caption in written} - {"", "en"}:
+        click.echo(f"warning: text in {', '.join(sorted(foreign))}: are tts.train_voices of that language?", err=True)
     sample_rate = create_engine(engine, **options).sample_rate if spoken else SAMPLE_RATE
     files = [(c.key, Path(catalog.raw) / c.recording) for c in catalog.captions if c.recording]
     synthetic = synthesize(spoken, engine, options, workers()) if spoken else iter(())
@@ -47,7 +49,7 @@ def main(engine, rate, model, vocoder, train_voices, test_voices):
         "sample_rate": sample_rate,
         "engine": engine if spoken else RECORDINGS,
         "options": options if spoken else {},
-        "train_voices": list(train_voices) if spoken else sorted(heard),
+        "train_voices": [voice for voice in train_voices if voice in heard] if spoken else sorted(heard),
         "test_voices": list(test_voices) if spoken else sorted({voice_of[key] for key in tested} - heard),
     }
     with RaggedWriter("data/speech.h5", "speech", 0, "uint8", attributes, ["voice", "seconds"]) as out:
@@ -59,7 +61,7 @@ def main(engine, rate, model, vocoder, train_voices, test_voices):
             total += seconds
     click.echo(
         f"{len(spoken)} captions spoken, {len(files)} recordings, {total / 3600:.1f} hours; "
-        f"{len(attributes['train_voices'])} voices of training, {len(attributes['test_voices'])} of the test alone"
+        f"{len(heard)} voices of training, {len({voice_of[key] for key in tested} - heard)} of the test alone"
     )
 
 

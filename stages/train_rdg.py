@@ -98,7 +98,7 @@ def main(**options):
             negative=negative,
             relation=recipe.relation_weight > 0,
         )
-        held_out = [caption for caption in catalog.split("test") if caption.key.endswith("/00")]
+        held_out = catalog.first_of("test")
         spread = held_out[:: max(1, len(held_out) // PREVIEWS)][:PREVIEWS]
         preview = torch.from_numpy(embeddings[[speech.index(caption.key) for caption in spread]])
         encoder = config["image_encoder"]

@@ -66,11 +66,11 @@ def test_a_split_has_the_captions_of_its_images_in_order():
 
 
 def test_a_picture_without_a_class_is_of_a_kind_of_its_own():
-    images = tuple(Image(f"-/{i}", f"{i}.jpg", "", split) for i, split in enumerate(("train", "val", "test")))
+    images = tuple(Image(f"-/{i}", f"{i}.jpg", "", split) for i, split in enumerate(("train", "val", "test", "test")))
     captions = tuple(Caption(f"{image.key}/00", image.key, "", f"{image.key}.wav") for image in images)
     catalog = check(Catalog(images, captions))
     assert catalog.class_ids() == {"": -1}
-    assert catalog.kind_of() == {"-/0": "-/0", "-/1": "-/1", "-/2": "-/2"}
+    assert catalog.kind_of() == {f"-/{i}": f"-/{i}" for i in range(4)}
     assert small().kind_of()["a/01"] == "a"
 
 
@@ -85,6 +85,17 @@ def test_splits_share_classes_only_where_the_catalog_says_so(tmp_path):
     check(dataclasses.replace(small(without=["d/01", "d/01/00"]), disjoint="images"))
     with pytest.raises(InputError, match="splits disjoint by 'speakers'; expected one of"):
         check(dataclasses.replace(mixed, disjoint="speakers"))
+
+
+def test_one_test_picture_is_too_few():
+    lone = dataclasses.replace(small(without=["a/01", "a/01/00"]), disjoint="images")
+    with pytest.raises(InputError, match="one image in split test; the scores need two"):
+        check(lone)
+
+
+def test_the_first_caption_of_each_image_whatever_its_number():
+    later = small(without=["a/00/00"], captions=[Caption("a/00/07", "a/00", "b"), Caption("a/00/09", "a/00", "c")])
+    assert [caption.key for caption in later.first_of("test")] == ["a/01/00", "a/00/07"]
 
 
 def test_tables_without_their_description_are_told(tmp_path):

@@ -35,8 +35,8 @@ SHOWN = ("speech_to_image_map", "map_chance", "median_rank")  # of retrieval, on
 
 
 def rows(pictures) -> np.ndarray:
-    """The pictures of an array or of a reader."""
-    return pictures.values() if isinstance(pictures, FixedReader) else pictures
+    """All pictures of a reader, or of some rows of one."""
+    return pictures.values(slice(None))
 
 
 def catalog() -> Catalog:

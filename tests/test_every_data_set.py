@@ -5,6 +5,7 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 from click.testing import CliRunner
@@ -15,7 +16,8 @@ from miniatures_stamps import write_stamps
 from omegaconf import OmegaConf
 
 from s2igan.datasets.catalog import read_catalog
-from s2igan.store import RaggedReader
+from s2igan.metrics.retrieval import chance_average_precision
+from s2igan.store import FixedReader, RaggedReader
 
 ROOT = Path(__file__).parent.parent
 STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
@@ -71,9 +73,9 @@ def run(request, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.setenv("S2IGAN_DEVICE", "cpu")
-        patch.setenv("S2IGAN_WORKERS", "1")
+        patch.setenv("S2IGAN_WORKERS", "2" if name == "manifest" else "1")
         # A miniature has few classes and images.
-        few = ("catalog.val_classes=1", "rdg.batch_size=4", "eval.queries_per_class=1", "eval.is_splits=1")
+        few = ("catalog.val_classes=1", "rdg.batch_size=4", "eval.queries_per_class=1")
         few += ("sen.epochs=2", "rdg.epochs=3")
         params = composed(f"dataset={name}", "scale=smoke", *few)
         said = {}
@@ -94,14 +96,25 @@ def test_a_data_set_runs_from_its_own_files_to_scores_and_figures(run):
         json.loads((folder / f"metrics/{file}.json").read_text())
         for file in ("sen", "eval", "attributes", "robustness")
     )
-    assert 0 < sen["map_chance"] < 1 and 0 <= sen["speech_to_image_map"] <= 1
+    tested = catalog.split("test")
+    assert (sen["captions"], sen["images"]) == (len(tested), len(catalog.first_of("test")))
+    kind_of = catalog.kind_of()
+    kinds = [kind_of[caption.image] for caption in catalog.first_of("test")]
+    chance = [chance_average_precision(kinds.count(kind_of[c.image]), len(kinds)) for c in tested]
+    assert sen["map_chance"] == pytest.approx(float(np.mean(chance)), rel=1e-4)
     assert scores["fd_efficientnet_lite0"] > 0 and "map_same_images" in scores
     classes = {image.class_name for image in catalog.images} - {""}
     assert ("is_mean" in scores) == bool(classes)
     if name in ("cub", "oxford102"):
         assert 0 < scores["map_chance"] < 1
     assert attributes == {"protocol": "judge.enabled=false: the data set's attributes are not known"}
-    assert 0 <= robustness["clean_map"] <= 1
+    assert robustness["captions"] == min(6, len(tested)) if name != "stamps" else len(tested)
+    # The controls are what they are called: neither is the run itself.
+    drawn = {}
+    for control in ("", "_untrained", "_shuffled"):
+        with FixedReader(folder / f"data/generated{control}.h5", "generated") as file:
+            drawn[control] = file.values()
+    assert (drawn[""] != drawn["_untrained"]).any() and (drawn[""] != drawn["_shuffled"]).any(axis=(1, 2, 3)).all()
     for figure in ("dataset", "samples", "keyword", "sen_curves", "rdg_curves", "rdg_training"):
         assert (folder / f"metrics/figures/{figure}.png").stat().st_size > 500
 

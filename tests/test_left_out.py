@@ -34,7 +34,7 @@ def run(stage, *arguments):
 def catalog(unusable):
     words = [word for name in LIMITS for word in (f"--{name}", "0")]
     options = ["--dataset", "manifest", "--raw", "own", "--load_size", "24", "--lowest_rate", "16000"]
-    return run("catalog", *options, "--most_clipped", "0.01", "--unusable", unusable, *words)
+    return run("catalog", *options, "--most_clipped", "0.01", "--shortest", "0.25", "--unusable", unusable, *words)
 
 
 def recordings_of(rows, image):

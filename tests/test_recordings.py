@@ -22,8 +22,8 @@ def saved(folder, name, samples, rate=RATE, **options):
     return folder / name
 
 
-def fault(path, lowest_rate=16000, most_clipped=0.01):
-    (found,) = faults([path], lowest_rate, most_clipped, workers=1)
+def fault(path, lowest_rate=16000, most_clipped=0.01, shortest=0.25):
+    (found,) = faults([path], lowest_rate, most_clipped, shortest, workers=1)
     return found
 
 
@@ -48,6 +48,7 @@ def test_any_format_rate_and_number_of_channels_becomes_one(tmp_path, name, rate
         (tone(rate=8000), 8000, "8000 Hz", "record it again, or lower catalog.lowest_rate"),
         (np.zeros(0, "f4"), RATE, "no samples", "record it again"),
         (np.zeros(RATE, "f4"), RATE, "silent", "check the microphone"),
+        (tone(seconds=0.1), RATE, "0.10 s", "record it again, or lower catalog.shortest"),
         (np.full(RATE, 0.25, "f4"), RATE, "silent", "check the microphone"),
         (np.clip(tone(level=3.0), -1, 1), RATE, "clipped", "at a lower level"),
         (0.3 * np.clip(tone(level=3.0), -1, 1), RATE, "clipped", "at a lower level"),
@@ -90,6 +91,8 @@ def test_the_clipped_share_of_a_known_wave():
     # A sine of peak 2 clipped at 1 stands at the limit where |sin| > 1/2: two thirds of the time.
     assert clipped_share(np.clip(tone(level=2.0), -1, 1)) == pytest.approx(2 / 3, abs=0.01)
     assert clipped_share(tone(level=0.9, frequency=441.3)) < 0.001
+    # A half wave never swings below zero, and is not clipped there.
+    assert clipped_share(np.maximum(tone(level=0.9, frequency=441.3), 0)) < 0.001
     spike = tone(level=0.1)
     spike[1000] = 1.0
     assert clipped_share(spike) == 0

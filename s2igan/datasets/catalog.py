@@ -67,6 +67,10 @@ class Catalog:
         wanted = {image.key for image in self.images if image.split == name}
         return [caption for caption in self.captions if caption.image in wanted]
 
+    def first_of(self, name: str) -> list[Caption]:
+        """The first caption of each image in split `name`."""
+        return list({caption.image: caption for caption in reversed(self.split(name))}.values())[::-1]
+
     def image_of(self) -> dict[str, Image]:
         """Each image under its key."""
         return {image.key: image for image in self.images}
@@ -124,6 +128,8 @@ def check(catalog: Catalog, where: str = "catalog") -> Catalog:
     for split in SPLITS:
         if split not in splits.values():
             raise InputError(f"{where}: nothing in split {split}; assign a class or an image to it")
+    if sum(image.split == "test" for image in catalog.images) < 2:
+        raise InputError(f"{where}: one image in split test; the scores need two: assign another one to it")
     return catalog
 
 

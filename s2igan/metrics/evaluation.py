@@ -133,7 +133,7 @@ def image_scores(
     name, joint, kernel = distance_names(fid_encoder.name)
     real_keys = [image.key for image in real]
     with FixedReader("data/embeddings.h5", "embeddings") as embeddings:
-        first = {caption.image: caption.key for caption in reversed(catalog.split("test"))}
+        first = {caption.image: caption.key for caption in catalog.first_of("test")}
         real_speech = embeddings.values([embeddings.index(first[image.key]) for image in real])
 
         scores: dict = {}
@@ -143,7 +143,8 @@ def image_scores(
                 encoded = _encode(encoders, generated, min(generated.shape[1:]))
                 if classifier is not None:
                     (probabilities,) = predict(classifier, generated)
-                    mean, deviation = inception_score(probabilities, keys, splits=is_splits, seed=seed)
+                    parts = min(is_splits, len(keys))
+                    mean, deviation = inception_score(probabilities, keys, splits=parts, seed=seed)
                     scores |= {f"is_mean{control}": mean, f"is_std{control}": deviation}
             fake_features, fake_fid_features = encoded[0], encoded[-1]
             fake_images = [key.rsplit("/", 1)[0] for key in keys]
@@ -171,7 +172,7 @@ def image_scores(
         "classes": _classes(real),
         "queries": len(queries),
         "query_images": queries_per_class,
-        "is_splits": is_splits,
+        "is_splits": min(is_splits, len(keys)),
         "encoder": encoder.name,
         "encoder_weights": encoder.weights_hash,
         "encoder_input_size": encoder.input_size,
@@ -182,7 +183,8 @@ def image_scores(
         "protocol": f"{_split(catalog)}; one picture a test caption; IS by models/classifier; map by encoder, "
         "distances by fid_encoder; resize bilinear, antialiased, but that of TensorFlow 1 in inception_v3_fid; "
         "map: fakes of the query's own captions left out; map_same_images: only fakes of query images' captions; "
-        "_untrained: the network at initialisation; _shuffled: each caption's speech from another class",
+        "_untrained: the network at initialisation; _shuffled: each caption's speech from another class, or from "
+        "another picture where there is no other class for each",
     }
     return scores
 
@@ -258,7 +260,7 @@ def attribute_scores(catalog: Catalog) -> dict:
     for caption in catalog.split("test"):
         truth_of.setdefault(image_of[caption.image].class_name, {}).update(read(caption.text))
 
-    def readings(pictures: np.ndarray | FixedReader) -> np.ndarray:
+    def readings(pictures: FixedReader | Rows) -> np.ndarray:
         return np.stack([answer.argmax(axis=1) for answer in predict(judge, pictures)], axis=1)  # (N, P)
 
     def truth(class_names: list[str]) -> np.ndarray:
@@ -266,10 +268,8 @@ def attribute_scores(catalog: Catalog) -> dict:
 
     real = [image for image in catalog.images if image.split == "test"]
     with FixedReader("data/images.h5", "images") as images:
-        pictures = images.values([images.index(image.key) for image in real])
-    of_real = part_colour_accuracy(
-        readings(pictures), truth([image.class_name for image in real]), parts, len(colours)
-    )
+        seen = readings(Rows(images, [images.index(image.key) for image in real]))
+    of_real = part_colour_accuracy(seen, truth([image.class_name for image in real]), parts, len(colours))
     generated = {}
     for control in CONTROLS:
         with FixedReader(f"data/generated{control}.h5", "generated") as file:

@@ -102,7 +102,8 @@ def robustness_scores(
         found = _scores(gallery, captions, embeddings[condition.name], all_rows)
         scores |= {f"{condition.name}_{score}": found[score] for score in SCORES}
         table.append({"condition": condition.name, "snr_db": condition.snr_db, "rate": condition.rate, **found})
-    if len(rows := to_say_again(captions, voices, trained)):
+    if "seen_voices" in embeddings:
+        rows = to_say_again(captions, voices, trained)
         groups = {"unseen_voices": (rows, clean[rows]), "seen_voices": (rows, embeddings["seen_voices"])}
     else:
         groups = {name: (rows, clean[rows]) for name, rows in by_voice(voices, trained).items()}

@@ -64,7 +64,9 @@ class TrainingSet:
         self._images = images.values(rows) if size <= IN_MEMORY_BYTES else None
         self._reader = images
         self.kinds = np.where(classes < 0, classes.max() + 1 + np.arange(len(rows)), classes)
-        self.members = {c: np.flatnonzero(self.kinds == c) for c in np.unique(self.kinds)}
+        order = np.argsort(self.kinds, kind="stable")
+        names, starts = np.unique(self.kinds[order], return_index=True)
+        self.members = dict(zip(names.tolist(), np.split(order, starts[1:]), strict=True))
         if relation and negative == "different_class" and len(self.members) < 2:
             raise InputError(
                 f"{images.path}: all training images are of one class, so there is no different class; "

@@ -1,6 +1,7 @@
 """Sound in and out of bytes and files: FLAC for the store, WAV for people, any recording in."""
 
 import io
+import math
 from pathlib import Path
 
 import numpy as np
@@ -49,13 +50,17 @@ def decode(source: bytes | Path | str, name: str = "audio") -> tuple[np.ndarray,
 
 
 def load_recording(
-    path: Path | str, sample_rate: int, lowest_rate: int = 0, most_clipped: float = 1.0
+    path: Path | str,
+    sample_rate: int,
+    lowest_rate: int = 0,
+    most_clipped: float = 1.0,
+    shortest: float = 0.0,
 ) -> np.ndarray:
     """A recording as float32 mono at `sample_rate` Hz (0: its own), shape (T,), whatever it came in.
 
-    InputError when it is missing, no audio, of zero length, not finite, or silent; when it was recorded
-    at less than `lowest_rate` Hz; and when more than the share `most_clipped` of its samples stands at the
-    loudest level that the file can hold, or at the loudest that occurs in it.
+    InputError when it is missing, no audio, of zero length, not finite, or silent; when it is shorter than
+    `shortest` seconds; when it was recorded at less than `lowest_rate` Hz; and when more than the share
+    `most_clipped` of its samples stands at the loudest level that occurs in it (`clipped_share`).
     """
     samples, recorded_rate = decode(path)
     if len(samples) == 0:
@@ -65,6 +70,11 @@ def load_recording(
     # About the mean, since a constant offset is not heard either.
     if np.abs(samples - samples.mean()).max() < SILENT_PEAK:
         raise InputError(f"{path}: silent; check the microphone and record it again")
+    if len(samples) < shortest * recorded_rate:
+        raise InputError(
+            f"{path}: {len(samples) / recorded_rate:.2f} s; speech needs {shortest:g} s or more: record it again, or "
+            "lower catalog.shortest"
+        )
     if recorded_rate < lowest_rate:
         raise InputError(
             f"{path}: {recorded_rate} Hz; speech needs {lowest_rate} Hz or more: record it again, or lower "
@@ -77,14 +87,11 @@ def load_recording(
         )
     if not sample_rate or recorded_rate == sample_rate:
         return samples
-    # Imported here: torch takes seconds, and the processes that synthesize do without it.
-    import torch
-    import torchaudio.functional
+    # SciPy, and only here: torch takes seconds and half a gigabyte in each process that reads recordings.
+    from scipy.signal import resample_poly
 
-    resampled = torchaudio.functional.resample(
-        torch.from_numpy(samples), recorded_rate, sample_rate
-    )
-    return resampled.numpy()
+    common = math.gcd(sample_rate, recorded_rate)
+    return resample_poly(samples, sample_rate // common, recorded_rate // common).astype(np.float32)
 
 
 def clipped_share(samples: np.ndarray) -> float:
@@ -95,6 +102,8 @@ def clipped_share(samples: np.ndarray) -> float:
     """
     flat = 0
     for signed in (samples, -samples):
+        if signed.max() <= 0:
+            continue  # it never swings to this side
         at_limit = np.concatenate([[False], signed >= 0.999 * signed.max(), [False]])
         edges = np.flatnonzero(at_limit[1:] != at_limit[:-1])
         runs = edges[1::2] - edges[::2]

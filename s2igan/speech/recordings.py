@@ -15,19 +15,20 @@ SAMPLE_RATE = 22050  # Hz, where no engine brings one
 CHUNK = 16  # recordings that a worker takes at a time
 
 
-def faults(recordings: Iterable[Path], lowest_rate: int, most_clipped: float, workers: int) -> Iterator[str]:
+def faults(
+    recordings: Iterable[Path], lowest_rate: int, most_clipped: float, shortest: float, workers: int
+) -> Iterator[str]:
     """What is wrong with each recording, in one line that names it and the mend; "" where nothing is.
 
-    `lowest_rate` in Hz, `most_clipped` a share of the samples; see `load_recording`.
+    `lowest_rate` in Hz, `most_clipped` a share of the samples, `shortest` in seconds; see `load_recording`.
     """
-    yield from ordered_map(
-        partial(_fault, lowest_rate=lowest_rate, most_clipped=most_clipped), recordings, workers, CHUNK
-    )
+    limits = {"lowest_rate": lowest_rate, "most_clipped": most_clipped, "shortest": shortest}
+    yield from ordered_map(partial(_fault, limits=limits), recordings, workers, CHUNK)
 
 
-def _fault(path: Path, lowest_rate: int, most_clipped: float) -> str:
+def _fault(path: Path, limits: dict) -> str:
     try:
-        load_recording(path, 0, lowest_rate, most_clipped)
+        load_recording(path, 0, **limits)
     except InputError as error:
         return str(error)
     return ""
