@@ -33,7 +33,7 @@ env:
 	  $(PYTHON) -m venv "$(VENV)" || exit 1; \
 	fi; \
 	if ! cmp -s requirements.lock "$(VENV)/installed.lock"; then \
-	  echo "==> installing the pinned packages of requirements.lock (about 7 GB, a few minutes)"; \
+	  echo "==> installing the pinned packages of requirements.lock (about 8 GB, a few minutes)"; \
 	  "$(BIN)/python" -m pip install --disable-pip-version-check --progress-bar on -q -r requirements.lock || exit 1; \
 	  cp requirements.lock "$(VENV)/installed.lock"; \
 	fi; \
