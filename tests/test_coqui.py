@@ -457,6 +457,7 @@ def test_one_voice_may_speak_training_and_test(models, tmp_path, monkeypatch):
 
 def test_several_voices_may_not(models, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    write_captions()
     model = ["--model", str(models / "three"), "--vocoder", ""]
     result = stage(*model, "--train_voices", "a", "--train_voices", "b", "--test_voices", "b")
     assert result.exit_code == 2
