@@ -9,6 +9,7 @@ import click
 from s2igan.command import progress, stage
 from s2igan.datasets import sources
 from s2igan.datasets.catalog import Catalog, check, write_catalog
+from s2igan.datasets.splits import Limits
 from s2igan.errors import InputError
 from s2igan.machine import workers
 from s2igan.speech.recordings import faults
@@ -33,7 +34,7 @@ from s2igan.tables import write_rows
 @stage
 def main(dataset, raw, load_size, unusable, lowest_rate, most_clipped, shortest, **limits):
     """Writes data/catalog/{images,captions,left_out}.csv, data/catalog/catalog.json and data/images.h5."""
-    source = sources.load(dataset, raw, **limits)
+    source = sources.load(dataset, raw, Limits(**limits))
     catalog = check(source.catalog, dataset)
     left_out = dict(unusable_recordings(catalog, lowest_rate, most_clipped, shortest))
     stop_at(left_out, unusable)

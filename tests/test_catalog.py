@@ -18,11 +18,12 @@ from s2igan.datasets.catalog import (
     write_catalog,
 )
 from s2igan.datasets.grammar import read
+from s2igan.datasets.splits import Limits
 from s2igan.errors import InputError
 from s2igan.files import write_text
 
 SPLIT_OF = {"a": "test", "b": "train", "c": "val", "d": "train"}
-AVIARY = dict(classes=10, test_classes=3, val_classes=2, images_per_class=2, captions_per_image=3, seed=0)
+AVIARY = Limits(classes=10, test_classes=3, val_classes=2, images_per_class=2, captions_per_image=3)
 
 
 def small(images=(), captions=(), without=()) -> Catalog:
@@ -180,7 +181,7 @@ def test_a_text_that_cannot_be_written_leaves_the_old_one(tmp_path):
 
 @pytest.fixture(scope="module")
 def aviary():
-    return sources.load("aviary", "", **AVIARY)
+    return sources.load("aviary", "", AVIARY)
 
 
 def test_the_aviary_has_what_was_asked_for_and_passes_the_check(aviary):
@@ -215,8 +216,8 @@ def test_captions_speak_of_the_colours_of_their_own_class(aviary):
 
 
 def test_the_same_options_give_the_same_catalog_and_another_seed_another(aviary):
-    assert sources.load("aviary", "", **AVIARY).catalog == aviary.catalog
-    assert sources.load("aviary", "", **AVIARY | {"seed": 1}).catalog != aviary.catalog
+    assert sources.load("aviary", "", AVIARY).catalog == aviary.catalog
+    assert sources.load("aviary", "", dataclasses.replace(AVIARY, seed=1)).catalog != aviary.catalog
 
 
 def test_pictures_do_not_depend_on_the_number_of_processes(aviary, monkeypatch):
@@ -258,7 +259,7 @@ def test_the_judge_s_birds_are_the_same_in_any_number_of_processes(monkeypatch):
 
 def test_an_unknown_data_set_is_refused():
     with pytest.raises(InputError, match="catalog.dataset=cub200: unknown; choose one of aviary"):
-        sources.load("cub200", "")
+        sources.load("cub200", "", Limits())
 
 
 def test_columns_of_the_tables_are_the_fields(tmp_path):

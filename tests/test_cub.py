@@ -11,6 +11,7 @@ from miniatures import add, edit, remove, write_cub
 from s2igan.datasets import cub, reed
 from s2igan.datasets.catalog import check
 from s2igan.datasets.pictures import read_picture
+from s2igan.datasets.splits import Limits
 from s2igan.errors import InputError
 
 SPLIT_FILE = Path(cub.__file__).parent / "split_files/cub.txt"
@@ -18,7 +19,6 @@ TEST_CLASSES = """
     1 4 6 8 9 14 23 29 31 33 34 35 36 37 38 43 49 51 53 66 72 79 83 84 86 91 95 96 98 101 102 103 112 114 119 121
     130 135 138 147 156 163 165 166 180 183 185 186 187 197
 """
-ALL = dict(classes=0, test_classes=0, val_classes=0, images_per_class=0, captions_per_image=0, seed=0)
 ALBATROSS = "001.Black_footed_Albatross/Black_Footed_Albatross"
 LAST = "006.Least_Auklet/Least_Auklet_0002_796128"
 
@@ -39,7 +39,7 @@ def raw(whole, tmp_path):
 
 def refused(raw, message, **limits):
     with pytest.raises(InputError) as error:
-        cub.load(raw, **ALL | limits)
+        cub.load(raw, Limits(**limits))
     assert "\n" not in str(error.value)
     assert re.search(message, str(error.value)), error.value
 
@@ -88,7 +88,7 @@ def test_a_split_that_overlaps_or_leaves_a_class_out_is_refused(tmp_path, text, 
 
 
 def test_everything_comes_in_the_order_of_the_keys(whole):
-    catalog = check(cub.load(whole, **ALL | {"val_classes": 1}))
+    catalog = check(cub.load(whole, Limits(val_classes=1)))
     assert classes_in(catalog, "test") == [1, 4, 6]
     assert sorted(classes_in(catalog, "train") + classes_in(catalog, "val")) == [2, 3, 5]
     keys = [image.key for image in catalog.images]
@@ -108,7 +108,7 @@ def test_everything_comes_in_the_order_of_the_keys(whole):
 
 
 def test_captions_are_the_lines_of_the_file_of_their_image(whole):
-    catalog = cub.load(whole, **ALL)
+    catalog = cub.load(whole, Limits())
     for image in catalog.images:
         lines = (whole / f"text_c10/{image.key}.txt").read_text().splitlines()
         assert [caption.text for caption in catalog.captions if caption.image == image.key] == lines
@@ -123,13 +123,13 @@ def test_the_box_is_a_square_about_the_bounding_box(raw):
     lines = table.read_text().splitlines()
     lines[0], lines[2] = "1 60.0 27.0 325.0 304.0", "3 139 30 153.0 264.0"
     table.write_text("\n".join(lines))
-    first, second, *_ = cub.load(raw, **ALL).images
+    first, second, *_ = cub.load(raw, Limits()).images
     assert [float(value) for value in first.box.split()] == [-21.25, -64.75, 487.5, 487.5]
     assert [float(value) for value in second.box.split()] == [17.5, -36, 396, 396]
 
 
 def test_the_miniature_holds_pictures_that_can_be_read(whole):
-    images = {image.key: image for image in cub.load(whole, **ALL).images}
+    images = {image.key: image for image in cub.load(whole, Limits()).images}
     image = images[f"{ALBATROSS}_0001_796111"]
     red, green, blue = read_picture(whole / image.path, image.box, size=13)[:, 6, 2]
     assert red > blue + 60 and green > blue + 40  # a yellow bird
@@ -139,7 +139,7 @@ def test_the_miniature_holds_pictures_that_can_be_read(whole):
 @pytest.mark.parametrize("folder", ["text_c10", "cvpr2016_cub/text_c10", "CUB_icml/text_c10", "birds/text_c10"])
 def test_captions_are_found_where_the_archives_unpack(tmp_path, whole, folder):
     write_cub(tmp_path, captions=folder)
-    assert cub.load(tmp_path, **ALL) == cub.load(whole, **ALL)
+    assert cub.load(tmp_path, Limits()) == cub.load(whole, Limits())
 
 
 SPLIT = {f"{number:03d}": "test" if str(number) in TEST_CLASSES.split() else "train" for number in range(1, 201)}
@@ -160,7 +160,7 @@ SPLIT = {f"{number:03d}": "test" if str(number) in TEST_CLASSES.split() else "tr
     ],
 )
 def test_limits_of_classes(classes, test_classes, val_classes, counts):
-    chosen = reed.choose(SPLIT, classes=classes, test_classes=test_classes, val_classes=val_classes, seed=0)
+    chosen = reed.choose(SPLIT, Limits(classes=classes, test_classes=test_classes, val_classes=val_classes))
     assert tuple(list(chosen.values()).count(split) for split in ("train", "val", "test")) == counts
     assert list(chosen) == sorted(chosen)
     for name, split in chosen.items():  # none changes sides
@@ -169,7 +169,7 @@ def test_limits_of_classes(classes, test_classes, val_classes, counts):
 
 def test_the_choice_depends_on_the_seed_alone():
     def choose(seed, split=SPLIT, classes=40):
-        return reed.choose(split, classes=classes, test_classes=0, val_classes=5, seed=seed)
+        return reed.choose(split, Limits(classes=classes, val_classes=5, seed=seed))
 
     assert choose(0) == choose(0, dict(reversed(SPLIT.items())))
     for split in ("train", "val", "test"):
@@ -184,14 +184,14 @@ def test_the_choice_depends_on_the_seed_alone():
 )
 def test_limits_that_leave_no_training_class_are_refused(classes, test_classes, val_classes):
     with pytest.raises(InputError, match=f"^catalog.classes={classes}: .* leave none for training; raise classes"):
-        reed.choose(SPLIT, classes=classes, test_classes=test_classes, val_classes=val_classes, seed=0)
+        reed.choose(SPLIT, Limits(classes=classes, test_classes=test_classes, val_classes=val_classes))
 
 
 def test_limits_of_images_and_captions(whole):
-    every = cub.load(whole, **ALL)
-    limits = ALL | dict(classes=4, test_classes=2, val_classes=1, images_per_class=2, captions_per_image=3)
-    catalog = check(cub.load(whole, **limits))
-    assert cub.load(whole, **limits) == catalog
+    every = cub.load(whole, Limits())
+    limits = Limits(classes=4, test_classes=2, val_classes=1, images_per_class=2, captions_per_image=3)
+    catalog = check(cub.load(whole, limits))
+    assert cub.load(whole, limits) == catalog
     assert [len(classes_in(catalog, split)) for split in ("train", "val", "test")] == [1, 1, 2]
     of_class = {}
     for image in catalog.images:
@@ -203,13 +203,13 @@ def test_limits_of_images_and_captions(whole):
 
 
 def test_images_are_drawn_by_the_seed(whole):
-    drawn = [cub.load(whole, **ALL | {"images_per_class": 1, "seed": seed}).images for seed in range(8)]
+    drawn = [cub.load(whole, Limits(images_per_class=1, seed=seed)).images for seed in range(8)]
     assert all(len(images) == 6 for images in drawn) and len(set(drawn)) > 1
     assert {image.key[-11:-7] for images in drawn for image in images} == {"0001", "0002", "0003"}
 
 
 def test_more_captions_than_ten_are_ten(whole):
-    assert cub.load(whole, **ALL | {"captions_per_image": 99}) == cub.load(whole, **ALL)
+    assert cub.load(whole, Limits(captions_per_image=99)) == cub.load(whole, Limits())
 
 
 def test_stray_bytes_control_characters_and_empty_lines(raw):
@@ -218,7 +218,7 @@ def test_stray_bytes_control_characters_and_empty_lines(raw):
     lines += [b"caf\xc3\xa9", b"caf\xe9 au lait"]
     lines += [b"\xef\xbb\xbfthis bird\xc2\xa0is red", b"a\x0cb\xe2\x80\xa8c"] + [b"black"] * 4
     path.write_bytes(b"\r\n".join(lines) + b"\r\n\r\n")
-    catalog = cub.load(raw, **ALL)
+    catalog = cub.load(raw, Limits())
     assert [caption.text for caption in catalog.captions[:7]] == [
         "a bird s wing",
         "a bird [0m",
@@ -304,7 +304,7 @@ def test_ten_captions_are_wanted_whatever_the_limit(raw):
 def test_what_the_limits_leave_out_is_not_opened(raw):
     """But the tables are checked as a whole."""
     limits = dict(classes=4, test_classes=2, val_classes=1, images_per_class=2, captions_per_image=1)
-    good = cub.load(raw, **ALL | limits)
+    good = cub.load(raw, Limits(**limits))
     kept = {image.key for image in good.images}
     for path in (raw / ROOT / "images").rglob("*.jpg"):
         key = f"{path.parent.name}/{path.stem}"
@@ -313,7 +313,7 @@ def test_what_the_limits_leave_out_is_not_opened(raw):
             (raw / f"text_c10/{key}.txt").unlink()
     for key in kept:
         edit(f"text_c10/{key}.txt", b" wing", b"\xff")(raw)
-    assert len(cub.load(raw, **ALL | limits).images) == 8
+    assert len(cub.load(raw, Limits(**limits)).images) == 8
     add(f"{ROOT}/classes.txt", b"seven\n")(raw)
     refused(raw, r"classes\.txt: line 7 is 'seven'; expected", **limits)
 
@@ -323,4 +323,4 @@ def test_what_the_archives_hold_besides_is_passed_over(raw, whole):
     (raw / "text_c10/.ipynb_checkpoints").mkdir()
     (raw / f"text_c10/{ALBATROSS.split('/')[0]}/._{ALBATROSS.split('/')[1]}_0001_796111.txt").write_bytes(b"\0")
     (raw / "CUB_200_2011/README").write_text("CUB")
-    assert cub.load(raw, **ALL) == cub.load(whole, **ALL)
+    assert cub.load(raw, Limits()) == cub.load(whole, Limits())

@@ -9,9 +9,8 @@ from PIL import Image as Picture
 
 from s2igan.datasets import manifest
 from s2igan.datasets.catalog import Caption, Catalog, Image, check
+from s2igan.datasets.splits import Limits
 from s2igan.errors import InputError
-
-ALL = dict(classes=0, test_classes=0, val_classes=0, images_per_class=0, captions_per_image=0, seed=0)
 
 
 def touch(folder, *paths):
@@ -24,7 +23,7 @@ def listed(folder, rows, **limits) -> Catalog:
     """The catalog of a list of these rows, whose files are made, empty: the adapter must not read them."""
     touch(folder, *(row[column] for row in rows for column in ("image", "recording") if row.get(column)))
     write_rows(folder, rows)
-    return manifest.load(folder, **ALL | limits)
+    return manifest.load(folder, Limits(**limits))
 
 
 def rows_of(counts, **columns):
@@ -72,7 +71,7 @@ def test_a_byte_order_mark_and_other_cases_of_column_names_do_no_harm(tmp_path):
     touch(tmp_path, *"abc")
     text = "Image , TEXT,,\r\na,x,,\r\nb,y,,\r\nc,z,,\r\n"
     (tmp_path / "manifest.csv").write_bytes(b"\xef\xbb\xbf" + text.encode())
-    catalog = manifest.load(tmp_path, **ALL)
+    catalog = manifest.load(tmp_path, Limits())
     assert [caption.text for caption in catalog.captions] == ["x", "y", "z"]
 
 
@@ -243,15 +242,6 @@ def test_classes_may_be_in_several_splits_by_the_column(tmp_path):
         listed(tmp_path, rows, classes=1, images_per_class=2)
 
 
-def test_shares_keep_the_proportion_and_two_of_each():
-    assert manifest.shares({"train": 6000, "val": 1000, "test": 1000}, 800) == {"train": 600, "val": 100, "test": 100}
-    assert manifest.shares({"train": 6000, "val": 1000, "test": 1000}, 9) == {"train": 5, "val": 2, "test": 2}
-    assert manifest.shares({"train": 6000, "val": 1000, "test": 1000}, 4) == {"train": 2, "val": 1, "test": 1}
-    assert manifest.shares({"train": 5, "val": 1, "test": 1}, 6) == {"train": 4, "val": 1, "test": 1}
-    assert manifest.shares({"train": 5, "val": 1, "test": 1}, 9) == {"train": 5, "val": 1, "test": 1}
-    assert manifest.shares({"train": 5, "val": 1, "test": 1}, 0) == {"train": 5, "val": 1, "test": 1}
-
-
 def test_the_example_of_the_readme_loads(tmp_path):
     readme = Path(__file__).parents[1] / "data" / "raw" / "manifest" / "README.md"
     example = readme.read_text(encoding="utf-8").split("```csv\n")[1].split("```")[0]
@@ -260,7 +250,7 @@ def test_the_example_of_the_readme_loads(tmp_path):
     pictures += ["harbour/boat.jpg", "harbour/crane.jpg", "harbour/gull.png"]
     touch(tmp_path, *sounds, *(f"pictures/{path}" for path in pictures))
     (tmp_path / "manifest.csv").write_text(example, encoding="utf-8")
-    catalog = manifest.load(tmp_path, **ALL)
+    catalog = manifest.load(tmp_path, Limits())
     assert {image.key for image in catalog.images} == {path.split(".")[0] for path in pictures}
     boat = [caption.text for caption in catalog.captions if caption.image == "harbour/boat"]
     assert boat == ["", 'a boat that is called "Ida"']
@@ -269,7 +259,7 @@ def test_the_example_of_the_readme_loads(tmp_path):
 
 def test_the_miniature_has_real_pictures_and_sounds_of_many_kinds(tmp_path):
     write_manifest(tmp_path)
-    catalog = manifest.load(tmp_path, **ALL)
+    catalog = manifest.load(tmp_path, Limits())
     assert (len(catalog.images), len(catalog.captions)) == (12, 36)
     kinds = {(bool(caption.recording), bool(caption.text)) for caption in catalog.captions}
     assert kinds == {(True, False), (True, True), (False, True)}
@@ -293,7 +283,7 @@ def test_the_miniature_has_real_pictures_and_sounds_of_many_kinds(tmp_path):
 @pytest.mark.parametrize(("split", "classes"), [("image", 2), ("class", 5), ("image", 0)])
 def test_miniatures_may_have_a_split_or_no_class(tmp_path, split, classes):
     rows = write_manifest(tmp_path, classes=classes, images=5, descriptions=2, split=split, texts=False)
-    catalog = manifest.load(tmp_path, **ALL)
+    catalog = manifest.load(tmp_path, Limits())
     assert split_of(catalog) == {row["image"]: row["split"] for row in rows}
     assert all(caption.recording and not caption.text for caption in catalog.captions)
     assert {image.class_name for image in catalog.images} == ({f"class_{c}" for c in range(classes)} or {""})
@@ -311,13 +301,13 @@ def table(folder, content):
 
 def refused(folder, message):
     with pytest.raises(InputError, match=message) as error:
-        manifest.load(folder, **ALL)
+        manifest.load(folder, Limits())
     assert str(error.value).startswith(f"{folder / 'manifest.csv'}: ") and "\n" not in str(error.value)
 
 
 def test_the_list_that_the_next_tests_damage_is_good(tmp_path):
     table(tmp_path, GOOD)
-    assert len(manifest.load(tmp_path, **ALL).images) == 3
+    assert len(manifest.load(tmp_path, Limits()).images) == 3
 
 
 def swap(old, new):
@@ -403,7 +393,7 @@ def test_links_may_not_leave_the_folder(tmp_path):
     touch(raw, "inner/b.jpg")
     (raw / "b.jpg").symlink_to("inner/b.jpg")  # within the folder
     table_folder.symlink_to(raw)  # the data set's folder itself may be a link
-    assert len(manifest.load(table_folder, **ALL).images) == 3
+    assert len(manifest.load(table_folder, Limits()).images) == 3
 
 
 @pytest.mark.parametrize("link", [os.symlink, os.link])

@@ -11,10 +11,10 @@ from scipy.io import savemat
 from s2igan.datasets import oxford102, reed
 from s2igan.datasets.catalog import check
 from s2igan.datasets.pictures import read_picture
+from s2igan.datasets.splits import Limits
 from s2igan.errors import InputError
 
 SPLIT_FILE = Path(oxford102.__file__).parent / "split_files/oxford102.txt"
-ALL = dict(classes=0, test_classes=0, val_classes=0, images_per_class=0, captions_per_image=0, seed=0)
 FIRST = "text_c10/class_00001/image_00001.txt"
 README = r"\(see data/raw/oxford102/README\.md\)"
 
@@ -43,7 +43,7 @@ def test_the_split_file_is_the_published_split():
 
 
 def test_classes_come_from_the_labels_in_image_order(whole):
-    catalog = check(oxford102.load(whole, **ALL | {"val_classes": 1}))
+    catalog = check(oxford102.load(whole, Limits(val_classes=1)))
     assert [image.key for image in catalog.images[:5]] == [
         "class_00001/image_00001",
         "class_00001/image_00007",
@@ -62,7 +62,7 @@ def test_classes_come_from_the_labels_in_image_order(whole):
 
 
 def test_captions_are_the_lines_of_the_file_of_their_image(whole):
-    catalog = oxford102.load(whole, **ALL)
+    catalog = oxford102.load(whole, Limits())
     for image in catalog.images:
         lines = (whole / f"text_c10/{image.key}.txt").read_text().splitlines()
         assert [caption.text for caption in catalog.captions if caption.image == image.key] == lines
@@ -72,7 +72,7 @@ def test_captions_are_the_lines_of_the_file_of_their_image(whole):
 
 
 def test_the_miniature_holds_pictures_that_can_be_read(whole):
-    image = oxford102.load(whole, **ALL).images[0]
+    image = oxford102.load(whole, Limits()).images[0]
     red, green, blue = read_picture(whole / image.path, size=9)[:, 4, 2]
     assert red > blue + 60 and green > blue + 40  # a yellow petal
 
@@ -82,13 +82,13 @@ def test_the_miniature_holds_pictures_that_can_be_read(whole):
 )
 def test_captions_are_found_where_the_archives_unpack(tmp_path, whole, folder):
     write_oxford102(tmp_path, captions=folder)
-    assert oxford102.load(tmp_path, **ALL) == oxford102.load(whole, **ALL)
+    assert oxford102.load(tmp_path, Limits()) == oxford102.load(whole, Limits())
 
 
 def test_limits(whole):
-    limits = ALL | dict(classes=4, test_classes=1, val_classes=1, images_per_class=2, captions_per_image=3)
-    catalog = check(oxford102.load(whole, **limits))
-    assert oxford102.load(whole, **limits) == catalog
+    limits = Limits(classes=4, test_classes=1, val_classes=1, images_per_class=2, captions_per_image=3)
+    catalog = check(oxford102.load(whole, limits))
+    assert oxford102.load(whole, limits) == catalog
     numbers = {split: {i.class_name for i in catalog.images if i.split == split} for split in ("train", "val", "test")}
     assert {split: len(names) for split, names in numbers.items()} == {"train": 2, "val": 1, "test": 1}
     assert len(set.union(*numbers.values())) == 4  # none in two
@@ -96,9 +96,9 @@ def test_limits(whole):
     assert all(int(name[-5:]) > 20 for name in numbers["train"] | numbers["val"])
     assert len(catalog.images) == 8 and len(catalog.captions) == 24
     assert [caption.key[-2:] for caption in catalog.captions] == ["00", "01", "02"] * 8
-    every = {caption.key: caption for caption in oxford102.load(whole, **ALL).captions}
+    every = {caption.key: caption for caption in oxford102.load(whole, Limits()).captions}
     assert all(every[caption.key] == caption for caption in catalog.captions)
-    half = check(oxford102.load(whole, **ALL | {"classes": 4, "val_classes": 1}))
+    half = check(oxford102.load(whole, Limits(classes=4, val_classes=1)))
     assert len({i.class_name for i in half.images if i.split == "test"}) == 2  # half are, as in all
 
 
@@ -155,20 +155,20 @@ def truncate(raw):
 def test_bad_input_is_told_in_one_line_with_file_and_mend(raw, change, message):
     change(raw)
     with pytest.raises(InputError) as error:
-        oxford102.load(raw, **ALL)
+        oxford102.load(raw, Limits())
     assert "\n" not in str(error.value)
     assert re.search(message, str(error.value)), error.value
 
 
 def test_labels_may_stand_in_a_row_or_a_column(raw, whole):
     labels(np.array([[1, 2, 3, 21, 22, 23] * 3], np.float64).T)(raw)
-    assert oxford102.load(raw, **ALL) == oxford102.load(whole, **ALL)
+    assert oxford102.load(raw, Limits()) == oxford102.load(whole, Limits())
 
 
 def test_what_the_limits_leave_out_is_not_opened(raw):
-    limits = ALL | dict(classes=4, test_classes=1, val_classes=1, images_per_class=2)
-    kept = {image.key for image in oxford102.load(raw, **limits).images}
+    limits = Limits(classes=4, test_classes=1, val_classes=1, images_per_class=2)
+    kept = {image.key for image in oxford102.load(raw, limits).images}
     for path in (raw / "text_c10").rglob("*.txt"):
         if f"{path.parent.name}/{path.stem}" not in kept:
             path.write_text("too few")
-    assert len(oxford102.load(raw, **limits).images) == 8
+    assert len(oxford102.load(raw, limits).images) == 8

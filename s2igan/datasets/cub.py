@@ -6,7 +6,9 @@ from pathlib import Path
 
 from s2igan.datasets import reed
 from s2igan.datasets.catalog import Catalog
+from s2igan.datasets.listing import lines
 from s2igan.datasets.pictures import square_box
+from s2igan.datasets.splits import Limits
 from s2igan.errors import InputError
 
 BOX_SCALE = 0.75  # half a side of the square that is cut out, in sides of the bounding box
@@ -25,16 +27,7 @@ _MEND = f"unpack {DATA_SET.image_archive} again (see {DATA_SET.readme})"
 _NUMBER = r"(-?\d{1,9}(?:\.\d*)?)"
 
 
-def load(
-    raw: Path,
-    *,
-    classes: int,
-    test_classes: int,
-    val_classes: int,
-    images_per_class: int,
-    captions_per_image: int,
-    seed: int,
-) -> Catalog:
+def load(raw: Path, limits: Limits) -> Catalog:
     """The catalog of the folder `raw`, which holds CUB_200_2011/ and text_c10/ as the archives unpack.
 
     The classes are those of classes.txt, split as published (`reed.official_split`). An image's box is the
@@ -51,12 +44,7 @@ def load(
         DATA_SET,
         _pictures(raw / _FOLDER, names),
         split,
-        classes=classes,
-        test_classes=test_classes,
-        val_classes=val_classes,
-        images_per_class=images_per_class,
-        captions_per_image=captions_per_image,
-        seed=seed,
+        limits,
     )
 
 
@@ -64,7 +52,7 @@ def _classes(folder: Path) -> dict[int, str]:
     """The class names under their ids, which are the numbers that the names begin with."""
     path = folder / "classes.txt"
     names: dict[int, str] = {}
-    rows = reed.table(path, r"(\d{1,9}) ((\d{3})\.[\w.-]+)", "<class id> <class name>", _MEND)
+    rows = lines(path, r"(\d{1,9}) ((\d{3})\.[\w.-]+)", "<class id> <class name>", _MEND, "#")
     for line, (number, name, prefix) in rows:
         if int(number) != int(prefix):
             raise InputError(f"{path}: line {line}: class {number} is named {name}; {_MEND}")
@@ -91,7 +79,7 @@ def _pictures(folder: Path, names: dict[int, str]) -> list[reed.Picture]:
     boxes = _column(
         folder / "bounding_boxes.txt", rf"(\d{{1,9}}) {' '.join([_NUMBER] * 4)}", "<image id> <x> <y> <w> <h>"
     )
-    rows = reed.table(path, r"(\d{1,9}) ([\w.-]+)/([\w.-]+)\.jpg", "<image id> <class name>/<image>.jpg", _MEND)
+    rows = lines(path, r"(\d{1,9}) ([\w.-]+)/([\w.-]+)\.jpg", "<image id> <class name>/<image>.jpg", _MEND, "#")
     pictures: dict[str, reed.Picture] = {}
     images: set[int] = set()
     for line, (number, class_name, name) in rows:
@@ -132,7 +120,7 @@ def _box(path: Path, image: int, values: tuple[str, ...] | None) -> str:
 def _column(path: Path, pattern: str, form: str) -> dict[int, tuple[str, ...]]:
     """The rest of each line under its image id."""
     rows: dict[int, tuple[str, ...]] = {}
-    for line, (image, *rest) in reed.table(path, pattern, form, _MEND):
+    for line, (image, *rest) in lines(path, pattern, form, _MEND, "#"):
         if int(image) in rows:
             raise InputError(f"{path}: line {line}: image {image} is listed twice; {_MEND}")
         rows[int(image)] = tuple(rest)

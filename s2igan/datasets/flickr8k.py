@@ -6,12 +6,11 @@ Hodosh, Young and Hockenmaier, Framing Image Description as a Ranking Task, JAIR
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator
 from pathlib import Path
 
 from s2igan.datasets.catalog import Caption, Catalog, Image
-from s2igan.datasets.manifest import key_name, limit_images, require_file, require_splits, shown, stem
+from s2igan.datasets.listing import key_name, lines, require_file, shown, stem
+from s2igan.datasets.splits import Limits, limit_images, require_splits
 from s2igan.errors import InputError
 
 PICTURE_FOLDERS = (
@@ -36,16 +35,7 @@ _TEXT_AGAIN = f"unpack Flickr8k_text.zip again ({_README})"
 _PICTURES_AGAIN = f"unpack Flickr8k_Dataset.zip again ({_README})"
 
 
-def load(
-    raw: Path,
-    *,
-    classes: int,
-    test_classes: int,
-    val_classes: int,
-    images_per_class: int,
-    captions_per_image: int,
-    seed: int,
-) -> Catalog:
+def load(raw: Path, limits: Limits) -> Catalog:
     """The catalog of the pictures in the published split and their recordings; texts are not used.
 
     There are no classes: an image's key is `-/<file stem>`, a caption's number is that of `wav2capt.txt`. Where
@@ -62,14 +52,14 @@ def load(
         raise InputError(
             f"{raw / AUDIO / 'wav2capt.txt'}: no recording of {silent[0]} ({len(silent)} such images); {_AUDIO_AGAIN}"
         )
-    chosen = limit_images(split_of, classes * images_per_class, seed)
+    chosen = limit_images(split_of, limits.classes * limits.images_per_class, limits.seed)
     require_splits(raw, chosen.values())
     images, captions = [], []
     for key, name in sorted((f"-/{key_name(stem(name))}", name) for name in chosen):
         image = Image(key, f"{folder}/{name}", "", chosen[name])
         require_file(raw, image.path, _PICTURES_AGAIN)
         images.append(image)
-        for number, wav in list(recordings[name].items())[: captions_per_image or None]:
+        for number, wav in list(recordings[name].items())[: limits.captions_per_image or None]:
             if wav not in speakers:
                 raise InputError(f"{raw / AUDIO / 'wav2spk.txt'}: no speaker of {wav}; {_AUDIO_AGAIN}")
             recording = f"{AUDIO}/wavs/{wav}"
@@ -83,7 +73,7 @@ def _read_splits(raw: Path) -> dict[str, str]:
     for split, name in SPLIT_FILES.items():
         path = next((raw / folder / name for folder in SPLIT_FOLDERS if (raw / folder / name).is_file()), raw / name)
         found = 0
-        for line, (image,) in _lines(path, r"(\S+)", "one file name", _TEXT_AGAIN):
+        for line, (image,) in lines(path, r"(\S+)", "one file name", _TEXT_AGAIN):
             _require_name(path, line, image)
             if image in split_of:
                 raise InputError(f"{path}: line {line}: {image} is in split {split_of[image]} already; {_TEXT_AGAIN}")
@@ -109,7 +99,7 @@ def _read_recordings(path: Path) -> dict[str, dict[int, str]]:
     """The recordings of each image by their number, in the file's order."""
     recordings: dict[str, dict[int, str]] = {}
     seen: set[str] = set()
-    for line, (wav, image, number) in _lines(path, r"(\S+) +(\S+) +#(\d{1,4})", "recording image #n", _AUDIO_AGAIN):
+    for line, (wav, image, number) in lines(path, r"(\S+) +(\S+) +#(\d{1,4})", "recording image #n", _AUDIO_AGAIN):
         _require_name(path, line, wav)
         of_image = recordings.setdefault(image, {})
         if wav in seen or int(number) in of_image:
@@ -121,23 +111,9 @@ def _read_recordings(path: Path) -> dict[str, dict[int, str]]:
 
 
 def _read_speakers(path: Path) -> dict[str, str]:
-    return {wav: speaker for _, (wav, speaker) in _lines(path, r"(\S+) +(\S+)", "recording speaker", _AUDIO_AGAIN)}
+    return {wav: speaker for _, (wav, speaker) in lines(path, r"(\S+) +(\S+)", "recording speaker", _AUDIO_AGAIN)}
 
 
 def _require_name(path: Path, line: int, name: str) -> None:
     if "/" in name or "\\" in name or name in (".", ".."):
         raise InputError(f"{path}: line {line}: {shown(name)} is not a bare file name; write it without folders")
-
-
-def _lines(path: Path, pattern: str, form: str, mend: str) -> Iterator[tuple[int, tuple[str, ...]]]:
-    """The number of each line that is not blank, and what the groups of `pattern` match in it."""
-    if not path.is_file():
-        raise InputError(f"{path}: missing; {mend}")
-    for number, line in enumerate(path.read_text(encoding="utf-8-sig", errors="replace").split("\n"), start=1):
-        line = line.strip()
-        if not line:
-            continue
-        match = re.fullmatch(pattern, line)
-        if not match:
-            raise InputError(f"{path}: line {number} is {shown(line)!r}; expected {form!r}: {mend}")
-        yield number, match.groups()

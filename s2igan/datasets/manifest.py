@@ -1,27 +1,24 @@
-"""One's own data: pictures and what is said of them, listed in `manifest.csv`.
-
-Names, paths and limits are handled alike in the other data sets of recorded speech, by this module's functions.
-"""
+"""One's own data: pictures and what is said of them, listed in `manifest.csv`."""
 
 from __future__ import annotations
 
 import csv
-import hashlib
 import io
 import os
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from pathlib import Path
 
 from s2igan.datasets import splits
 from s2igan.datasets.catalog import SPLITS, Caption, Catalog, Image
+from s2igan.datasets.listing import absence, inside, shown, stem, unique_names, without_ending
+from s2igan.datasets.splits import Limits
 from s2igan.errors import InputError
 
 TABLE = "manifest.csv"
 COLUMNS = ("image", "recording", "text", "class", "split", "speaker", "language")
-LEAST = 3  # images: one a split
 _README = "data/raw/manifest/README.md"
 
 
@@ -39,16 +36,7 @@ class Row:
     language: str = ""
 
 
-def load(
-    raw: Path,
-    *,
-    classes: int,
-    test_classes: int,
-    val_classes: int,
-    images_per_class: int,
-    captions_per_image: int,
-    seed: int,
-) -> Catalog:
+def load(raw: Path, limits: Limits) -> Catalog:
     """The catalog of the list `manifest.csv` in `raw`; each limit of 0 means all there are.
 
     An image's key is `<class>/<file stem>`, or `-/<file stem>` where no row has a class; where two images of a
@@ -56,9 +44,9 @@ def load(
     it stands in the key.
 
     With a column `split`, it holds. Without one, the images of each class are divided into about 70 % train,
-    10 % val and 20 % test (`divide`), so that classes are seen in training and images are not; if `test_classes`
-    is not 0, so many classes are for the test, and `val_classes` of the others for val (0: 10 %). Speakers play
-    no part: give a column `split` to keep them apart.
+    10 % val and 20 % test (`splits.divide`), so that classes are seen in training and images are not; if
+    `test_classes` is not 0, so many classes are for the test, and `val_classes` of the others for val (0: 10 %).
+    Speakers play no part: give a column `split` to keep them apart.
 
     With the column, `test_classes` limits the test's classes where each class is in one split. `val_classes`
     without `test_classes`, and both without classes, do nothing.
@@ -72,133 +60,17 @@ def load(
     class_of = {image: described[0].class_name for image, described in of_image.items()}
     split_of = {image: described[0].split for image, described in of_image.items()}
     if rows[0].split:
-        _require_all(table, split_of.values(), "in column split; give each of train, val and test an image")
-    elif len(of_image) < LEAST:
-        raise InputError(f"{table}: {len(of_image)} images; list {LEAST} or more, one for each split")
-    limits = dict(classes=classes, test_classes=test_classes, val_classes=val_classes)
-    chosen = _choose(table, class_of, split_of, **limits, images_per_class=images_per_class, seed=seed)
+        splits.require_all(table, split_of.values(), "in column split; give each of train, val and test an image")
+    elif len(of_image) < splits.LEAST:
+        raise InputError(f"{table}: {len(of_image)} images; list {splits.LEAST} or more, one for each split")
+    chosen = _choose(table, class_of, split_of, limits)
     if not rows[0].split and not all(chosen.values()):
-        if len(chosen) < LEAST:
-            raise InputError(f"{table}: {len(chosen)} images within the limits; {_RAISE}")
-        kept = {image: len(of_image[image][: captions_per_image or None]) for image in chosen}
-        chosen = divide(kept, class_of, seed)
-    require_splits(table, chosen.values())
-    return _catalog(of_image, chosen, class_of, captions_per_image)
-
-
-# ---------------------------------------------------------------- names, paths and limits, for any data set
-
-
-def key_name(text: str) -> str:
-    """`text` as part of a key: ASCII without spaces, commas, quotes and slashes, _ in their place."""
-    return re.sub(r"[^!-~]|[/\\,\"'`]", "_", text)
-
-
-def unique_names(paths: Iterable[str], forms: Sequence[Callable[[str], str]]) -> dict[str, str]:
-    """A key name for each path, by the first of `forms` that gives it to no other path, whatever the case.
-
-    The last resort is the path's own hash. The order of the paths does not matter.
-    """
-    forms = [*forms, hashed]
-    level = dict.fromkeys(paths, 0)
-    while True:
-        names = {path: key_name(forms[i](path)) for path, i in level.items()}
-        count = Counter(name.casefold() for name in names.values())
-        shared = [path for path, name in names.items() if count[name.casefold()] > 1 and level[path] + 1 < len(forms)]
-        if not shared:
-            return names
-        for path in shared:
-            level[path] += 1
-
-
-def stem(path: str) -> str:
-    """The file's name without its ending."""
-    return PurePosixPath(path).stem
-
-
-def without_ending(path: str) -> str:
-    """The whole path without the file's ending."""
-    return str(PurePosixPath(path).with_suffix(""))
-
-
-def hashed(path: str) -> str:
-    """The whole path and eight hexadecimal digits of its SHA-256."""
-    return f"{path}_{hashlib.sha256(path.encode()).hexdigest()[:8]}"
-
-
-def inside(path: str, where: str) -> str:
-    """A path that a table names, in its shortest form; `where` starts the message.
-
-    Raises InputError for an absolute path, one with a step .. and one with a backslash.
-    """
-    if path.startswith("/") or PureWindowsPath(path).drive:
-        raise InputError(f"{where} {shown(path)}: an absolute path; write it from the data set's folder")
-    if "\\" in path:
-        raise InputError(f"{where} {shown(path)}: has a backslash; write / between folder and file")
-    if ".." in PurePosixPath(path).parts:
-        raise InputError(f"{where} {shown(path)}: leaves its folder by ..; write it from the data set's folder")
-    if not PurePosixPath(path).name or re.search("[\0\ud800-\udfff]", path):
-        raise InputError(f"{where} {ascii(shown(path))}: not a file's name; correct it")
-    return str(PurePosixPath(path))
-
-
-def shown(value: str) -> str:
-    """A value found in a table, short enough for a message."""
-    return value if len(value) <= 80 else value[:79] + "…"
-
-
-def shares(sizes: Mapping[str, int], most: int) -> dict[str, int]:
-    """How many of each part to keep so that `most` remain in all, in the proportion of `sizes`.
-
-    Each part keeps one if `most` allows, two if there is room for twice as many. 0 keeps everything.
-    """
-    total = sum(sizes.values())
-    if most == 0 or most >= total:
-        return dict(sizes)
-    least = min(2, most // len(sizes))
-    kept = {part: min(size, max(least, size * most // total)) for part, size in sizes.items()}
-    while (excess := sum(kept.values()) - most) != 0:
-        beyond = {part: kept[part] - sizes[part] * most / total for part in kept}
-        if excess > 0:
-            part = max((part for part in kept if kept[part] > least), key=beyond.__getitem__)
-        else:
-            part = min((part for part in kept if kept[part] < sizes[part]), key=beyond.__getitem__)
-        kept[part] -= 1 if excess > 0 else -1
-    return kept
-
-
-def limit_images(split_of: Mapping[str, str], most: int, seed: int, purpose: str = "images") -> dict[str, str]:
-    """The split of the images that remain when there are at most `most` (0: all), each split in proportion."""
-    parts = {split: [name for name in split_of if split_of[name] == split] for split in SPLITS}
-    parts = {split: names for split, names in parts.items() if names}
-    count = shares({split: len(names) for split, names in parts.items()}, most)
-    kept = set().union(*(splits.draw(names, count[split], seed, purpose) for split, names in parts.items()))
-    return {name: split for name, split in split_of.items() if name in kept}
-
-
-def require_splits(where: Path | str, found: Iterable[str]) -> None:
-    """Raises InputError if the limits left a split without an image."""
-    _require_all(where, found, f"within the limits; {_RAISE}")
-
-
-def require_file(raw: Path, path: str, mend: str) -> None:
-    """Raises InputError, with the mend, if there is no file `path` in `raw`."""
-    if not os.path.isfile(raw / path):
-        raise InputError(f"{raw / path}: {_absence(raw / path)}; {mend}")
-
-
-_RAISE = "raise catalog.classes or catalog.images_per_class, or set them to 0 for all"
-
-
-def _require_all(where: Path | str, found: Iterable[str], rest: str) -> None:
-    found = set(found)
-    for split in SPLITS:
-        if split not in found:
-            raise InputError(f"{where}: no image of split {split} {rest}")
-
-
-def _absence(path: Path) -> str:
-    return "a folder, not a file" if os.path.isdir(path) else "missing"
+        if len(chosen) < splits.LEAST:
+            raise InputError(f"{table}: {len(chosen)} images within the limits; {splits.RAISE}")
+        kept = {image: len(of_image[image][: limits.captions_per_image or None]) for image in chosen}
+        chosen = splits.divide(kept, class_of, limits.seed)
+    splits.require_splits(table, chosen.values())
+    return _catalog(of_image, chosen, class_of, limits.captions_per_image)
 
 
 # ---------------------------------------------------------------- the table
@@ -238,7 +110,7 @@ def read_rows(table: Path) -> list[Row]:
 def _records(table: Path) -> Iterator[tuple[int, list[str]]]:
     """Each record with the line that it starts on."""
     if not table.is_file():
-        raise InputError(f"{table}: {_absence(table)}; write the list of your data there ({_README} shows how)")
+        raise InputError(f"{table}: {absence(table)}; write the list of your data there ({_README} shows how)")
     content = table.read_bytes()
     try:
         text = content.decode("utf-8")
@@ -359,7 +231,7 @@ class _Files:
         path = inside(path, where)
         where, file = f"{where} {shown(path)}", self.raw / path
         if not os.path.isfile(file):
-            raise InputError(f"{where}: {_absence(file)}; correct the path, or copy the file into {self.raw}")
+            raise InputError(f"{where}: {absence(file)}; correct the path, or copy the file into {self.raw}")
         if not Path(os.path.realpath(file)).is_relative_to(self.root):
             raise InputError(f"{where}: a link that leaves {self.raw}; copy the file itself there")
         status = os.stat(file)
@@ -369,106 +241,55 @@ class _Files:
 # ---------------------------------------------------------------- splits and limits
 
 
-def divide(descriptions: Mapping[str, int], class_of: Mapping[str, str], seed: int) -> dict[str, str]:
-    """Train, val or test for each image, by image within each class.
-
-    Of the n images of a class 0.2 n are for test and 0.1 n for val, rounded, and at least one of each; a class of
-    fewer than three is for training only. Where no class has three, all images count as one class. A split whose
-    images have fewer than two `descriptions` gets further ones from train, as long as train keeps two
-    descriptions and an image of each of its classes.
-    """
-    groups = _members({name: class_of[name] for name in descriptions})
-    if max(map(len, groups.values())) < LEAST:
-        groups = {"": list(descriptions)}
-    split_of = dict.fromkeys(descriptions, "train")
-    for names in groups.values():
-        if len(names) < LEAST:
-            continue
-        test = splits.draw(names, max(1, (2 * len(names) + 5) // 10), seed, "test")
-        val = splits.draw(set(names) - test, max(1, (len(names) + 5) // 10), seed, "val")
-        split_of |= dict.fromkeys(test, "test") | dict.fromkeys(val, "val")
-    group_of = {name: group for group, names in groups.items() for name in names}
-    for split in ("val", "test"):
-        _fill(split, split_of, descriptions, group_of)
-    return split_of
-
-
-def _fill(split: str, split_of: dict[str, str], descriptions: Mapping[str, int], group_of: Mapping[str, str]) -> None:
-    """Moves images from train until `split` has two descriptions, those with the fewest first."""
-    for name in sorted(split_of, key=lambda name: (descriptions[name], name)):
-        trained = [other for other, part in split_of.items() if part == "train" and other != name]
-        if sum(descriptions[other] for other, part in split_of.items() if part == split) >= 2:
-            return
-        enough = sum(descriptions[other] for other in trained) >= 2
-        if split_of[name] == "train" and enough and group_of[name] in {group_of[other] for other in trained}:
-            split_of[name] = split
-
-
 def _choose(
-    table: Path,
-    class_of: Mapping[str, str],
-    split_of: Mapping[str, str],
-    *,
-    classes: int,
-    test_classes: int,
-    val_classes: int,
-    images_per_class: int,
-    seed: int,
+    table: Path, class_of: Mapping[str, str], split_of: Mapping[str, str], limits: Limits
 ) -> dict[str, str]:
     """The images within the limits and their splits, which stay empty where images are still to be divided."""
     if not any(class_of.values()):
-        return _limit(split_of, classes * images_per_class, seed, "images")
-    members = _members(class_of)
+        return _limit(split_of, limits.classes * limits.images_per_class, limits.seed, "images")
+    members = splits.members(class_of)
     splits_of = {name: {split_of[image] for image in images} for name, images in members.items()}
     chosen: dict[str, str] = {}
-    for name, split in _limit_classes(table, splits_of, classes, test_classes, val_classes, seed).items():
+    for name, split in _limit_classes(table, splits_of, limits).items():
         within = {image: split or split_of[image] for image in members[name]}
-        chosen |= _limit(within, images_per_class, seed, f"images of {name}")
+        chosen |= _limit(within, limits.images_per_class, limits.seed, f"images of {name}")
     return chosen
-
-
-def _members(class_of: Mapping[str, str]) -> dict[str, list[str]]:
-    members: dict[str, list[str]] = {}
-    for image, name in class_of.items():
-        members.setdefault(name, []).append(image)
-    return members
 
 
 def _limit(split_of: Mapping[str, str], most: int, seed: int, purpose: str) -> dict[str, str]:
     if all(split_of.values()):
-        return limit_images(split_of, most, seed, purpose)
+        return splits.limit_images(split_of, most, seed, purpose)
     return dict.fromkeys(splits.limit(split_of, most, seed, purpose), "")
 
 
-def _limit_classes(
-    table: Path, splits_of: Mapping[str, set[str]], classes: int, test_classes: int, val_classes: int, seed: int
-) -> dict[str, str]:
+def _limit_classes(table: Path, splits_of: Mapping[str, set[str]], limits: Limits) -> dict[str, str]:
     """The classes within the limits, each with its split, which is empty where it is for the images to say."""
     undivided = all(found == {""} for found in splits_of.values())
-    if undivided and test_classes:
-        names = set(splits.limit(splits_of, classes, seed, "classes"))
-        test = splits.draw(names, test_classes, seed, "test classes")
-        val = splits.draw(names - test, val_classes or max(1, (len(names) + 5) // 10), seed, "validation classes")
+    if undivided and limits.test_classes:
+        names = set(splits.limit(splits_of, limits.classes, limits.seed, "classes"))
+        test = splits.draw(names, limits.test_classes, limits.seed, "test classes")
+        val_count = limits.val_classes or max(1, (len(names) + 5) // 10)
+        val = splits.draw(names - test, val_count, limits.seed, "validation classes")
         if not names - test - val or not val:
             raise InputError(
-                f"{table}: {len(names)} classes with {len(test)} for test and {val_classes or 'one'} for val leave "
-                "none for training; lower both limits, or set catalog.test_classes to 0 to divide by image"
+                f"{table}: {len(names)} classes with {len(test)} for test and {limits.val_classes or 'one'} for val "
+                "leave none for training; lower both limits, or set catalog.test_classes to 0 to divide by image"
             )
         return {name: "test" if name in test else "val" if name in val else "train" for name in sorted(names)}
     if undivided or any(len(found) > 1 for found in splits_of.values()):
-        return dict.fromkeys(splits.limit(splits_of, classes, seed, "classes"), "")
+        return dict.fromkeys(splits.limit(splits_of, limits.classes, limits.seed, "classes"), "")
     parts = {split: [name for name, found in splits_of.items() if found == {split}] for split in SPLITS}
     sizes = {split: len(names) for split, names in parts.items()}
-    count = shares(sizes, classes)
-    count["test"] = min(test_classes, sizes["test"]) or count["test"]
-    if 0 < classes < sum(sizes.values()):
-        count["train"] = min(sizes["train"], classes - count["val"] - count["test"])
+    count = splits.shares(sizes, limits.classes)
+    count["test"] = min(limits.test_classes, sizes["test"]) or count["test"]
+    if 0 < limits.classes < sum(sizes.values()):
+        count["train"] = min(sizes["train"], limits.classes - count["val"] - count["test"])
         if count["train"] < 1:
             raise InputError(
-                f"{table}: catalog.classes={classes} with {count['test']} for test and {count['val']} for val leave "
-                "none for training; raise catalog.classes or lower the others"
+                f"{table}: catalog.classes={limits.classes} with {count['test']} for test and {count['val']} for val "
+                "leave none for training; raise catalog.classes or lower the others"
             )
-    drawn = {split: splits.draw(parts[split], count[split], seed, "classes") for split in SPLITS}
+    drawn = {split: splits.draw(parts[split], count[split], limits.seed, "classes") for split in SPLITS}
     return {name: split for split in SPLITS for name in sorted(drawn[split])}
 
 
@@ -478,7 +299,7 @@ def _catalog(
     """Keys depend on the whole list, not on what the limits leave of it."""
     class_names = unique_names(set(class_of.values()) - {""}, [str])
     keys = {}
-    for name, paths in _members(class_of).items():
+    for name, paths in splits.members(class_of).items():
         for path, image in unique_names(paths, [stem, without_ending, str]).items():
             keys[path] = f"{class_names.get(name, '-')}/{image}"
     images, captions = [], []

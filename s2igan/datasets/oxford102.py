@@ -9,6 +9,7 @@ from scipy.io import loadmat
 
 from s2igan.datasets import reed
 from s2igan.datasets.catalog import Catalog
+from s2igan.datasets.splits import Limits
 from s2igan.errors import InputError
 
 DATA_SET = reed.DataSet(
@@ -23,16 +24,7 @@ DATA_SET = reed.DataSet(
 _LABELS_MEND = f"download it again (see {DATA_SET.readme})"
 
 
-def load(
-    raw: Path,
-    *,
-    classes: int,
-    test_classes: int,
-    val_classes: int,
-    images_per_class: int,
-    captions_per_image: int,
-    seed: int,
-) -> Catalog:
+def load(raw: Path, limits: Limits) -> Catalog:
     """The catalog of the folder `raw`, which holds jpg/, imagelabels.mat and text_c10/ as the archives unpack.
 
     The classes are those that imagelabels.mat names, split as published (`reed.official_split`). There is no
@@ -51,12 +43,7 @@ def load(
             for number, label in enumerate(labels, start=1)
         ],
         {_class_name(label): official[label] for label in set(labels)},
-        classes=classes,
-        test_classes=test_classes,
-        val_classes=val_classes,
-        images_per_class=images_per_class,
-        captions_per_image=captions_per_image,
-        seed=seed,
+        limits,
     )
 
 

@@ -11,17 +11,9 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
-from s2igan.datasets import splits
 from s2igan.datasets.catalog import Caption, Catalog, Image
-from s2igan.datasets.manifest import (
-    inside,
-    limit_images,
-    require_file,
-    require_splits,
-    shown,
-    unique_names,
-    without_ending,
-)
+from s2igan.datasets.listing import inside, require_file, shown, unique_names, without_ending
+from s2igan.datasets.splits import Limits, draw, limit_images, require_splits
 from s2igan.errors import InputError
 
 AUDIO = "PlacesAudio_400k_distro"
@@ -40,16 +32,7 @@ _README = "see data/raw/places/README.md"
 _AUDIO_AGAIN = f"unpack the archive that it came from again ({_README})"
 
 
-def load(
-    raw: Path,
-    *,
-    classes: int,
-    test_classes: int,
-    val_classes: int,
-    images_per_class: int,
-    captions_per_image: int,
-    seed: int,
-) -> Catalog:
+def load(raw: Path, limits: Limits) -> Catalog:
     """The catalog of the pictures that the lists name and their recordings; the recogniser's texts are not used.
 
     Lists are looked for in `LIST_FOLDERS`: the newer ones (`NEWER`), all three of which must be there, else the
@@ -69,14 +52,14 @@ def load(
     entries = {split: list(_read_list(path)) for split, path in lists.items()}
     split_of = {image: split for split in entries for image, _, _ in entries[split]}  # later splits win
     if "test" not in entries:
-        split_of |= _divide_val(lists["val"], split_of, seed)
+        split_of |= _divide_val(lists["val"], split_of, limits.seed)
     recordings: dict[str, list[tuple[str, str]]] = {image: [] for image in split_of}
     for split, found in entries.items():
         for image, wav, speaker in found:
             if split == split_of[image] or (split == "val" and "test" not in entries):
                 recordings[image].append((wav, speaker))
     names = unique_names(split_of, [without_ending, str])
-    chosen = limit_images(split_of, classes * images_per_class, seed)
+    chosen = limit_images(split_of, limits.classes * limits.images_per_class, limits.seed)
     require_splits(raw, chosen.values())
     folder = _picture_folder(raw)
     images, captions = [], []
@@ -84,7 +67,7 @@ def load(
         key, path = f"-/{names[image]}", f"{folder}/{image}"
         require_file(raw, path, f"unpack imagesPlaces205_resize.tar.gz again ({_README})")
         images.append(Image(key, path, "", chosen[image]))
-        for number, (wav, speaker) in enumerate(recordings[image][: captions_per_image or None]):
+        for number, (wav, speaker) in enumerate(recordings[image][: limits.captions_per_image or None]):
             recording = f"{AUDIO}/{wav}"
             require_file(raw, recording, f"unpack PlacesAudio_400k_distro.tar.gz again ({_README})")
             captions.append(Caption(f"{key}/{number:02d}", key, "", recording, "en", speaker))
@@ -142,7 +125,7 @@ def _divide_val(path: Path, split_of: dict[str, str], seed: int) -> dict[str, st
     held_out = [image for image, split in split_of.items() if split == "val"]
     if len(held_out) < 2:
         raise InputError(f"{path}: one image, to be divided into val and test; {_AUDIO_AGAIN}")
-    return dict.fromkeys(splits.draw(held_out, len(held_out) // 2, seed, "test"), "test")
+    return dict.fromkeys(draw(held_out, len(held_out) // 2, seed, "test"), "test")
 
 
 def _picture_folder(raw: Path) -> str:

@@ -6,13 +6,14 @@ Source: Reed et al., Learning Deep Representations of Fine-grained Visual Descri
 from __future__ import annotations
 
 import hashlib
-import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from s2igan.datasets import splits
 from s2igan.datasets.catalog import Caption, Catalog, Image
+from s2igan.datasets.listing import lines
+from s2igan.datasets.splits import Limits
 from s2igan.errors import InputError
 
 CAPTIONS = 10  # an image
@@ -70,7 +71,7 @@ def read_split(path: Path, classes: int) -> dict[int, str]:
     Raises InputError for a malformed line, and for a class that stands in it twice or not at all.
     """
     split: dict[int, str] = {}
-    for line, (number, name) in table(path, r"(\d{1,9}) (train|test)", "<class number> train|test", _BACK):
+    for line, (number, name) in lines(path, r"(\d{1,9}) (train|test)", "<class number> train|test", _BACK, "#"):
         if split.setdefault(int(number), name) != name:
             raise InputError(f"{path}: line {line}: class {number} is in train and test; put it in one split")
     wanted = set(range(1, classes + 1))
@@ -80,25 +81,7 @@ def read_split(path: Path, classes: int) -> dict[int, str]:
     return split
 
 
-def table(path: Path, pattern: str, form: str, mend: str) -> Iterator[tuple[int, tuple[str, ...]]]:
-    """The number of each line, from 1, and what the groups of `pattern` match in it.
-
-    Blank lines and lines that start with # are left out. Raises InputError with path and `mend` for a missing
-    file, and for a line that is not of the `form`.
-    """
-    if not path.is_file():
-        raise InputError(f"{path}: missing; {mend}")
-    for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").split("\n"), start=1):
-        line = line.strip()
-        if not line or line.startswith("#"):
-            continue
-        match = re.fullmatch(pattern, line, re.ASCII)
-        if not match:
-            raise InputError(f"{path}: line {number} is {line[:60]!r}; expected {form!r}: {mend}")
-        yield number, match.groups()
-
-
-def choose(split: Mapping[str, str], *, classes: int, test_classes: int, val_classes: int, seed: int) -> dict[str, str]:
+def choose(split: Mapping[str, str], limits: Limits) -> dict[str, str]:
     """Train, val or test for each class that the limits leave, in the order of the names.
 
     `split` says train or test for every class. A limit of 0, or beyond what there is, means all; without
@@ -108,34 +91,24 @@ def choose(split: Mapping[str, str], *, classes: int, test_classes: int, val_cla
     """
     test = [name for name in split if split[name] == "test"]
     train = [name for name in split if split[name] == "train"]
-    most = min(classes or len(split), len(split))
+    most = min(limits.classes or len(split), len(split))
     share = max(1, round(most * len(test) / len(split))) if split else 0
-    test_count = min(test_classes or share, len(test))
-    train_count = min(most - test_count, len(train)) if classes else len(train)
-    if train_count <= val_classes:
+    test_count = min(limits.test_classes or share, len(test))
+    train_count = min(most - test_count, len(train)) if limits.classes else len(train)
+    if train_count <= limits.val_classes:
         raise InputError(
-            f"catalog.classes={classes}: {most} of the data set's classes, with {test_count} for test and "
-            f"{val_classes} for val, leave none for training; raise classes or lower test_classes or val_classes"
+            f"catalog.classes={limits.classes}: {most} of the data set's classes, with {test_count} for test and "
+            f"{limits.val_classes} for val, leave none for training; raise classes or lower test_classes or val_classes"
         )
-    trained = splits.draw(train, train_count, seed, "training classes")
-    held_out = splits.draw(trained, val_classes, seed, "validation classes")
+    trained = splits.draw(train, train_count, limits.seed, "training classes")
+    held_out = splits.draw(trained, limits.val_classes, limits.seed, "validation classes")
     chosen = {name: "val" if name in held_out else "train" for name in trained}
-    chosen |= dict.fromkeys(splits.draw(test, test_count, seed, "test classes"), "test")
+    chosen |= dict.fromkeys(splits.draw(test, test_count, limits.seed, "test classes"), "test")
     return dict(sorted(chosen.items()))
 
 
 def catalog(
-    raw: Path,
-    data_set: DataSet,
-    pictures: Iterable[Picture],
-    split: Mapping[str, str],
-    *,
-    classes: int,
-    test_classes: int,
-    val_classes: int,
-    images_per_class: int,
-    captions_per_image: int,
-    seed: int,
+    raw: Path, data_set: DataSet, pictures: Iterable[Picture], split: Mapping[str, str], limits: Limits
 ) -> Catalog:
     """The catalog of the `pictures` that the limits leave, with their captions.
 
@@ -148,12 +121,14 @@ def catalog(
         of_class[picture.class_name][picture.name] = picture
     texts = _captions_folder(raw, data_set)
     _check_caption_folders(texts, of_class, data_set)
-    chosen = choose(split, classes=classes, test_classes=test_classes, val_classes=val_classes, seed=seed)
+    chosen = choose(split, limits)
     kept: list[Picture] = []
     for class_name in chosen:
         known = of_class[class_name]
         _check_caption_files(texts / class_name, known, data_set)
-        kept += [known[name] for name in splits.limit(known, images_per_class, seed, f"images of {class_name}")]
+        kept += [
+            known[name] for name in splits.limit(known, limits.images_per_class, limits.seed, f"images of {class_name}")
+        ]
     images, captions = [], []
     for picture in sorted(kept, key=lambda picture: picture.key):
         if not (raw / picture.path).is_file():
@@ -162,10 +137,10 @@ def catalog(
                 f"unpack {data_set.image_archive} again (see {data_set.readme})"
             )
         images.append(Image(picture.key, picture.path, picture.class_name, chosen[picture.class_name], picture.box))
-        lines = read_captions(texts / f"{picture.key}.txt", data_set, captions_per_image)
+        said = read_captions(texts / f"{picture.key}.txt", data_set, limits.captions_per_image)
         captions += [
             Caption(f"{picture.key}/{number:02d}", picture.key, text, language="en")
-            for number, text in enumerate(lines)
+            for number, text in enumerate(said)
         ]
     return Catalog(tuple(images), tuple(captions))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from s2igan.datasets import aviary, cub, flickr8k, manifest, oxford102, places, 
 from s2igan.datasets.birds import COLOURS, PARTS, random_bird, random_pose, render
 from s2igan.datasets.catalog import Caption, Catalog, Image
 from s2igan.datasets.pictures import pictures as read_pictures
+from s2igan.datasets.splits import Limits
 from s2igan.errors import InputError
 from s2igan.machine import workers
 from s2igan.parallel import ordered_map
@@ -29,39 +30,36 @@ class Source:
     pictures: Callable[[int], Iterator[np.ndarray | InputError]]
 
 
-def load(name: str, raw: str, **limits: int) -> Source:
-    """The data set `name`, whose files are in folder `raw`; InputError where they are not as they should be.
-
-    `limits` are classes, test_classes, val_classes, images_per_class, captions_per_image, where 0 is all that
-    there are, and the seed of what they choose.
-    """
+def load(name: str, raw: str, limits: Limits) -> Source:
+    """The data set `name`, whose files are in folder `raw`; InputError where they are not as they should be."""
     if name not in NAMES:
         raise InputError(f"catalog.dataset={name}: unknown; choose one of {', '.join(NAMES)}")
     if name == "aviary":
-        source = _aviary(**limits)
+        source = _aviary(limits)
     else:
         if not Path(raw).is_dir():
             raise InputError(f"{raw}: no such folder; data/raw/{name}/README.md says what goes where")
         adapter, disjoint = _ADAPTERS[name]
-        catalog = replace(adapter(Path(raw), **limits), disjoint=disjoint)
+        catalog = replace(adapter(Path(raw), limits), disjoint=disjoint)
         source = Source(catalog, lambda size: read_pictures(Path(raw), catalog.images, size, workers()))
     return replace(source, catalog=replace(source.catalog, dataset=name, raw=raw))
 
 
 # What a limit of 0 stands for: CUB's numbers of classes, and nearly its number of images.
-_FULL = {"classes": 200, "test_classes": 50, "images_per_class": 60, "captions_per_image": 10}
+_FULL = Limits(classes=200, test_classes=50, images_per_class=60, captions_per_image=10)
 
 
-def _aviary(seed: int, val_classes: int, **limits: int) -> Source:
-    full = {name: limits[name] or most for name, most in _FULL.items()}
-    table = aviary.species_table(full["classes"], full["test_classes"], val_classes, seed)
+def _aviary(limits: Limits) -> Source:
+    within = {name: value or getattr(_FULL, name) for name, value in asdict(limits).items()}
+    full, seed = Limits(**within), limits.seed
+    table = aviary.species_table(full.classes, full.test_classes, full.val_classes, seed)
     images, captions, drawn = [], [], []
     for species in table:
-        for index in range(full["images_per_class"]):
+        for index in range(full.images_per_class):
             key = f"{species.name}/{index:02d}"
             images.append(Image(key, "", species.name, species.split))
             drawn.append((species, index))
-            texts = aviary.captions(species, index, full["captions_per_image"], seed)
+            texts = aviary.captions(species, index, full.captions_per_image, seed)
             captions += [Caption(f"{key}/{n:02d}", key, text, language="en") for n, text in enumerate(texts)]
 
     def pictures(size: int) -> Iterator[np.ndarray]:

@@ -1,9 +1,36 @@
-"""Choosing some of many by name alone: stable when others come or go, the same on every machine."""
+"""How much of a data set to take and what trains, validates and tests.
+
+What is chosen is chosen by name alone: stable when others come or go, the same on every machine.
+"""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from s2igan.datasets.catalog import SPLITS
+from s2igan.errors import InputError
+
+LEAST = 3  # images that can be divided: one a split
+RAISE = "raise catalog.classes or catalog.images_per_class, or set them to 0 for all"
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How much of a data set to take: at most so many of each, 0 for all there are, and the seed of the choice.
+
+    `classes` in all, `test_classes` of them for the test, `val_classes` taken out of training; where a data set
+    has no classes, `classes * images_per_class` images in all. What an adapter makes of the class limits it says.
+    """
+
+    classes: int = 0
+    test_classes: int = 0
+    val_classes: int = 0
+    images_per_class: int = 0
+    captions_per_image: int = 0
+    seed: int = 0
 
 
 def draw(names: Iterable[str], count: int, seed: int, purpose: str) -> set[str]:
@@ -19,6 +46,91 @@ def limit(names: Iterable[str], most: int, seed: int, purpose: str) -> list[str]
     """The names, sorted; where `most` is not 0, at most so many of them, drawn by `draw`."""
     names = set(names)
     return sorted(draw(names, most, seed, purpose) if most else names)
+
+
+def shares(sizes: Mapping[str, int], most: int) -> dict[str, int]:
+    """How many of each part to keep so that `most` remain in all, in the proportion of `sizes`.
+
+    Each part keeps one if `most` allows, two if there is room for twice as many. 0 keeps everything.
+    """
+    total = sum(sizes.values())
+    if most == 0 or most >= total:
+        return dict(sizes)
+    least = min(2, most // len(sizes))
+    kept = {part: min(size, max(least, size * most // total)) for part, size in sizes.items()}
+    while (excess := sum(kept.values()) - most) != 0:
+        beyond = {part: kept[part] - sizes[part] * most / total for part in kept}
+        if excess > 0:
+            part = max((part for part in kept if kept[part] > least), key=beyond.__getitem__)
+        else:
+            part = min((part for part in kept if kept[part] < sizes[part]), key=beyond.__getitem__)
+        kept[part] -= 1 if excess > 0 else -1
+    return kept
+
+
+def limit_images(split_of: Mapping[str, str], most: int, seed: int, purpose: str = "images") -> dict[str, str]:
+    """The split of the images that remain when there are at most `most` (0: all), each split in proportion."""
+    parts = {split: [name for name in split_of if split_of[name] == split] for split in SPLITS}
+    parts = {split: names for split, names in parts.items() if names}
+    count = shares({split: len(names) for split, names in parts.items()}, most)
+    kept = set().union(*(draw(names, count[split], seed, purpose) for split, names in parts.items()))
+    return {name: split for name, split in split_of.items() if name in kept}
+
+
+def require_splits(where: Path | str, found: Iterable[str]) -> None:
+    """Raises InputError if the limits left a split without an image."""
+    require_all(where, found, f"within the limits; {RAISE}")
+
+
+def require_all(where: Path | str, found: Iterable[str], rest: str) -> None:
+    """Raises InputError, ending in `rest`, if `found` lacks a split."""
+    found = set(found)
+    for split in SPLITS:
+        if split not in found:
+            raise InputError(f"{where}: no image of split {split} {rest}")
+
+
+def divide(descriptions: Mapping[str, int], class_of: Mapping[str, str], seed: int) -> dict[str, str]:
+    """Train, val or test for each image, by image within each class.
+
+    Of the n images of a class 0.2 n are for test and 0.1 n for val, rounded, and at least one of each; a class of
+    fewer than three is for training only. Where no class has three, all images count as one class. A split whose
+    images have fewer than two `descriptions` gets further ones from train, as long as train keeps two
+    descriptions and an image of each of its classes.
+    """
+    groups = members({name: class_of[name] for name in descriptions})
+    if max(map(len, groups.values())) < LEAST:
+        groups = {"": list(descriptions)}
+    split_of = dict.fromkeys(descriptions, "train")
+    for names in groups.values():
+        if len(names) < LEAST:
+            continue
+        test = draw(names, max(1, (2 * len(names) + 5) // 10), seed, "test")
+        val = draw(set(names) - test, max(1, (len(names) + 5) // 10), seed, "val")
+        split_of |= dict.fromkeys(test, "test") | dict.fromkeys(val, "val")
+    group_of = {name: group for group, names in groups.items() for name in names}
+    for split in ("val", "test"):
+        _fill(split, split_of, descriptions, group_of)
+    return split_of
+
+
+def _fill(split: str, split_of: dict[str, str], descriptions: Mapping[str, int], group_of: Mapping[str, str]) -> None:
+    """Moves images from train until `split` has two descriptions, those with the fewest first."""
+    for name in sorted(split_of, key=lambda name: (descriptions[name], name)):
+        trained = [other for other, part in split_of.items() if part == "train" and other != name]
+        if sum(descriptions[other] for other, part in split_of.items() if part == split) >= 2:
+            return
+        enough = sum(descriptions[other] for other in trained) >= 2
+        if split_of[name] == "train" and enough and group_of[name] in {group_of[other] for other in trained}:
+            split_of[name] = split
+
+
+def members(class_of: Mapping[str, str]) -> dict[str, list[str]]:
+    """The names of each class, in their order."""
+    of_class: dict[str, list[str]] = {}
+    for image, name in class_of.items():
+        of_class.setdefault(name, []).append(image)
+    return of_class
 
 
 def _order(name: str, seed: int, purpose: str) -> bytes:

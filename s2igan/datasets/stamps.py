@@ -16,8 +16,9 @@ import PIL.Image
 from s2igan.datasets import splits
 from s2igan.datasets.archive import unpack
 from s2igan.datasets.catalog import Caption, Catalog, Image
-from s2igan.datasets.manifest import divide, key_name, require_splits, unique_names
+from s2igan.datasets.listing import key_name, unique_names
 from s2igan.datasets.pictures import square_box
+from s2igan.datasets.splits import Limits
 from s2igan.errors import InputError
 
 PACKAGE = "tuxpaint-stamps-default"
@@ -76,19 +77,10 @@ class Stamp:
         return [language for language in self.languages if self.speaker(language) not in HELD_OUT]
 
 
-def load(
-    raw: Path,
-    *,
-    classes: int,
-    test_classes: int,
-    val_classes: int,
-    images_per_class: int,
-    captions_per_image: int,
-    seed: int,
-) -> Catalog:
+def load(raw: Path, limits: Limits) -> Catalog:
     """The catalog of the folder `raw`, in which the package is unpacked; texts are not used.
 
-    A class is a folder (`class_folders`); its images are divided into train, val and test (`manifest.divide`),
+    A class is a folder (`class_folders`); its images are divided into train, val and test (`splits.divide`),
     those with the same sentence together. Speakers in HELD_OUT are heard in test only, where the other speakers
     are too. An image's box is the square of its longer side. Left out are pictures that no speaker of the
     training names, and SIGNS: a letter stands there up to four times, under one recording.
@@ -102,17 +94,19 @@ def load(
     if not class_of:
         raise InputError(f"{raw / FOLDER}: no folder with {CLASS_SIZE} pictures and their recordings; {_FETCH}")
     kept: list[Stamp] = []
-    for folder in splits.limit(class_of.values(), classes, seed, "classes"):
+    for folder in splits.limit(class_of.values(), limits.classes, limits.seed, "classes"):
         members = {stamp.name: stamp for stamp in stamps if class_of.get(stamp.name) == folder}
-        kept += [members[name] for name in splits.limit(members, images_per_class, seed, f"images of {folder}")]
-    split_of = _divide(kept, class_of, seed)
-    require_splits(raw / FOLDER, split_of.values())
+        kept += [
+            members[name] for name in splits.limit(members, limits.images_per_class, limits.seed, f"images of {folder}")
+        ]
+    split_of = _divide(kept, class_of, limits.seed)
+    splits.require_splits(raw / FOLDER, split_of.values())
     keys = _keys(kept, class_of)
     images, captions = [], []
     for stamp in sorted(kept, key=lambda stamp: keys[stamp.name]):
         key, split = keys[stamp.name], split_of[stamp.name]
         images.append(Image(key, stamp.picture, key.split("/")[0], split, _box(raw / stamp.picture)))
-        spoken = _chosen(stamp, key, split, captions_per_image, seed)
+        spoken = _chosen(stamp, key, split, limits.captions_per_image, limits.seed)
         captions += [
             Caption(f"{key}/{number:02d}", key, "", stamp.recording(language), language, stamp.speaker(language))
             for number, language in enumerate(stamp.languages)
@@ -214,7 +208,7 @@ def _divide(stamps: Sequence[Stamp], class_of: dict[str, str], seed: int) -> dic
     for stamp in sorted(stamps, key=lambda stamp: stamp.name):
         home.setdefault(stamp.sentence, class_of[stamp.name])
         count[stamp.sentence] = count.get(stamp.sentence, 0) + len(stamp.seen())
-    split_of = divide(count, home, seed) if count else {}
+    split_of = splits.divide(count, home, seed) if count else {}
     return {stamp.name: split_of[stamp.sentence] for stamp in stamps}
 
 
