@@ -5,9 +5,8 @@ import numpy as np
 
 from s2igan.checkpoint import TrainingCheckpoint
 from s2igan.command import progress, stage
-from s2igan.datasets.birds import COLOURS, PARTS
-from s2igan.datasets.sources import render_birds
-from s2igan.machine import device
+from s2igan.datasets.birds import COLOURS, PARTS, render_random
+from s2igan.machine import device, workers
 from s2igan.metrics.classifier import save_classifier, save_no_classifier, train_classifier
 
 SEED_APART = 1_000_003  # the judge's birds are none of the data set's
@@ -32,7 +31,7 @@ def main(enabled, renders, load_size, **options):
     checkpoint = TrainingCheckpoint("train_judge", {"renders": renders, "load_size": load_size, **options}, [])
     pictures = np.empty((renders, 3, load_size, load_size), dtype=np.uint8)
     colours = np.empty((renders, len(PARTS)), dtype=np.int64)
-    drawn = render_birds(renders, load_size, options["seed"] + SEED_APART)
+    drawn = render_random(renders, load_size, options["seed"] + SEED_APART, workers())
     for row, (picture, numbers) in enumerate(progress(drawn, "renders", renders)):
         pictures[row], colours[row] = picture, numbers
     model, _ = train_classifier(

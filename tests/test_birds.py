@@ -16,6 +16,7 @@ from s2igan.datasets.birds import (
     random_bird,
     random_pose,
     render,
+    render_random,
 )
 from s2igan.errors import InputError
 
@@ -123,3 +124,16 @@ def test_what_cannot_be_drawn_is_refused():
         Bird(("red",) * 6, size="medium")
     with pytest.raises(InputError, match="size"):
         render(Bird(("red",) * 6), Pose(), 4)
+
+
+def test_random_birds_are_the_same_in_any_number_of_processes():
+    alone = list(render_random(40, 16, 3, workers=1))
+    for (picture, colours), (again, numbers) in zip(alone, render_random(40, 16, 3, workers=2), strict=True):
+        np.testing.assert_array_equal(picture, again)
+        np.testing.assert_array_equal(colours, numbers)
+    assert alone[0][0].shape == (3, 16, 16) and alone[0][1].shape == (len(PARTS),)
+    few = list(render_random(3, 16, 3, workers=1))
+    np.testing.assert_array_equal(few[2][0], alone[2][0])  # a bird does not depend on how many
+    assert (next(render_random(1, 16, 4, workers=1))[0] != alone[0][0]).any()
+    colours = np.stack([numbers for _, numbers in alone])
+    assert set(colours.ravel()) == set(range(len(COLOURS)))

@@ -7,7 +7,6 @@ import pytest
 
 from s2igan.datasets import sources
 from s2igan.datasets.aviary import render_image, species_table
-from s2igan.datasets.birds import COLOURS, PARTS
 from s2igan.datasets.catalog import (
     Caption,
     Catalog,
@@ -237,24 +236,6 @@ def test_each_picture_is_that_of_its_key(aviary, monkeypatch):
     for image, picture in zip(aviary.catalog.images, aviary.pictures(16), strict=True):
         name, number = image.key.split("/")
         np.testing.assert_array_equal(picture, render_image(species[name], int(number), 16, 0).transpose(2, 0, 1))
-
-
-def test_the_judge_s_birds_are_the_same_in_any_number_of_processes(monkeypatch):
-    def rendered(count, seed):
-        return list(sources.render_birds(count, 16, seed))
-
-    monkeypatch.setenv("S2IGAN_WORKERS", "1")
-    alone = rendered(40, 3)
-    monkeypatch.setenv("S2IGAN_WORKERS", "2")
-    for (picture, colours), (again, numbers) in zip(alone, rendered(40, 3), strict=True):
-        np.testing.assert_array_equal(picture, again)
-        np.testing.assert_array_equal(colours, numbers)
-    assert alone[0][0].shape == (3, 16, 16) and alone[0][1].shape == (len(PARTS),)
-    monkeypatch.setenv("S2IGAN_WORKERS", "1")
-    np.testing.assert_array_equal(rendered(3, 3)[2][0], alone[2][0])  # a bird does not depend on how many
-    assert (rendered(1, 4)[0][0] != alone[0][0]).any()
-    colours = np.stack([numbers for _, numbers in alone])
-    assert set(colours.ravel()) == set(range(len(COLOURS)))
 
 
 def test_an_unknown_data_set_is_refused():

@@ -5,15 +5,21 @@ made again alone, on any machine, in any order.
 """
 
 import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
 
 import numpy as np
 
 from s2igan.datasets import birds, grammar
 from s2igan.datasets.birds import COLOURS, HABITATS, LENGTHS, PARTS, SIZES, Bird, Pose
+from s2igan.datasets.catalog import Caption, Catalog, Image
+from s2igan.datasets.splits import Limits
 from s2igan.errors import InputError
+from s2igan.parallel import ordered_map
 
+# What a limit of 0 stands for: CUB's numbers of classes, and nearly its number of images.
+FULL = Limits(classes=200, test_classes=50, images_per_class=60, captions_per_image=10)
 MAX_SPECIES = 999  # names carry three digits, as CUB's do
 
 _KINDS = {
@@ -31,6 +37,27 @@ class Species:
     name: str
     bird: Bird
     split: str
+
+
+def load(limits: Limits) -> Catalog:
+    """The catalog of the aviary: a class is a species, split by `species_table`; a limit of 0 is that of FULL.
+
+    Raises InputError where the limits leave too few species to train with.
+    """
+    limits = _within_full(limits)
+    images, texts = [], []
+    for one, index in _pictured(limits):
+        key = f"{one.name}/{index:02d}"
+        images.append(Image(key, "", one.name, one.split))
+        spoken = captions(one, index, limits.captions_per_image, limits.seed)
+        texts += [Caption(f"{key}/{n:02d}", key, text, language="en") for n, text in enumerate(spoken)]
+    return Catalog(tuple(images), tuple(texts))
+
+
+def pictures(limits: Limits, size: int, workers: int) -> Iterator[np.ndarray]:
+    """The pictures of `load`'s images, in their order, by so many processes: uint8 (3, size, size)."""
+    limits = _within_full(limits)
+    yield from ordered_map(partial(_draw, size=size, seed=limits.seed), _pictured(limits), workers)
 
 
 def species(count: int, seed: int) -> list[Bird]:
@@ -89,6 +116,21 @@ def captions(species: Species, image_index: int, count: int, seed: int) -> list[
 def caption(species: Species, image_index: int, caption_index: int, seed: int) -> str:
     """One caption of an image; it differs from the image's others."""
     return captions(species, image_index, caption_index + 1, seed)[-1]
+
+
+def _within_full(limits: Limits) -> Limits:
+    return Limits(**{name: value or getattr(FULL, name) for name, value in asdict(limits).items()})
+
+
+def _pictured(limits: Limits) -> Iterator[tuple[Species, int]]:
+    """The species and the number of each image."""
+    for one in species_table(limits.classes, limits.test_classes, limits.val_classes, limits.seed):
+        for index in range(limits.images_per_class):
+            yield one, index
+
+
+def _draw(image: tuple[Species, int], size: int, seed: int) -> np.ndarray:
+    return render_image(*image, size, seed).transpose(2, 0, 1)
 
 
 def _covered_split(

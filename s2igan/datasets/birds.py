@@ -5,12 +5,15 @@ same bird and pose give the same picture at any size. Sharp shapes are polygons 
 and averaged down; soft shading is worked out once on a coarse grid and enlarged.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
 from s2igan.errors import InputError
+from s2igan.parallel import ordered_map
 
 PARTS = ("crown", "back", "belly", "wing", "tail", "bill")
 
@@ -126,6 +129,21 @@ def render(bird: Bird, pose: Pose, size: int) -> np.ndarray:
     rgb = _draw(bird, pose, size).rgb
     image = np.clip(rgb + 0.5, 0, 255).astype(np.uint8)
     return np.ascontiguousarray(image[:, ::-1]) if pose.facing_left else image
+
+
+def render_random(count: int, size: int, seed: int, workers: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Birds whose part colours are drawn independently, each a function of its number, `size` and `seed`.
+
+    Yields uint8 (3, size, size) and the number of each part's colour, (parts,), in the order of PARTS and COLOURS.
+    """
+    yield from ordered_map(partial(_render_random, size=size, seed=seed), range(count), workers)
+
+
+def _render_random(index: int, size: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng([seed, index])
+    bird = random_bird(rng)
+    colours = np.array([list(COLOURS).index(bird.colour(part)) for part in PARTS])
+    return render(bird, random_pose(rng), size).transpose(2, 0, 1), colours
 
 
 def part_map(bird: Bird, pose: Pose, size: int) -> np.ndarray:
