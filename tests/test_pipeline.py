@@ -210,6 +210,17 @@ def test_a_second_run_repeats_nothing(smoke):
     assert "up to date" in run(smoke, "dvc", "status").stdout
 
 
+def test_a_raw_folder_is_its_data_and_not_its_readme(smoke):
+    readme, picture = smoke / "data/raw/aviary/README.md", smoke / "data/raw/aviary/one.jpg"
+    text = readme.read_text()
+    readme.write_text(text + "\nAn edit.\n")
+    assert "up to date" in run(smoke, "dvc", "status").stdout
+    readme.write_text(text)
+    picture.touch()
+    assert "data/raw/aviary" in run(smoke, "dvc", "status", "catalog").stdout
+    picture.unlink()
+
+
 def test_trace_follows_one_caption(smoke):
     key = (smoke / "data/catalog/captions.csv").read_text().splitlines()[-1].split(",")[0]
     result = run(smoke, sys.executable, "-m", "s2igan.cli", "trace", key, "--wav", "one.wav", "--png", "one.png")
