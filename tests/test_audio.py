@@ -1,3 +1,6 @@
+import errno
+from pathlib import Path
+
 import numpy as np
 import pytest
 import soundfile
@@ -42,6 +45,22 @@ def test_write_wav_reads_back(tmp_path):
     decoded, sample_rate = decode(tmp_path / "a.wav")
     assert sample_rate == 16000
     np.testing.assert_array_equal(decoded * 32768, samples)
+
+
+def test_a_wav_that_cannot_be_written_leaves_what_was_there(tmp_path, monkeypatch):
+    write_wav(tmp_path / "a.wav", np.zeros(100, np.int16), 16000)
+    before = (tmp_path / "a.wav").read_bytes()
+
+    def full(path, content):
+        with open(path, "wb") as file:
+            file.write(content[:10])
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(OSError, match="No space"):
+        write_wav(tmp_path / "a.wav", np.ones(100, np.int16), 16000)
+    assert [file.name for file in tmp_path.iterdir()] == ["a.wav"]
+    assert (tmp_path / "a.wav").read_bytes() == before
 
 
 @pytest.mark.parametrize("recorded_rate", [8000, 16000, 22050, 44100, 48000])

@@ -8,6 +8,7 @@ import numpy as np
 import soundfile
 
 from s2igan.errors import InputError
+from s2igan.files import write_bytes
 
 SILENT_PEAK = 1e-4  # of full scale, -80 dB
 
@@ -21,8 +22,8 @@ def encode_flac(samples: np.ndarray, sample_rate: int) -> bytes:
 
 
 def write_wav(path: Path | str, samples: np.ndarray, sample_rate: int) -> None:
-    """A 16-bit mono WAV file of samples, shape (T,), int16 or floating point in [-1, 1]."""
-    Path(path).write_bytes(_encode(samples, sample_rate, "WAV"))
+    """A 16-bit mono WAV file of samples, shape (T,), int16 or floating point in [-1, 1]; whole or not at all."""
+    write_bytes(path, _encode(samples, sample_rate, "WAV"))
 
 
 def decode(source: bytes | Path | str, name: str = "audio") -> tuple[np.ndarray, int]:
