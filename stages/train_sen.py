@@ -65,7 +65,9 @@ def main(**options):
         result = train(model, log_mels, features, training, validation, **options)
     save_sen("models/sen", model, config)
     checkpoint.clear()
-    click.echo(f"kept epoch {result.best_epoch}: speech to image mAP {result.best_map:.3f} on held-out classes")
+    # Classes or images, whichever the splits do not share.
+    held_out = f"held-out {catalog.disjoint}"
+    click.echo(f"kept epoch {result.best_epoch}: speech to image mAP {result.best_map:.3f} on {held_out}")
 
 
 def pairs(catalog, split, log_mels, features) -> Pairs:

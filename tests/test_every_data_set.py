@@ -119,6 +119,12 @@ def test_a_data_set_runs_from_its_own_files_to_scores_and_figures(run):
         assert (folder / f"metrics/figures/{figure}.png").stat().st_size > 500
 
 
+def test_training_says_what_was_held_out(run):
+    name, _, said = run
+    held_out = "classes" if name in ("cub", "oxford102") else "images"
+    assert said["train_sen"].rstrip().endswith(f"on held-out {held_out}")
+
+
 def test_speech_is_read_aloud_or_taken_as_recorded(run):
     name, folder, _ = run
     with RaggedReader(folder / "data/speech.h5", "speech") as speech:
