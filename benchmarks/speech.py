@@ -1,4 +1,8 @@
-"""Speed of synthesis and of log-mels on one core: `python -m benchmarks.speech`."""
+"""Speed of synthesis and of log-mels on one core.
+
+    python -m benchmarks.speech
+    python -m benchmarks.speech --engine coqui --model tts_models/en/ljspeech/tacotron2-DDC --count 10
+"""
 
 import random
 import time
@@ -7,8 +11,9 @@ import click
 import torch
 import yaml
 
+from s2igan.command import failing_in_one_line
 from s2igan.speech.audio import decode, encode_flac
-from s2igan.speech.engine import create_engine
+from s2igan.speech.engine import ENGINES, create_engine, options_for
 from s2igan.speech.log_mel import LogMel
 
 COLOURS = ["red", "bright yellow", "dark grey", "brown", "white", "black", "pale blue", "green"]
@@ -27,15 +32,18 @@ def sentences(count: int) -> list[str]:
 
 
 @click.command()
-@click.option("--engine", default="espeak", show_default=True)
+@click.option("--engine", type=click.Choice(ENGINES), default="espeak", show_default=True)
+@click.option("--model", default="", help="name or folder of a model (coqui)")
+@click.option("--vocoder", default="", help="name or folder of its vocoder, empty for the model's own (coqui)")
 @click.option("--count", type=click.IntRange(min=1), default=300, show_default=True)
-def main(engine: str, count: int) -> None:
+@failing_in_one_line
+def main(engine: str, model: str, vocoder: str, count: int) -> None:
     """Print how many times faster than speech synthesis is, and the time of a log-mel."""
     torch.set_num_threads(1)
-    speaker = create_engine(engine)
-    log_mel = LogMel(speaker.sample_rate)
     with open("params.yaml") as file:
         spoken_with = yaml.safe_load(file)["tts"]
+    speaker = create_engine(engine, **options_for(engine, spoken_with["rate"], model, vocoder))
+    log_mel = LogMel(speaker.sample_rate)
     voices = spoken_with["train_voices"] if engine == spoken_with["engine"] else speaker.voices()
     captions = [(text, voices[i % len(voices)]) for i, text in enumerate(sentences(count))]
 

@@ -19,6 +19,7 @@ from TTS.tts.models.tacotron2 import Tacotron2
 from TTS.vocoder.configs.hifigan_config import HifiganConfig
 from TTS.vocoder.models.gan import GAN
 
+from benchmarks import speech
 from s2igan.datasets.catalog import Caption, Catalog, Image, write_catalog
 from s2igan.errors import InputError
 from s2igan.speech import coqui
@@ -29,6 +30,7 @@ from s2igan.speech.synthesis import synthesize
 from s2igan.store import RaggedReader
 from stages.synthesize import main as synthesize_stage
 
+ROOT = Path(__file__).parent.parent
 TEXTS = ["this bird has a red crown", "it has blue wings and a short bill", "a white belly"]
 NAME = "tts_models/en/ljspeech/tacotron2-DDC"
 VOCODER_NAME = "vocoder_models/en/ljspeech/hifigan_v2"  # the one that the list names for NAME
@@ -462,3 +464,15 @@ def test_several_voices_may_not(models, tmp_path, monkeypatch):
     result = stage(*model, "--train_voices", "a", "--train_voices", "b", "--test_voices", "b")
     assert result.exit_code == 2
     assert "tts.test_voices: b is a training voice too; take it out" in result.stderr
+
+
+def test_the_benchmark_of_speech_takes_a_model(models, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr(torch, "set_num_threads", lambda _: None)  # for the other tests
+    command = ["--engine", "coqui", "--count", "1"]
+    spoken = CliRunner().invoke(
+        speech.main, [*command, "--model", str(models / "one"), "--vocoder", str(models / "vocoder")]
+    )
+    assert spoken.exit_code == 0 and spoken.output.startswith("1 sentences of ")
+    result = CliRunner().invoke(speech.main, command)
+    assert result.exit_code == 1 and result.output.startswith("error: tts.model: empty; give the name of a coqui")
