@@ -76,7 +76,6 @@ def run(request, tmp_path_factory):
         patch.setenv("S2IGAN_WORKERS", "2" if name == "manifest" else "1")
         # A miniature has few classes and images.
         few = ("catalog.val_classes=1", "rdg.batch_size=4", "eval.queries_per_class=1")
-        few += ("sen.epochs=2", "rdg.epochs=3")
         params = composed(f"dataset={name}", "scale=smoke", *few)
         said = {}
         for stage in ordered():
@@ -108,7 +107,7 @@ def test_a_data_set_runs_from_its_own_files_to_scores_and_figures(run):
     if name in ("cub", "oxford102"):
         assert 0 < scores["map_chance"] < 1
     assert attributes == {"protocol": "judge.enabled=false: the data set's attributes are not known"}
-    assert robustness["captions"] == min(6, len(tested)) if name != "stamps" else len(tested)
+    assert robustness["captions"] == min(6, len(tested))
     # The controls are what they are called: neither is the run itself.
     drawn = {}
     for control in ("", "_untrained", "_shuffled"):
