@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from s2igan.datasets.catalog import read_catalog
+from s2igan.datasets.catalog import Caption, read_catalog
 from s2igan.errors import InputError
 from s2igan.figures import table
 from s2igan.speech.audio import decode, write_wav
@@ -72,8 +72,13 @@ def trace(key: str, wav: str | Path | None = None, png: str | Path | None = None
             else:
                 yield f"generated       {file.path}: not drawn (only captions of the test split are)"
     if png:
-        table([pictures], [caption.text], ["real", "generated"][: len(pictures)], png, 192)
+        table([pictures], [words(caption)], ["real", "generated"][: len(pictures)], png, 192)
         yield f"                pictures written to {png}"
+
+
+def words(caption: Caption) -> str:
+    """What stands beside a picture: the caption's text, or whose recording it is in which language."""
+    return caption.text or " ".join(filter(None, (caption.key, caption.language, caption.speaker)))
 
 
 def _open(reader: type, path: str, kind: str):

@@ -7,11 +7,12 @@ import numpy as np
 import torch
 
 from s2igan.command import stage
-from s2igan.datasets.catalog import Caption, read_catalog
+from s2igan.datasets.catalog import read_catalog
 from s2igan.figures import curves, sheet, table
 from s2igan.machine import device
 from s2igan.pipeline import Pipeline
 from s2igan.store import FixedReader
+from s2igan.trace import words
 from s2igan.vision.transforms import centre_crop
 
 FOLDER = "metrics/figures"
@@ -66,11 +67,6 @@ def main(samples, birds, seed):
         "relation and KL": ["relation", "g_relation", "kl"],
     }
     curves(read_tsv("metrics/rdg_training.tsv"), "images", panels, f"{FOLDER}/rdg_curves.png")
-
-
-def words(caption: Caption) -> str:
-    """What stands beside a picture: the caption's text, or where its sound comes from."""
-    return caption.text or " ".join(filter(None, (caption.key, caption.language, caption.speaker)))
 
 
 def read_tsv(path: str) -> dict[str, list[float]]:

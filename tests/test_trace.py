@@ -1,0 +1,40 @@
+import numpy as np
+import pytest
+from PIL import Image as Picture
+
+from s2igan.datasets.catalog import Caption, Catalog, Image, write_catalog
+from s2igan.figures import INK, MARGIN
+from s2igan.store import FixedWriter
+from s2igan.trace import trace, words
+
+SPOKEN = Caption("-/etxea/00", "-/etxea", "", "sounds/001.wav", "eu", "miren")
+WRITTEN = Caption("-/etxea/01", "-/etxea", "etxe gorria")
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    """A catalog with a picture that has a recording and a text, and that picture, white."""
+    monkeypatch.chdir(tmp_path)
+    others = [Image(f"-/{split}", f"{split}.jpg", "", split) for split in ("train", "val", "test")]
+    captions = [Caption(f"{image.key}/00", image.key, "text") for image in others]
+    images = (Image("-/etxea", "etxea.jpg", "", "test"), *others)
+    write_catalog("data/catalog", Catalog(images, (SPOKEN, WRITTEN, *captions)))
+    with FixedWriter("data/images.h5", "images", (3, 8, 8), "uint8") as out:
+        out.append(["-/etxea"], np.full((1, 3, 8, 8), 255, np.uint8))
+    return tmp_path
+
+
+def test_a_recording_without_a_text_is_called_by_its_key_language_and_speaker():
+    assert words(WRITTEN) == "etxe gorria"
+    assert words(SPOKEN) == "-/etxea/00 eu miren"
+    assert words(Caption("-/etxea/02", "-/etxea", "", "sounds/002.wav")) == "-/etxea/02"
+
+
+@pytest.mark.parametrize("caption", [SPOKEN, WRITTEN])
+def test_the_picture_of_a_caption_has_words_beside_it(folder, caption):
+    lines = list(trace(caption.key, png=folder / "one.png"))
+    assert lines[2].strip() == ('"etxe gorria"' if caption.text else "sounds/001.wav")
+    assert lines[-1].split() == ["pictures", "written", "to", str(folder / "one.png")]
+    with Picture.open(folder / "one.png") as sheet:
+        beside = np.asarray(sheet)[:, MARGIN : MARGIN + 290]
+    assert (beside == INK).all(axis=2).any()
