@@ -86,10 +86,10 @@ def peak_of(command: list[str], folder: Path) -> tuple[float, float]:
 
 
 def family(pid: int) -> list[int]:
-    """A process and all below it."""
+    """A process and all below it, whichever of its threads started them."""
     try:
-        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    except OSError:
+        children = [c for task in Path(f"/proc/{pid}/task").iterdir() for c in (task / "children").read_text().split()]
+    except OSError:  # it has just ended
         return []
     return [pid, *(p for child in children for p in family(int(child)))]
 

@@ -8,6 +8,7 @@ import torch
 import torchvision
 from click.testing import CliRunner
 from torch import nn
+from weights import write_inception
 
 from s2igan.checkpoint import TrainingCheckpoint
 from s2igan.datasets.catalog import Caption, Catalog, Image, write_catalog
@@ -189,16 +190,7 @@ def test_errors_say_what_was_found():
 
 @pytest.fixture(scope="module")
 def inception_file(tmp_path_factory):
-    from torchvision.models import inception_v3
-
-    torch.manual_seed(0)
-    network = inception_v3(weights=None, aux_logits=True, init_weights=False)
-    for tensor in network.state_dict().values():
-        if tensor.ndim == 4:  # so that activations do not die away
-            tensor.normal_(0, (2 / tensor[0].numel()) ** 0.5)
-    path = tmp_path_factory.mktemp("inception") / "weights.pth"
-    torch.save(network.state_dict(), path)
-    return path
+    return write_inception(tmp_path_factory.mktemp("inception") / "weights.pth")
 
 
 def start(inception_file) -> dict[str, torch.Tensor]:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from sklearn.datasets import load_sample_image
+from weights import write_fid_inception
 
 from s2igan.errors import InputError
 from s2igan.vision.encoders import (
@@ -33,22 +34,7 @@ def inception_state():
 
 @pytest.fixture(scope="module")
 def fid_file(tmp_path_factory):
-    """A file as torch-fidelity publishes it, with random weights whose activations neither die nor burst."""
-    from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
-
-    path = tmp_path_factory.mktemp("fid") / FID_FILE
-    torch.save({}, path)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(FeatureExtractorInceptionV3, "load_state_dict", lambda *_: None)  # it cannot be built without
-        network = FeatureExtractorInceptionV3("any", ["2048"], feature_extractor_weights_path=str(path))
-    generator = torch.Generator().manual_seed(0)
-    for name, tensor in network.state_dict().items():
-        if tensor.ndim == 4:
-            tensor.normal_(0, (2 / tensor[0].numel()) ** 0.5, generator=generator)
-        elif name.endswith(("running_mean", "bn.bias")):
-            tensor.normal_(0, 0.1, generator=generator)
-    torch.save(network.state_dict(), path)
-    return path
+    return write_fid_inception(tmp_path_factory.mktemp("fid") / FID_FILE)
 
 
 @pytest.fixture

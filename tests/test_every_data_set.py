@@ -3,23 +3,20 @@
 import importlib
 import json
 import shutil
-from pathlib import Path
 
 import numpy as np
 import pytest
 import yaml
 from click.testing import CliRunner
-from hydra import compose, initialize_config_dir
+from dag import ROOT, composed
 from miniatures import write_cub, write_oxford102
 from miniatures_speech import write_flickr8k, write_manifest, write_places
 from miniatures_stamps import write_stamps
-from omegaconf import OmegaConf
 
 from s2igan.datasets.catalog import read_catalog
 from s2igan.metrics.retrieval import chance_average_precision
 from s2igan.store import FixedReader, RaggedReader
 
-ROOT = Path(__file__).parent.parent
 STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
 WRITERS = {
     "cub": write_cub,
@@ -29,11 +26,6 @@ WRITERS = {
     "stamps": write_stamps,
     "manifest": write_manifest,
 }
-
-
-def composed(*overrides: str) -> dict:
-    with initialize_config_dir(str(ROOT / "conf"), version_base=None):
-        return OmegaConf.to_container(compose("config", overrides=list(overrides)), resolve=True)
 
 
 def arguments(options: dict) -> list[str]:

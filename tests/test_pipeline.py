@@ -3,31 +3,21 @@
 import ast
 import importlib
 import json
-import os
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import yaml
-from hydra import compose, initialize_config_dir
-from omegaconf import OmegaConf
+from dag import ROOT, composed, run, sandbox
 from ruamel.yaml import YAML
 
-ROOT = Path(__file__).parent.parent
 STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
 # As DVC reads it: PyYAML takes 1e-05 for a string.
 PARAMS = YAML(typ="safe").load(ROOT / "params.yaml")
 SCALES = ("smoke", "demo", "paper")
 SYSTEMS = ("s2igan", "reference")
 DATASETS = ("aviary", "cub", "oxford102", "flickr8k", "places", "stamps", "manifest")
-
-
-def composed(*overrides: str) -> dict:
-    with initialize_config_dir(str(ROOT / "conf"), version_base=None):
-        config = compose("config", overrides=list(overrides))
-    return OmegaConf.to_container(config, resolve=True)
 
 
 def section(stage: str) -> str:
@@ -170,39 +160,10 @@ def test_stages_do_not_import_each_other():
 # The DAG itself, at scale=smoke in a temporary copy.
 
 
-def sandbox(folder: Path) -> Path:
-    """A Git repository with the project's files as they are now, nothing that stages made, scale=smoke."""
-    files = subprocess.run(
-        ["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True, check=True
-    ).stdout.split()
-    made = {"dvc.lock"}
-    for name in files:
-        if name not in made and not name.startswith("metrics/") and (ROOT / name).is_file():
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(ROOT / name, folder / name)
-    text = OmegaConf.to_yaml(OmegaConf.create(composed("scale=smoke")))
-    (folder / "params.yaml").write_text(text)
-    for command in (["init", "-q"], ["add", "-A"], ["commit", "-qm", "smoke"]):
-        git = ["git", "-c", "user.name=test", "-c", "user.email=test@localhost"]
-        subprocess.run([*git, *command], cwd=folder, check=True)
-    return folder
-
-
-def run(folder: Path, *command: str, check: bool = True) -> subprocess.CompletedProcess:
-    environment = os.environ | {
-        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-        "PYTHONPATH": str(folder),
-        "OMP_NUM_THREADS": "2",
-    }
-    result = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
-    assert not check or result.returncode == 0, result.stdout[-3000:] + result.stderr[-3000:]
-    return result
-
-
 @pytest.fixture(scope="module")
 def smoke(tmp_path_factory) -> Path:
     """A sandbox in which the whole DAG has run once."""
-    folder = sandbox(tmp_path_factory.mktemp("smoke"))
+    folder = sandbox(tmp_path_factory.mktemp("smoke"), "scale=smoke")
     run(folder, "dvc", "repro")
     return folder
 

@@ -1,0 +1,52 @@
+"""The configuration composed as `dvc exp run` does, and the DAG in a copy of the repository."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
+
+ROOT = Path(__file__).parent.parent
+
+
+def composed(*overrides: str) -> dict:
+    """What params.yaml becomes with these overrides, such as "scale=paper"."""
+    with initialize_config_dir(str(ROOT / "conf"), version_base=None):
+        config = compose("config", overrides=list(overrides))
+    return OmegaConf.to_container(config, resolve=True)
+
+
+def sandbox(folder: Path, *overrides: str) -> Path:
+    """A Git repository with the project's files as they are now, nothing that stages made, and these overrides."""
+    files = subprocess.run(
+        ["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout.split()
+    made = {"dvc.lock"}
+    for name in files:
+        if name not in made and not name.startswith("metrics/") and (ROOT / name).is_file():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, folder / name)
+    (folder / "params.yaml").write_text(OmegaConf.to_yaml(OmegaConf.create(composed(*overrides))))
+    for command in (["init", "-q"], ["add", "-A"], ["commit", "-qm", "sandbox"]):
+        subprocess.run(["git", *command], cwd=folder, env=environment(folder), check=True)
+    return folder
+
+
+def environment(folder: Path) -> dict[str, str]:
+    """The variables with which commands find this Python's programs, and the project in `folder`."""
+    return os.environ | {
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "PYTHONPATH": str(folder),
+        "OMP_NUM_THREADS": "2",
+        **{f"GIT_{who}_{what}": "test@localhost" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")},
+    }
+
+
+def run(folder: Path, *command: str, check: bool = True) -> subprocess.CompletedProcess:
+    """Runs a command in `folder`; with `check`, a failure shows the end of what it said."""
+    result = subprocess.run(command, cwd=folder, env=environment(folder), capture_output=True, text=True)
+    assert not check or result.returncode == 0, result.stdout[-3000:] + result.stderr[-3000:]
+    return result
