@@ -21,7 +21,7 @@ from s2igan.rdg.training import Optimizers, Recipe, draw_latent, training_step
 from s2igan.vision.encoders import FrozenEncoder, load_encoder
 
 RECIPE = tuple(Recipe.__dataclass_fields__)
-LOOP = ("epochs", "batch_size", "relation_positive", "relation_negative")
+LOOP = ("epochs", "batch_size", "relation_positive", "relation_negative", "matching_captions")
 
 
 def frozen_encoder(name: str, input_size: int) -> FrozenEncoder:
@@ -48,7 +48,8 @@ def main(scale, system, batch, steps):
     batch = batch or rdg["batch_size"]
     network = {key: value for key, value in rdg.items() if key not in LOOP}
     embedding = 2 * config["sen"]["gru_hidden"]
-    model = RDG(embedding_dim=embedding, image_embedding_dim=embedding, **network).to(device())
+    matching = recipe.matching_weight > 0
+    model = RDG(embedding_dim=embedding, image_embedding_dim=embedding, matching=matching, **network).to(device())
     encoder = frozen_encoder(features["encoder"], features["input_size"]).to(device())
     projection = torch.nn.Linear(encoder.feature_dim, embedding).requires_grad_(False).to(device())
     counted = (
@@ -62,14 +63,13 @@ def main(scale, system, batch, steps):
     size = 4 * rdg["base_size"]
     generator = torch.Generator().manual_seed(0)
     frozen = [torch.randn(batch, encoder.feature_dim, generator=generator).to(device()) for _ in range(3)]
-    data = Batch(
-        torch.rand(batch, 3, size, size, generator=generator).to(device()) * 2 - 1,
-        *(
-            torch.nn.functional.normalize(torch.randn(batch, embedding, generator=generator)).to(device())
-            for _ in range(2)
-        ),
-        *frozen,
+    kinds = torch.arange(batch + rdg["matching_captions"]).to(device())
+    speech, mismatched, more = (
+        torch.nn.functional.normalize(torch.randn(count, embedding, generator=generator)).to(device())
+        for count in (batch, batch, rdg["matching_captions"])
     )
+    pictures = torch.rand(batch, 3, size, size, generator=generator).to(device()) * 2 - 1
+    data = Batch(pictures, speech, mismatched, *frozen, kinds[:batch], more, kinds[batch:])
     optimizers = Optimizers(model, recipe)
     started = 0.0
     for step in range(steps + 1):  # the first step warms up

@@ -49,6 +49,9 @@ PREVIEWS = 8
 @click.option("--mismatched/--no-mismatched", required=True, help="D also sees real images with other speech")
 @click.option("--relation_weight", type=click.FloatRange(0), required=True, help="0 leaves the supervisor out")
 @click.option("--relation_interval", type=click.IntRange(1), required=True, help="steps between supervisions")
+@click.option("--matching_weight", type=click.FloatRange(0), required=True, help="of eqs. 1 to 4 in G; 0: not at all")
+@click.option("--matching_captions", type=click.IntRange(0), required=True, help="to tell the batch's own from")
+@click.option("--distillation_weight", type=click.FloatRange(0), required=True, help="SEN's image embedding in D")
 @click.option("--relation_outputs", type=click.IntRange(3), required=True)
 @click.option("--relation_positive", type=click.Choice(POSITIVES), required=True)
 @click.option("--relation_negative", type=click.Choice(NEGATIVES), required=True)
@@ -71,6 +74,7 @@ def main(**options):
     checkpoint = TrainingCheckpoint("train_rdg", options, INPUTS)
     recipe = Recipe(**{key: options.pop(key) for key in RECIPE})
     epochs, batch_size = options.pop("epochs"), options.pop("batch_size")
+    matching_captions = options.pop("matching_captions")
     positive, negative = options.pop("relation_positive"), options.pop("relation_negative")
     sen, config = load_sen("models/sen")
     catalog = read_catalog("data/catalog")
@@ -97,6 +101,7 @@ def main(**options):
             positive=positive,
             negative=negative,
             relation=recipe.relation_weight > 0,
+            matching_captions=matching_captions if recipe.matching_weight > 0 else 0,
         )
         held_out = catalog.first_of("test")
         spread = held_out[:: max(1, len(held_out) // PREVIEWS)][:PREVIEWS]
@@ -108,7 +113,12 @@ def main(**options):
                 f"image_features.weights: hash {frozen.weights_hash}, but data/image_features.h5 was made with "
                 f"{encoder['weights_hash']}; run `dvc repro -f image_features`, or put the old file back"
             )
-        model = RDG(embedding_dim=speech.shape[0], image_embedding_dim=sen.speech.embedding_dim, **options)
+        model = RDG(
+            embedding_dim=speech.shape[0],
+            image_embedding_dim=sen.speech.embedding_dim,
+            matching=recipe.matching_weight > 0,
+            **options,
+        )
         history = train(
             model,
             data,

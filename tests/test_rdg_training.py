@@ -27,6 +27,8 @@ RECIPE = dict(
     kl_weight=2.0,
     relation_weight=1.0,
     relation_interval=1,
+    matching_weight=0.0,
+    distillation_weight=0.0,
     mismatched=False,
     condition_to_discriminator="sampled",
     r1_weight=0.0,
@@ -181,6 +183,43 @@ def test_mismatched_adds_two_terms_to_each_discriminator(images):
     plain = step(rdg(), data)[1]
     more = step(rdg(), data, mismatched=True)[1]
     assert all(more[f"d_{i}"] > plain[f"d_{i}"] for i in range(3))
+
+
+def test_matching_adds_its_terms_to_discriminators_and_generator(images):
+    data = training_set(images, matching_captions=5)
+    plain, with_it = rdg(matching=True), rdg(matching=True)
+    before = snapshot(plain.discriminators[0].embedding)
+    _, curves = step(plain, data)
+    assert not any("matching" in name for name in curves) and same(before, plain.discriminators[0].embedding)
+    _, curves = step(with_it, data, matching_weight=5.0, distillation_weight=2.0)
+    assert {f"{player}_matching_{i}" for player in "dg" for i in range(3)} <= set(curves)
+    for i in range(3):
+        assert not same(before, with_it.discriminators[i].embedding)
+    assert not same(snapshot(plain.speech_to_image), with_it.speech_to_image)
+
+
+def test_the_matching_head_learns_from_real_pictures_alone(images):
+    """Whatever the generator draws, the head's step is the same."""
+    data = training_set(images, matching_captions=5)
+    heads = []
+    for scale in (1.0, 3.0):
+        model = rdg(matching=True, discriminator_norm=False)
+        with torch.no_grad():
+            for parameter in model.speech_to_image.generator.to_image.parameters():
+                parameter.mul_(scale)
+        step(model, data, matching_weight=5.0, distillation_weight=2.0)
+        heads.append(model.discriminators[2].embedding)
+    assert same(snapshot(heads[0]), heads[1])
+
+
+def test_matching_captions_come_with_their_pictures_classes(images):
+    batch = training_set(images, matching_captions=40).batch(0, 0, 4)
+    data = training_set(images)
+    rows = [int((data.speech == x.numpy()).all(axis=1).argmax()) for x in batch.more_speech]
+    assert [row // 8 for row in rows] == batch.more_kinds.tolist()  # two captions an image, four images a class
+    own = [int((data.speech == x.numpy()).all(axis=1).argmax()) for x in batch.speech]
+    assert [row // 8 for row in own] == batch.kinds.tolist()
+    assert len(set(rows)) > 15  # of 24
 
 
 def test_real_pictures_come_at_the_sizes_of_the_scales():

@@ -20,6 +20,7 @@ def rdg(**changes) -> RDG:
         discriminator_norm=True,
         own_condition=False,
         projection=False,
+        matching=False,
         relation_outputs=3,
         initialisation="orthogonal",
         seed=0,

@@ -1,6 +1,6 @@
 """What one training step of RDG sees, drawn from nothing but (seed, step)."""
 
-# B batch, S load size, V views, F features, A speech embedding size
+# B batch, K further captions, S load size, V views, F features, A speech embedding size
 
 from __future__ import annotations
 
@@ -30,6 +30,9 @@ class Batch:
     ground_truth: Tensor  # (B, F), I^GT
     same_class: Tensor  # (B, F), I^RI
     other_class: Tensor  # (B, F), I^MI
+    kinds: Tensor  # (B,), class numbers of the pictures, or a picture's own where it has no class
+    more_speech: Tensor  # (K, A), further captions, which the matching loss tells the pictures' own from
+    more_kinds: Tensor  # (K,), of the pictures that they describe
 
 
 class TrainingSet:
@@ -38,8 +41,8 @@ class TrainingSet:
     `rows` are the pictures' rows in `images` and `features` (which share the catalog's order), `classes`
     their class numbers (-1: none, the picture is of a kind of its own), `caption_rows[i]` the rows of picture
     i's captions in `speech` (N, A). A picture that is alone in its class has another view of itself as its same-class
-    partner. Without `relation`, nobody looks at the partners and any will do. Raises InputError where the
-    relation needs a different class and there is none.
+    partner. Without `relation`, nobody looks at the partners and any will do. `matching_captions` is K. Raises
+    InputError where the relation needs a different class and there is none.
     """
 
     def __init__(
@@ -55,15 +58,19 @@ class TrainingSet:
         positive: str,
         negative: str,
         relation: bool = True,
+        matching_captions: int = 0,
     ):
         self.rows, self.classes, self.caption_rows = rows, classes, caption_rows
         self.crop_size, self.positive, self.negative = crop_size, positive, negative
         self.relation = relation
         self.features, self.speech = features, speech
+        self.matching_captions = matching_captions
         size = int(np.prod(images.shape)) * len(rows)
         self._images = images.values(rows) if size <= IN_MEMORY_BYTES else None
         self._reader = images
         self.kinds = np.where(classes < 0, classes.max() + 1 + np.arange(len(rows)), classes)
+        self.all_captions = np.concatenate(caption_rows)
+        self.caption_kinds = np.repeat(self.kinds, [len(captions) for captions in caption_rows])
         order = np.argsort(self.kinds, kind="stable")
         names, starts = np.unique(self.kinds[order], return_index=True)
         self.members = dict(zip(names.tolist(), np.split(order, starts[1:]), strict=True))
@@ -91,6 +98,7 @@ class TrainingSet:
         same = np.array([self._same_class(i, rng) for i in chosen])
         other = np.array([self._other_class(i, rng) for i in chosen])
         mismatched = np.array([rng.choice(self.caption_rows[self._of_another_class(i, rng)]) for i in chosen])
+        more = rng.integers(len(self.all_captions), size=self.matching_captions)
         views = rng.integers(self.features.shape[1], size=(3, len(chosen)))
         # The same picture as a partner comes in another view.
         views[1] = np.where(same == chosen, (views[0] + 1) % self.features.shape[1], views[1])
@@ -105,6 +113,9 @@ class TrainingSet:
             ground_truth=frozen(chosen, views[0]),
             same_class=frozen(same, views[1]),
             other_class=frozen(other, views[2]),
+            kinds=torch.from_numpy(self.kinds[chosen]),
+            more_speech=torch.from_numpy(self.speech[self.all_captions[more]]),
+            more_kinds=torch.from_numpy(self.caption_kinds[more]),
         )
 
     def _same_class(self, i: int, rng: np.random.Generator) -> int:

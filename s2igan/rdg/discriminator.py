@@ -35,7 +35,8 @@ class Discriminator(nn.Module):
 
     `own_condition` gives the condition a linear layer of D's own before it is joined, and
     `projection` adds the inner product of pooled features and condition (Miyato & Koyama 2018) to the
-    conditional logit; both are off in the paper. `norm` is the paper's batch norm.
+    conditional logit; `embedding_dim` > 0 adds a head that says where in SEN's space a picture lies, for the
+    matching loss (Zhang et al. 2021, XMC-GAN). All three are off in the paper. `norm` is the paper's batch norm.
     """
 
     def __init__(
@@ -46,6 +47,7 @@ class Discriminator(nn.Module):
         norm: bool = True,
         own_condition: bool = False,
         projection: bool = False,
+        embedding_dim: int = 0,
     ):
         super().__init__()
         halvings = int(math.log2(size // 4))
@@ -66,6 +68,7 @@ class Discriminator(nn.Module):
         self.conditional = nn.Sequential(*rest, nn.LeakyReLU(0.2, inplace=True), nn.Conv2d(features, 1, 4))
         self.unconditional = nn.Conv2d(features, 1, 4)
         self.projection = nn.Linear(condition_dim, features, bias=False) if projection else None
+        self.embedding = nn.Linear(features, embedding_dim) if embedding_dim else None
 
     def forward(self, images: Tensor, condition: Tensor) -> tuple[Tensor, Tensor]:
         """(B, 3, S, S), (B, C) -> unconditional and conditional logits, each (B,)."""
@@ -78,3 +81,7 @@ class Discriminator(nn.Module):
         if self.projection is not None:
             conditional = conditional + (self.projection(condition) * x.mean(dim=(2, 3))).sum(dim=1)
         return self.unconditional(x).flatten(), conditional
+
+    def embed(self, x: Tensor) -> Tensor:
+        """Features (B, 8N, 4, 4) -> their place in SEN's space (B, A), of any length."""
+        return self.embedding(x.mean(dim=(2, 3)))

@@ -81,6 +81,7 @@ class RDG(nn.Module):
         discriminator_norm: bool,
         own_condition: bool,
         projection: bool,
+        matching: bool,
         relation_outputs: int,
         initialisation: str,
         seed: int,
@@ -108,6 +109,7 @@ class RDG(nn.Module):
                     discriminator_norm,
                     own_condition,
                     projection,
+                    embedding_dim if matching else 0,
                 )
                 for i in range(SCALES)
             )

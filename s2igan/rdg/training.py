@@ -38,6 +38,8 @@ class Recipe:
     kl_weight: float
     relation_weight: float
     relation_interval: int
+    matching_weight: float
+    distillation_weight: float
     mismatched: bool
     condition_to_discriminator: str  # sampled | mean
     r1_weight: float
@@ -98,6 +100,11 @@ def training_step(
             drawn, centre, _ = model.speech_to_image.condition(latent, batch.mismatched)
         others_told = centre if recipe.condition_to_discriminator == "mean" else drawn
 
+    if recipe.relation_weight > 0 or recipe.matching_weight > 0:
+        truth, same, other = (image_embedding(x) for x in (batch.ground_truth, batch.same_class, batch.other_class))
+    spoken = torch.cat([batch.speech, batch.more_speech])
+    kinds = torch.cat([batch.kinds, batch.more_kinds])
+
     # Discriminators, eqs. 11 and 12.
     optimizers.discriminators.zero_grad(set_to_none=True)
     fixed = told.detach()
@@ -111,6 +118,11 @@ def training_step(
         mismatched = discriminator.logits(features, others_told) if recipe.mismatched else None
         loss = losses.discriminator_loss(real_logits, fake_logits, mismatched)
         curves[f"d_{i}"] = loss.detach()
+        if recipe.matching_weight > 0:
+            seen = discriminator.embed(features)
+            matching = losses.matching_loss(seen, spoken, kinds)
+            curves[f"d_matching_{i}"] = matching.detach()
+            loss = loss + matching + recipe.distillation_weight * losses.distillation_loss(seen, truth)
         if with_r1:
             penalty = losses.r1_penalty(real_logits[0] + real_logits[1], real)
             curves[f"r1_{i}"] = penalty.detach()
@@ -122,9 +134,6 @@ def training_step(
     # Relation supervisor, eq. 8: it learns from all four pairs, from the fake one where the step has it.
     fake_embedding = None
     if recipe.relation_weight > 0:
-        truth, same, other = (
-            image_embedding(x) for x in (batch.ground_truth, batch.same_class, batch.other_class)
-        )
         pairs = [(same, Relation.POSITIVE), (other, Relation.NEGATIVE), (truth, Relation.UNDESIRED)]
         if with_fake_relation:
             fake_embedding = image_embedding(fake_features(fakes[-1].float()))  # resizing knows no bfloat16
@@ -143,8 +152,13 @@ def training_step(
     curves["kl"] = divergence.detach()
     total = recipe.kl_weight * divergence
     for i, (discriminator, fake) in enumerate(zip(model.discriminators, fakes, strict=True)):
-        loss = losses.generator_loss(discriminator(fake, told))
+        features = discriminator.features(fake)
+        loss = losses.generator_loss(discriminator.logits(features, told))
         curves[f"g_{i}"] = loss.detach()
+        if recipe.matching_weight > 0:
+            matching = losses.matching_loss(discriminator.embed(features), spoken, kinds)
+            curves[f"g_matching_{i}"] = matching.detach()
+            loss = loss + recipe.matching_weight * matching
         total = total + loss
     if fake_embedding is not None:
         loss = losses.relation_loss(model.relation(truth, fake_embedding), Relation.POSITIVE)
