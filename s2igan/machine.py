@@ -20,3 +20,10 @@ def device():
     import torch
 
     return torch.device(os.environ.get("S2IGAN_DEVICE") or ("cuda" if torch.cuda.is_available() else "cpu"))
+
+
+def slow_bfloat16(device) -> bool:
+    """Whether this device computes bfloat16 in software: a processor without the instructions (AVX-512 at least)."""
+    import torch
+
+    return device.type == "cpu" and not torch.ops.mkldnn._is_mkldnn_bf16_supported()

@@ -9,7 +9,7 @@ from s2igan.command import stage
 from s2igan.datasets.catalog import read_catalog
 from s2igan.errors import InputError
 from s2igan.figures import save_sheets
-from s2igan.machine import device
+from s2igan.machine import device, slow_bfloat16
 from s2igan.rdg.batches import NEGATIVES, POSITIVES, TrainingSet
 from s2igan.rdg.generator import DENSE
 from s2igan.rdg.model import RDG
@@ -76,6 +76,8 @@ def main(**options):
     epochs, batch_size = options.pop("epochs"), options.pop("batch_size")
     matching_captions = options.pop("matching_captions")
     positive, negative = options.pop("relation_positive"), options.pop("relation_negative")
+    if recipe.precision == "bfloat16" and slow_bfloat16(device()):
+        click.echo("rdg.precision=bfloat16: this processor has no bfloat16; float32 is many times faster", err=True)
     sen, config = load_sen("models/sen")
     catalog = read_catalog("data/catalog")
     with (
