@@ -1,6 +1,6 @@
 """What one training step of RDG sees, drawn from nothing but (seed, step)."""
 
-# B batch, S load size, V views, F features, A speech embedding size
+# B batch, S load size, V views, F features, A speech embedding size, T frames, M mel bands
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ from torch import Tensor
 
 from s2igan.checkpoint import step_generator
 from s2igan.errors import InputError
-from s2igan.store import FixedReader
+from s2igan.sen.model import pad
+from s2igan.sen.text_encoder import TextReader
+from s2igan.store import FixedReader, RaggedReader
 from s2igan.vision.transforms import random_crop_flip, to_float
 
 IN_MEMORY_BYTES = 1 << 30
@@ -22,14 +24,21 @@ NEGATIVES = ("different_class", "redrawn_once")
 
 @dataclass(frozen=True)
 class Batch:
-    """Pictures (B, 3, 4S, 4S) in [-1, 1], their speech, another's, and frozen features of the relation's images."""
+    """Pictures (B, 3, 4S, 4S) in [-1, 1], their speech, another's, and frozen features of the relation's images.
+
+    Speech is embeddings (B, A); where the encoder is trained, it is log-mels (B, T, M) with their lengths in frames.
+    """
 
     images: Tensor
-    speech: Tensor  # (B, A)
-    mismatched: Tensor  # (B, A), speech of another class
+    speech: Tensor  # (B, A), or (B, T, M)
+    mismatched: Tensor  # (B, A), or (B, T, M): speech of another class
     ground_truth: Tensor  # (B, F), I^GT
     same_class: Tensor  # (B, F), I^RI
     other_class: Tensor  # (B, F), I^MI
+    frames: Tensor | None = None  # (B,), of `speech`
+    mismatched_frames: Tensor | None = None  # (B,)
+    kinds: Tensor | None = None  # (B,), equal for pictures of a class
+    labels: Tensor | None = None  # (B,), classes of SEN's classifier, -1 for none
 
 
 class TrainingSet:
@@ -37,7 +46,8 @@ class TrainingSet:
 
     `rows` are the pictures' rows in `images` and `features` (which share the catalog's order), `classes`
     their class numbers (-1: none, the picture is of a kind of its own), `caption_rows[i]` the rows of picture
-    i's captions in `speech` (N, A). A picture that is alone in its class has another view of itself as its same-class
+    i's captions in `speech`: embeddings (N, A), or what a trained encoder takes. `labels` are the pictures' classes
+    as SEN's classifier numbers them. A picture that is alone in its class has another view of itself as its same-class
     partner. Without `relation`, nobody looks at the partners and any will do. Raises InputError where the
     relation needs a different class and there is none.
     """
@@ -46,7 +56,7 @@ class TrainingSet:
         self,
         images: FixedReader,
         features: np.ndarray,
-        speech: np.ndarray,
+        speech: np.ndarray | RaggedReader | TextReader,
         rows: np.ndarray,
         classes: np.ndarray,
         caption_rows: list[np.ndarray],
@@ -55,10 +65,12 @@ class TrainingSet:
         positive: str,
         negative: str,
         relation: bool = True,
+        labels: np.ndarray | None = None,
     ):
         self.rows, self.classes, self.caption_rows = rows, classes, caption_rows
         self.crop_size, self.positive, self.negative = crop_size, positive, negative
         self.relation = relation
+        self.labels = np.full(len(rows), -1) if labels is None else labels
         self.features, self.speech = features, speech
         size = int(np.prod(images.shape)) * len(rows)
         self._images = images.values(rows) if size <= IN_MEMORY_BYTES else None
@@ -95,17 +107,29 @@ class TrainingSet:
         # The same picture as a partner comes in another view.
         views[1] = np.where(same == chosen, (views[0] + 1) % self.features.shape[1], views[1])
 
+        speech, frames = self._speech(captions)
+        mismatched, mismatched_frames = self._speech(mismatched)
+
         def frozen(which: np.ndarray, view: np.ndarray) -> Tensor:
             return torch.from_numpy(self.features[self.rows[which], view])
 
         return Batch(
             images=images,
-            speech=torch.from_numpy(self.speech[captions]),
-            mismatched=torch.from_numpy(self.speech[mismatched]),
+            speech=speech,
+            mismatched=mismatched,
             ground_truth=frozen(chosen, views[0]),
             same_class=frozen(same, views[1]),
             other_class=frozen(other, views[2]),
+            frames=frames,
+            mismatched_frames=mismatched_frames,
+            kinds=torch.from_numpy(self.kinds[chosen]),
+            labels=torch.from_numpy(self.labels[chosen]),
         )
+
+    def _speech(self, rows: np.ndarray) -> tuple[Tensor, Tensor | None]:
+        if isinstance(self.speech, np.ndarray):
+            return torch.from_numpy(self.speech[rows]), None
+        return pad(self.speech.values(rows))
 
     def _same_class(self, i: int, rng: np.random.Generator) -> int:
         members = self.members[self.kinds[i]]
