@@ -21,7 +21,9 @@ from s2igan.rdg.training import Optimizers, Recipe, draw_latent, training_step
 from s2igan.vision.encoders import FrozenEncoder, load_encoder
 
 RECIPE = tuple(Recipe.__dataclass_fields__)
-LOOP = ("epochs", "batch_size", "relation_positive", "relation_negative", "matching_captions")
+LOOP = (
+    *("epochs", "batch_size", "relation_positive", "relation_negative", "speech_encoder", "matching_captions"),
+)
 
 
 def frozen_encoder(name: str, input_size: int) -> FrozenEncoder:
@@ -35,7 +37,7 @@ def frozen_encoder(name: str, input_size: int) -> FrozenEncoder:
 
 @click.command()
 @click.option("--scale", default="demo", type=click.Choice(["smoke", "demo", "paper"]))
-@click.option("--system", default="s2igan", type=click.Choice(["s2igan", "reference"]))
+@click.option("--system", default="s2igan", help="of conf/system/; with its speech encoder frozen")
 @click.option("--batch", default=0, help="pictures a step (default: the scale's)")
 @click.option("--steps", default=5, type=click.IntRange(1))
 def main(scale, system, batch, steps):
@@ -55,7 +57,7 @@ def main(scale, system, batch, steps):
     counted = (
         ("generator with F^ca", model.speech_to_image),
         *((f"discriminator {i}", d) for i, d in enumerate(model.discriminators)),
-        ("relation supervisor", model.relation),
+        *([("relation supervisor", model.relation)] if model.relation else []),
     )
     for name, module in counted:
         click.echo(f"{name:22s} {sum(p.numel() for p in module.parameters()) / 1e6:8.2f} M parameters")
@@ -76,7 +78,7 @@ def main(scale, system, batch, steps):
         if step == 1:
             started = time.perf_counter()
         r1 = recipe.r1_weight > 0 and step % recipe.r1_interval == 0
-        relation = recipe.relation_weight > 0 and step % recipe.relation_interval == 0
+        relation = model.relation is not None and step % recipe.relation_interval == 0
         latent = draw_latent(model, batch, 0, step, "benchmark").to(device())
         curves = training_step(model, optimizers, data, latent, projection, encoder, recipe, r1, relation)
         assert all(torch.isfinite(value) for value in curves.values())

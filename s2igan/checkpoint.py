@@ -14,6 +14,7 @@ import os
 import shutil
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from safetensors import SafetensorError
@@ -23,25 +24,46 @@ from torch import Tensor, nn
 from s2igan.errors import InputError
 
 
+class SavedModel(NamedTuple):
+    """What one model's folder holds: `kind` tells models apart, `config` builds the network again."""
+
+    kind: str
+    modules: Mapping[str, nn.Module]
+    config: dict
+
+
 def save_model(
-    folder: str | Path, kind: str, modules: Mapping[str, nn.Module], config: dict
+    folder: str | Path,
+    kind: str,
+    modules: Mapping[str, nn.Module],
+    config: dict,
+    inside: Mapping[str, SavedModel] | None = None,
 ) -> None:
-    """Writes `modules` and `config` into `folder`; the folder appears whole, or not at all."""
+    """Writes `modules` and `config` into `folder`; the folder appears whole, or not at all.
+
+    `inside` are models that belong to this one, each in a folder of its name within.
+    """
     folder = Path(folder)
     partial = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
     shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
     try:
-        for name, module in modules.items():
-            state = {key: value.detach().cpu().contiguous() for key, value in module.state_dict().items()}
-            (partial / f"{name}.safetensors").write_bytes(save(state))  # save_file hides the OSError of a full disk
-        description = {"kind": kind, "modules": sorted(modules), "config": config}
-        (partial / "model.json").write_text(json.dumps(description, indent=2, sort_keys=True) + "\n")
+        _write_model(partial, SavedModel(kind, modules, config))
+        for name, model in (inside or {}).items():
+            _write_model(partial / name, model)
         shutil.rmtree(folder, ignore_errors=True)
         os.replace(partial, folder)
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
         raise
+
+
+def _write_model(folder: Path, model: SavedModel) -> None:
+    folder.mkdir(parents=True)
+    for name, module in model.modules.items():
+        state = {key: value.detach().cpu().contiguous() for key, value in module.state_dict().items()}
+        (folder / f"{name}.safetensors").write_bytes(save(state))  # save_file hides the OSError of a full disk
+    description = {"kind": model.kind, "modules": sorted(model.modules), "config": model.config}
+    (folder / "model.json").write_text(json.dumps(description, indent=2, sort_keys=True) + "\n")
 
 
 def load_model(folder: str | Path, kind: str) -> tuple[dict, dict[str, dict[str, Tensor]]]:

@@ -41,19 +41,23 @@ def speak(text, wav, output, voice, seed, count, save_wav, size, models):
     from s2igan.speech.audio import write_wav
 
     pipeline = Pipeline(models, device())
-    if wav:
-        samples, source = pipeline.listen(wav), str(wav)
+    if pipeline.reads and not (wav or save_wav or voice):
+        embedding, source = pipeline.embed_sentences([("your sentence", text, "")]), f"read: {text}"
     else:
-        voice = voice or next(iter(pipeline.voices), "")
-        samples, source = pipeline.say([("your sentence", text, voice)])[0], f"{voice} says: {text}"
-    if save_wav:
-        write_wav(save_wav, samples, pipeline.sample_rate)
-    embedding = pipeline.embed([samples], [str(wav) if wav else "your sentence"])
+        if wav:
+            samples, name, source = pipeline.listen(wav), str(wav), str(wav)
+        else:
+            voice = voice or next(iter(pipeline.voices), "")
+            samples, name = pipeline.say([("your sentence", text, voice)])[0], "your sentence"
+            source = f"{voice} says: {text}"
+        if save_wav:
+            write_wav(save_wav, samples, pipeline.sample_rate)
+        embedding = pipeline.embed([samples], [name])
+        source = f"{source} ({len(samples) / pipeline.sample_rate:.1f} s)"
     keys = [f"{i}" for i in range(count)]
     pictures = pipeline.draw(embedding.repeat(count, axis=0), pipeline.seeds(keys, seed))[-1]
     sheet(list(pictures), min(count, 8), output, size)
-    seconds = len(samples) / pipeline.sample_rate
-    click.echo(f"{source} ({seconds:.1f} s) -> {output}")
+    click.echo(f"{source} -> {output}")
 
 
 @main.command()

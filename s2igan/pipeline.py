@@ -13,7 +13,8 @@ import torch
 from s2igan.errors import InputError
 from s2igan.rdg.model import load_generator
 from s2igan.rdg.sampling import generate, image_seed
-from s2igan.sen.model import embed_speech, load_sen
+from s2igan.sen.model import embed_speech, load_sen, reads
+from s2igan.sen.text_encoder import one_hot
 from s2igan.speech.audio import decode, load_recording
 from s2igan.speech.log_mel import LogMel
 from s2igan.speech.recordings import RECORDINGS
@@ -23,17 +24,19 @@ from s2igan.speech.synthesis import synthesize
 class Pipeline:
     """The trained models in a row: text -> speech -> log-mel -> embedding -> picture.
 
-    `models` is the folder with `sen` and `rdg`. Raises InputError where one is missing or damaged.
+    `models` is the folder with `rdg`, in which the SEN lies that it listens to. A system that reads has no speech
+    and no log-mel: text -> embedding -> picture. Raises InputError where one is missing or damaged.
     """
 
     def __init__(self, models: str | Path = "models", device: torch.device | str = "cpu"):
         self.device = torch.device(device)
-        self.sen, self.config = load_sen(Path(models) / "sen")
-        self.sen.to(self.device)
         self.generator, drawing = load_generator(Path(models) / "rdg")
+        self.sen, self.config = load_sen(Path(models) / "rdg" / "sen")
+        self.sen.to(self.device)
         size = 4 * drawing["network"]["base_size"]
         self.shape = (3, size, size)  # of a picture of the last scale
-        self.log_mel = LogMel(**self.config["log_mel"])
+        self.reads = reads(self.config)
+        self.log_mel = None if self.reads else LogMel(**self.config["log_mel"])
 
     @property
     def sample_rate(self) -> int:
@@ -55,6 +58,8 @@ class Pipeline:
 
     def listen(self, recording: str | Path) -> np.ndarray:
         """A recording in any format that libsndfile reads -> samples (T,) at `sample_rate`."""
+        if self.reads:
+            raise InputError(f"{recording}: these models read text and hear nothing; give them a sentence")
         return load_recording(recording, self.sample_rate)
 
     def embed(self, speech: Sequence[np.ndarray], names: Sequence[str], batch_size: int = 32) -> np.ndarray:
@@ -67,6 +72,14 @@ class Pipeline:
                 raise InputError(f"{name}: {found:.2f} s of speech; at least {needed:.2f} s are needed: record more")
             log_mels.append(self.log_mel(samples))
         return embed_speech(self.sen, log_mels, batch_size)
+
+    def embed_sentences(self, spoken: Sequence[tuple[str, str, str]], workers: int = 1) -> np.ndarray:
+        """(key, text, voice) of each sentence -> speech embeddings (N, A): said and heard, or read."""
+        if self.reads:
+            return embed_speech(self.sen, [one_hot(text, key) for key, text, _ in spoken])
+        if not spoken:
+            return np.empty((0, self.sen.speech.embedding_dim), np.float32)
+        return self.embed(self.say(spoken, workers), [key for key, *_ in spoken])
 
     def draw(self, embeddings: np.ndarray, seeds: Sequence[int], batch_size: int = 32) -> list[np.ndarray]:
         """Embeddings (N, A) -> uint8 pictures at the three scales: (N, 3, S, S), (N, 3, 2S, 2S), (N, 3, 4S, 4S)."""

@@ -11,9 +11,9 @@ from pathlib import Path
 from s2igan.files import write_text
 
 
-def write_tsv(path: str | Path, rows: Sequence[Mapping[str, float]]) -> None:
-    """Rows of one table; a column that a row lacks stays empty."""
-    names = list(dict.fromkeys(name for row in rows for name in row))
+def write_tsv(path: str | Path, rows: Sequence[Mapping[str, float]], names: Sequence[str] = ()) -> None:
+    """Rows of one table, columns `names` and those of the rows; a column that a row lacks stays empty."""
+    names = list(dict.fromkeys([*names, *(name for row in rows for name in row)]))
     lines = ["\t".join(names)]
     lines += ["\t".join(f"{row[name]:.6g}" if name in row else "" for name in names) for row in rows]
     write_text(path, "\n".join(lines) + "\n")

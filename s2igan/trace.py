@@ -10,6 +10,8 @@ import numpy as np
 from s2igan.datasets.catalog import Caption, read_catalog
 from s2igan.errors import InputError
 from s2igan.figures import table
+from s2igan.machine import device
+from s2igan.sen.captions import HEARD_BY, caption_embeddings, listening_sen
 from s2igan.speech.audio import decode, write_wav
 from s2igan.store import FixedReader, RaggedReader
 
@@ -63,6 +65,10 @@ def trace(key: str, wav: str | Path | None = None, png: str | Path | None = None
             speech = file.values([file.index(caption.key)])[0]
             shown = f"norm {np.linalg.norm(speech):.3f}, first {_few(speech)}"
             yield f"embedding       {file.path}: {_shape(speech)}, {shown}"
+    if Path(HEARD_BY).exists() and listening_sen()[-1]:  # trained with the generator, it hears otherwise by now
+        (speech,) = caption_embeddings([caption.key], device())
+        shown = f"norm {np.linalg.norm(speech):.3f}, first {_few(speech)}"
+        yield f"heard as        {HEARD_BY}: {_shape(speech)}, {shown}"
     if (file := _open(FixedReader, "data/generated.h5", "generated")) is not None:
         with file:
             if caption.key in file:

@@ -4,22 +4,21 @@ import click
 
 from s2igan.command import progress, stage
 from s2igan.machine import device
+from s2igan.sen.captions import BLOCK, open_captions
 from s2igan.sen.model import embed_speech, load_sen
-from s2igan.store import FixedWriter, RaggedReader
-
-BLOCK = 2048
+from s2igan.store import FixedWriter
 
 
 @click.command()
 @click.option("--batch_size", type=click.IntRange(1), required=True)
 @stage
 def main(batch_size):
-    """Reads models/sen and data/logmel.h5; writes data/embeddings.h5."""
+    """Reads models/sen and data/logmel.h5 (or the catalog's texts); writes data/embeddings.h5."""
     model, config = load_sen("models/sen")
     model.to(device())
     shape = (model.speech.embedding_dim,)
     with (
-        RaggedReader("data/logmel.h5", "logmel") as log_mels,
+        open_captions(config) as log_mels,
         FixedWriter("data/embeddings.h5", "embeddings", shape, "float32", {"sen": config}) as out,
     ):
         with progress(None, "embeddings", len(log_mels)) as bar:

@@ -11,6 +11,7 @@ from s2igan.datasets.catalog import read_catalog
 from s2igan.figures import curves, sheet, table
 from s2igan.machine import device
 from s2igan.pipeline import Pipeline
+from s2igan.sen.captions import caption_embeddings
 from s2igan.store import FixedReader
 from s2igan.trace import words
 from s2igan.vision.transforms import centre_crop
@@ -35,8 +36,7 @@ def main(samples, birds, seed):
         picked = [first[i] for i in np.linspace(0, len(first) - 1, min(samples, len(first))).astype(int)]
         keys = [caption.key for caption in picked]
         pipeline = Pipeline(device=device())
-        with FixedReader("data/embeddings.h5", "embeddings") as embeddings:
-            speech = embeddings.values([embeddings.index(key) for key in keys])
+        speech = caption_embeddings(keys, device())
         drawn = pipeline.draw(np.repeat(speech, 2, axis=0), pipeline.seeds([k + s for k in keys for s in "ab"], seed))
         real = torch.from_numpy(images.values([images.index(caption.image) for caption in picked]))
     real = centre_crop(real, drawn[-1].shape[-1]).numpy()
@@ -64,7 +64,7 @@ def main(samples, birds, seed):
     panels = {
         "discriminators": [f"d_{i}" for i in scales],
         "generator": [f"g_{i}" for i in scales],
-        "relation and KL": ["relation", "g_relation", "kl"],
+        "other terms": ["relation", "g_relation", "kl", "sen", "g_colour"],
     }
     curves(read_tsv("metrics/rdg_training.tsv"), "images", panels, f"{FOLDER}/rdg_curves.png")
 
@@ -72,8 +72,9 @@ def main(samples, birds, seed):
 def read_tsv(path: str) -> dict[str, list[float]]:
     """Columns of numbers; an empty field is NaN."""
     with open(path, newline="") as file:
-        lines = list(csv.DictReader(file, delimiter="\t"))
-    return {name: [float(line[name] or "nan") for line in lines] for name in lines[0]}
+        table = csv.DictReader(file, delimiter="\t")
+        lines = list(table)
+    return {name: [float(line[name] or "nan") for line in lines] for name in table.fieldnames}
 
 
 if __name__ == "__main__":

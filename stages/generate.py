@@ -8,7 +8,8 @@ from s2igan.datasets.catalog import read_catalog
 from s2igan.machine import device
 from s2igan.rdg.model import load_generator
 from s2igan.rdg.sampling import generate, image_seed
-from s2igan.store import FixedReader, FixedWriter
+from s2igan.sen.captions import caption_embeddings
+from s2igan.store import FixedWriter
 
 CONTROLS = ("", "_untrained", "_shuffled")
 
@@ -19,7 +20,7 @@ CONTROLS = ("", "_untrained", "_shuffled")
 @click.option("--seed", type=int, required=True)
 @stage
 def main(captions_per_image, batch_size, seed):
-    """Reads models/rdg and data/embeddings.h5; writes data/generated{,_untrained,_shuffled}.h5.
+    """Reads models/rdg and the captions' embeddings; writes data/generated{,_untrained,_shuffled}.h5.
 
     `_untrained` is the same network at initialisation; `_shuffled` the trained one with every
     caption's speech exchanged for that of a caption of another class (or picture).
@@ -37,8 +38,7 @@ def main(captions_per_image, batch_size, seed):
     # Where one class holds more than half, not all can have another's: then another picture's.
     partner = another_class(kinds if 2 * largest <= len(kinds) else images, seed)
     seeds = [image_seed(key, seed) for key in keys]
-    with FixedReader("data/embeddings.h5", "embeddings") as embeddings:
-        speech = embeddings.values([embeddings.index(key) for key in keys])
+    speech = caption_embeddings(keys, device())
     for control in CONTROLS:
         model, config = load_generator("models/rdg", trained=control != "_untrained")
         condition = speech[partner] if control == "_shuffled" else speech

@@ -9,8 +9,9 @@ from s2igan.datasets.catalog import read_catalog
 from s2igan.datasets.grammar import changeable, read, recolour
 from s2igan.machine import device, workers
 from s2igan.pipeline import Pipeline
+from s2igan.sen.captions import caption_embeddings
 from s2igan.speech.synthesis import assign_voice
-from s2igan.store import FixedReader, FixedWriter
+from s2igan.store import FixedWriter
 
 COLUMNS = ["caption", "text", "part", "old", "new"]
 
@@ -21,7 +22,7 @@ COLUMNS = ["caption", "text", "part", "old", "new"]
 @click.option("--seed", type=int, required=True)
 @stage
 def main(enabled, pairs, seed):
-    """Reads the catalog, data/embeddings.h5 and models; writes data/keyword_before.h5 and data/keyword_after.h5."""
+    """Reads the catalog, the captions' embeddings and models; writes data/keyword_{before,after}.h5."""
     pipeline = Pipeline(device=device())
     captions = read_catalog("data/catalog").split("test") if enabled else []
     rng = np.random.default_rng(seed)
@@ -35,11 +36,11 @@ def main(enabled, pairs, seed):
             changed.append((caption, part, old, new, recolour(caption.text, part, new)))
     keys = [caption.key for caption, *_ in changed]
     spoken = [
-        (caption.key, text, assign_voice(caption.key, pipeline.voices)) for caption, *_, text in changed
+        (caption.key, text, "" if pipeline.reads else assign_voice(caption.key, pipeline.voices))
+        for caption, *_, text in changed
     ]
-    with FixedReader("data/embeddings.h5", "embeddings") as embeddings:
-        before = embeddings.values([embeddings.index(key) for key in keys])
-    after = pipeline.embed(pipeline.say(spoken, workers()), keys) if keys else before
+    before = caption_embeddings(keys, device())
+    after = pipeline.embed_sentences(spoken, workers())
     seeds = pipeline.seeds(keys, seed)
     columns = {
         "caption": [caption.text for caption, *_ in changed],

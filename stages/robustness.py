@@ -11,8 +11,9 @@ from s2igan.datasets.catalog import Caption, read_catalog
 from s2igan.datasets.splits import draw
 from s2igan.files import write_text
 from s2igan.machine import device, workers
-from s2igan.metrics.robustness import Gallery, conditions, embed_by_condition, robustness_scores, to_say_again
-from s2igan.sen.model import SEN, embed_speech, load_sen
+from s2igan.metrics.robustness import SCORES, Gallery, conditions, embed_by_condition, robustness_scores, to_say_again
+from s2igan.sen.captions import listening_sen
+from s2igan.sen.model import SEN, embed_speech, reads
 from s2igan.speech.disturbance import NOISES, RATE_RANGE, SNR_RANGE, Disturbance, disturbed_log_mels
 from s2igan.speech.synthesis import assign_voice, synthesize
 from s2igan.store import FixedReader, RaggedReader
@@ -24,6 +25,7 @@ PROTOCOL = (
     "utterance; rate<f>: f times as fast at the same pitch; voices: {voices}"
 )
 SAID_AGAIN = "captions that an engine said in voices unseen in training, and the same ones said again in seen voices"
+COLUMNS = ("condition", "snr_db", "rate", *SCORES, "map_chance", "captions")
 APART = "captions in voices unseen in training, and other captions in seen ones"
 
 
@@ -36,7 +38,7 @@ APART = "captions in voices unseen in training, and other captions in seen ones"
 @click.option("--seed", type=int, required=True)
 @stage
 def main(captions, snr_db, rates, noise, batch_size, seed):
-    """Reads the catalog, speech, image features and models/sen; writes metrics/robustness.{json,tsv}."""
+    """Reads the catalog, speech, image features and models/rdg/sen; writes metrics/robustness.{json,tsv}."""
     wanted = conditions(snr_db, rates, noise)
     catalog = read_catalog("data/catalog")
     tested = catalog.split("test")
@@ -44,7 +46,11 @@ def main(captions, snr_db, rates, noise, batch_size, seed):
     chosen = [caption for caption in tested if caption.key in drawn]
     pictures = [image.key for image in catalog.images if image.split == "test"]
     kind_of = catalog.kind_of()
-    sen, config = load_sen("models/sen")
+    sen, config, _ = listening_sen()
+    if reads(config):  # the files are there, as for every system, and say that nothing was heard
+        write_json("metrics/robustness.json", {"protocol": "the encoder reads text: there is no speech to disturb"})
+        write_text("metrics/robustness.tsv", "\t".join(COLUMNS) + "\n")
+        return
     sen.to(device())
     gallery = Gallery(pictures, [kind_of[key] for key in pictures], embed_pictures(sen, pictures))
     with RaggedReader("data/speech.h5", "speech") as speech:

@@ -1,5 +1,7 @@
 """train_rdg: the densely-stacked generator against three discriminators, under the relation supervisor."""
 
+from pathlib import Path
+
 import click
 import numpy as np
 import torch
@@ -14,10 +16,11 @@ from s2igan.rdg.batches import NEGATIVES, POSITIVES, TrainingSet
 from s2igan.rdg.generator import DENSE
 from s2igan.rdg.model import RDG
 from s2igan.rdg.training import Recipe, train
-from s2igan.sen.model import load_sen
+from s2igan.sen.captions import open_captions
+from s2igan.sen.model import class_labels, load_sen, pad, saved_sen
 from s2igan.store import FixedReader
 from s2igan.tables import write_tsv
-from s2igan.vision.encoders import load_encoder
+from s2igan.vision.encoders import FrozenEncoder, load_encoder
 
 INPUTS = (
     "data/catalog/images.csv",
@@ -25,7 +28,6 @@ INPUTS = (
     "data/images.h5",
     "data/image_features.h5",
     "data/embeddings.h5",
-    "models/sen/image.safetensors",
 )
 RECIPE = tuple(Recipe.__dataclass_fields__)
 PREVIEWS = 8
@@ -46,13 +48,16 @@ PREVIEWS = 8
 @click.option("--projection/--no-projection", required=True, help="inner product in D's conditional logit")
 @click.option("--discriminator_norm/--no-discriminator_norm", required=True, help="batch norm in D")
 @click.option("--condition_to_discriminator", type=click.Choice(["sampled", "mean"]), required=True)
+@click.option("--speech_encoder", type=click.Choice(["frozen", "trained"]), required=True, help="trained: along with G")
+@click.option("--sen_weight", type=click.FloatRange(0), required=True, help="of L_SEN, if the encoder is trained")
+@click.option("--colour_weight", type=click.FloatRange(0), required=True, help="same colours at all scales; 0 for none")
 @click.option("--mismatched/--no-mismatched", required=True, help="D also sees real images with other speech")
 @click.option("--relation_weight", type=click.FloatRange(0), required=True, help="0 leaves the supervisor out")
 @click.option("--relation_interval", type=click.IntRange(1), required=True, help="steps between supervisions")
 @click.option("--matching_weight", type=click.FloatRange(0), required=True, help="of eqs. 1 to 4 in G; 0: not at all")
 @click.option("--matching_captions", type=click.IntRange(0), required=True, help="to tell the batch's own from")
 @click.option("--distillation_weight", type=click.FloatRange(0), required=True, help="SEN's image embedding in D")
-@click.option("--relation_outputs", type=click.IntRange(3), required=True)
+@click.option("--relation_outputs", type=click.Choice([0, 3, 4]), required=True, help="0: no supervisor")
 @click.option("--relation_positive", type=click.Choice(POSITIVES), required=True)
 @click.option("--relation_negative", type=click.Choice(NEGATIVES), required=True)
 @click.option("--kl_weight", type=click.FloatRange(0), required=True)
@@ -70,20 +75,28 @@ PREVIEWS = 8
 @click.option("--seed", type=int, required=True)
 @stage
 def main(**options):
-    """Reads the catalog, images, features, embeddings and models/sen; writes models/rdg, curves and sheets."""
-    checkpoint = TrainingCheckpoint("train_rdg", options, INPUTS)
+    """Reads the catalog, images, features, embeddings and models/sen; writes models/rdg, curves and sheets.
+
+    A speech encoder that is trained along begins as models/sen and reads data/logmel.h5 in place of embeddings.
+    """
+    trained = options["speech_encoder"] == "trained"
+    inputs = [*INPUTS, *sorted(Path("models/sen").glob("*")), *(["data/logmel.h5"] if trained else [])]
+    checkpoint = TrainingCheckpoint("train_rdg", options, inputs)
     recipe = Recipe(**{key: options.pop(key) for key in RECIPE})
     epochs, batch_size = options.pop("epochs"), options.pop("batch_size")
     matching_captions = options.pop("matching_captions")
     positive, negative = options.pop("relation_positive"), options.pop("relation_negative")
     if recipe.precision == "bfloat16" and slow_bfloat16(device()):
         click.echo("rdg.precision=bfloat16: this processor has no bfloat16; float32 is many times faster", err=True)
+    speech_encoder, relation = options.pop("speech_encoder"), options["relation_outputs"] and recipe.relation_weight > 0
+    options["relation_outputs"] *= relation  # a supervisor without weight would teach nobody
+    matching = recipe.matching_weight > 0
     sen, config = load_sen("models/sen")
     catalog = read_catalog("data/catalog")
     with (
         FixedReader("data/images.h5", "images") as images,
         FixedReader("data/image_features.h5", "image_features") as features,
-        FixedReader("data/embeddings.h5", "embeddings") as speech,
+        open_captions(config) if trained else FixedReader("data/embeddings.h5", "embeddings") as speech,
     ):
         ids = catalog.class_ids()
         # Validation classes chose SEN's epoch; nothing is chosen here, so that they teach, as in the paper.
@@ -91,36 +104,32 @@ def main(**options):
         captions: dict[str, list[int]] = {}
         for caption in catalog.captions:
             captions.setdefault(caption.image, []).append(speech.index(caption.key))
-        embeddings = speech.values()
+        classes = np.array([ids[catalog.images[i].class_name] for i in rows])
+        # SEN's classifier knows the classes that train_sen learns from; validation's teach it nothing here either.
+        known = np.unique([ids[image.class_name] for image in catalog.images if image.split == "train"])
         data = TrainingSet(
             images,
             features.values(),
-            embeddings,
+            speech if trained else speech.values(),
             np.array(rows),
-            np.array([ids[catalog.images[i].class_name] for i in rows]),
+            classes,
             [np.array(captions[catalog.images[i].key]) for i in rows],
             crop_size=4 * options["base_size"],
             positive=positive,
             negative=negative,
-            relation=recipe.relation_weight > 0,
-            matching_captions=matching_captions if recipe.matching_weight > 0 else 0,
+            relation=relation,
+            labels=class_labels(classes, known[known >= 0]),
+            # Of an encoder that changes with every step, further captions would have to be heard anew.
+            matching_captions=matching_captions if matching and not trained else 0,
         )
         held_out = catalog.first_of("test")
         spread = held_out[:: max(1, len(held_out) // PREVIEWS)][:PREVIEWS]
-        preview = torch.from_numpy(embeddings[[speech.index(caption.key) for caption in spread]])
-        encoder = config["image_encoder"]
-        frozen = load_encoder(encoder["encoder"], encoder["weights"], encoder["input_size"]).to(device())
-        if frozen.weights_hash != encoder["weights_hash"]:
-            raise InputError(
-                f"image_features.weights: hash {frozen.weights_hash}, but data/image_features.h5 was made with "
-                f"{encoder['weights_hash']}; run `dvc repro -f image_features`, or put the old file back"
-            )
-        model = RDG(
-            embedding_dim=speech.shape[0],
-            image_embedding_dim=sen.speech.embedding_dim,
-            matching=recipe.matching_weight > 0,
-            **options,
-        )
+        said = speech.values([speech.index(caption.key) for caption in spread])
+        preview, preview_frames = pad(said) if trained else (torch.from_numpy(said), None)
+        size = sen.speech.embedding_dim
+        options |= {"embedding_dim": size, "image_embedding_dim": size, "matching": matching}
+        model = RDG(**options, sen=sen if trained else None)
+        heard_by = model.average_sen if trained else sen
         history = train(
             model,
             data,
@@ -128,16 +137,29 @@ def main(**options):
             epochs=epochs,
             batch_size=batch_size,
             seed=options["seed"],
-            image_embedding=sen.image.requires_grad_(False).to(device()),
-            fake_features=frozen,
+            image_embedding=heard_by.image.requires_grad_(False).to(device()) if relation or matching else None,
+            fake_features=load_frozen(config["image_encoder"]).to(device()) if relation else None,
             preview=preview,
+            preview_frames=preview_frames,
             device=device(),
             checkpoint=checkpoint,
         )
     write_tsv("metrics/rdg_training.tsv", history.rows)
     save_sheets("metrics/figures/rdg_training.png", history.sheets)
-    model.save("models/rdg", {"sen": config})
+    config = {**config, "speech_encoder": speech_encoder}
+    model.save("models/rdg", {"sen": config}, {"sen": saved_sen(heard_by, config)})
     checkpoint.clear()
+
+
+def load_frozen(features: dict) -> FrozenEncoder:
+    """The encoder that the features of real pictures are from, for those of fakes; InputError if it is another."""
+    frozen = load_encoder(features["encoder"], features["weights"], features["input_size"])
+    if frozen.weights_hash != features["weights_hash"]:
+        raise InputError(
+            f"image_features.weights: hash {frozen.weights_hash}, but data/image_features.h5 was made with "
+            f"{features['weights_hash']}; run `dvc repro -f image_features`, or put the old file back"
+        )
+    return frozen
 
 
 if __name__ == "__main__":

@@ -7,13 +7,18 @@ from s2igan.checkpoint import TrainingCheckpoint
 from s2igan.command import stage
 from s2igan.datasets.catalog import read_catalog
 from s2igan.machine import device
-from s2igan.sen.model import build_sen, save_sen
+from s2igan.sen.captions import open_captions
+from s2igan.sen.model import ENCODERS, IMAGE_PROJECTIONS, OBJECTIVES, build_sen, save_sen
 from s2igan.sen.training import Pairs, train
-from s2igan.store import FixedReader, RaggedReader
+from s2igan.store import FixedReader
 
 CURVES = "metrics/sen_training.tsv"
 INPUTS = ("data/catalog/images.csv", "data/catalog/captions.csv", "data/logmel.h5", "data/image_features.h5")
-NETWORK = ("bands", "conv_channels", "kernel", "stride", "gru_layers", "gru_hidden", "attention_hidden", "mask_padding")
+NETWORK = (
+    *("encoder", "image_projection", "bands", "conv_channels", "kernel", "stride", "gru_layers", "gru_hidden"),
+    *("attention_hidden", "mask_padding", "width"),
+    *("objective", "smoothing", "matching_weight", "distinctive_weight"),
+)
 
 
 @click.command()
@@ -24,11 +29,16 @@ NETWORK = ("bands", "conv_channels", "kernel", "stride", "gru_layers", "gru_hidd
 @click.option("--gru_layers", type=click.IntRange(1), required=True)
 @click.option("--gru_hidden", type=click.IntRange(1), required=True, help="half of the embedding's size")
 @click.option("--attention_hidden", type=click.IntRange(1), required=True)
+@click.option("--encoder", type=click.Choice(ENCODERS), required=True, help="of speech; char_cnn_rnn: of text instead")
+@click.option("--width", type=click.FloatRange(0, min_open=True), required=True, help="of other encoders; 1: whole")
 @click.option("--mask_padding/--no-mask_padding", required=True, help="off: attention sees padding, as published")
+@click.option("--image_projection", type=click.Choice(IMAGE_PROJECTIONS), required=True, help="none: features")
+@click.option("--objective", type=click.Choice(OBJECTIVES), required=True, help="what pulls matched pairs together")
 @click.option("--smoothing", type=click.FloatRange(0, min_open=True), required=True, help="beta of eq. 1")
 @click.option("--matching_weight", type=click.FloatRange(0), required=True)
-@click.option("--distinctive_weight", type=click.FloatRange(0), required=True)
-@click.option("--epochs", type=click.IntRange(1), required=True)
+@click.option("--distinctive_weight", type=click.FloatRange(0), required=True, help="0 leaves the classifier out")
+@click.option("--pretrain/--no-pretrain", required=True, help="off: the network as it is at initialisation")
+@click.option("--epochs", type=click.IntRange(0), required=True)
 @click.option("--batch_size", type=click.IntRange(2), required=True)
 @click.option("--lr", type=click.FloatRange(0, 1, min_open=True), required=True)
 @click.option("--beta1", type=click.FloatRange(0, 1, max_open=True), required=True)
@@ -40,11 +50,14 @@ NETWORK = ("bands", "conv_channels", "kernel", "stride", "gru_layers", "gru_hidd
 @click.option("--seed", type=int, required=True)
 @stage
 def main(**options):
-    """Reads the catalog, data/logmel.h5 and data/image_features.h5; writes models/sen and its curves."""
+    """Reads the catalog, data/logmel.h5 and data/image_features.h5; writes models/sen and its curves.
+
+    An encoder of text reads the catalog's captions in place of the log-mels.
+    """
     checkpoint = TrainingCheckpoint("train_sen", options, INPUTS)
     catalog = read_catalog("data/catalog")
     with (
-        RaggedReader("data/logmel.h5", "logmel") as log_mels,
+        open_captions(options) as log_mels,
         FixedReader("data/image_features.h5", "image_features") as features,
     ):
         training, validation = (
@@ -52,19 +65,25 @@ def main(**options):
         )
         network = {key: options.pop(key) for key in NETWORK}
         network["conv_channels"] = list(network["conv_channels"])
+        classes = len(np.unique(training.classes[training.classes >= 0]))
         config = {
             **network,
             "feature_dim": features.shape[1],
-            "classes": len(np.unique(training.classes[training.classes >= 0])),
+            "classes": classes if network["distinctive_weight"] else 0,
             "image_encoder": features.attributes,
             **log_mels.attributes,
         }
         options.pop("selection")
-        options |= {"beta": options.pop("smoothing"), "checkpoint": checkpoint, "log": CURVES}
+        if not options.pop("pretrain"):
+            options["epochs"] = 0
+        options |= {"checkpoint": checkpoint, "log": CURVES}
         model = build_sen(config, options["seed"]).to(device())
         result = train(model, log_mels, features, training, validation, **options)
     save_sen("models/sen", model, config)
     checkpoint.clear()
+    if not result.best_epoch:
+        click.echo("not trained: the network as it is at initialisation")
+        return
     # Classes or images, whichever the splits do not share.
     held_out = f"held-out {catalog.disjoint}"
     click.echo(f"kept epoch {result.best_epoch}: speech to image mAP {result.best_map:.3f} on {held_out}")

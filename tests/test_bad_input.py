@@ -15,7 +15,7 @@ from tiny import rdg
 from s2igan import cli
 from s2igan.datasets.catalog import Caption, Catalog, Image, write_catalog
 from s2igan.errors import InputError
-from s2igan.sen.model import build_sen, save_sen
+from s2igan.sen.model import build_sen, save_sen, saved_sen
 from s2igan.store import FixedReader, FixedWriter, RaggedWriter
 
 ROOT = Path(__file__).parents[1]
@@ -79,7 +79,7 @@ def catalog(**texts: str) -> Catalog:
 
 def models(config: dict = SEN) -> None:
     save_sen("models/sen", build_sen(config), config)
-    rdg().save("models/rdg", {"sen": config})
+    rdg().save("models/rdg", {"sen": config}, {"sen": saved_sen(build_sen(config), config)})
 
 
 @pytest.mark.parametrize(
@@ -88,7 +88,7 @@ def models(config: dict = SEN) -> None:
         (["--lrr", "1"], "No such option '--lrr'."),
         (["--lr", "oops"], "Invalid value for '--lr': 'oops' is not a valid float range."),
         (["--lr", "0"], "Invalid value for '--lr': 0.0 is not in the range 0<x<=1."),
-        (["--epochs", "0"], "Invalid value for '--epochs': 0 is not in the range x>=1."),
+        (["--epochs", "-1"], "Invalid value for '--epochs': -1 is not in the range x>=0."),
         (["--selection", "tets"], "Invalid value for '--selection': 'tets' is not one of 'val', 'test'."),
         ([], "Missing option '--bands'."),
     ],
@@ -291,7 +291,7 @@ def test_speak_wants_a_sentence_or_a_recording(arguments):
 
 
 def test_missing_models_are_refused():
-    refused(speak("a red bird"), "models/sen/model.json: missing; run `dvc repro`")
+    refused(speak("a red bird"), "models/rdg/model.json: missing; run `dvc repro`")
     no_picture()
 
 
@@ -308,7 +308,7 @@ def test_one_model_in_the_place_of_the_other_is_refused():
     Path("models/rdg").rename("models/was_rdg")
     Path("models/sen").rename("models/rdg")
     Path("models/was_rdg").rename("models/sen")
-    refused(speak("a red bird"), "models/sen/model.json: holds a rdg model, expected sen; check the path")
+    refused(speak("a red bird"), "models/rdg/model.json: holds a sen model, expected rdg; check the path")
 
 
 def test_a_picture_where_none_can_be_written_is_refused():

@@ -302,13 +302,13 @@ SEN = {"feature_dim": 3, "classes": 1, "bands": 8, "conv_channels": [4], "gru_hi
 def space(project):
     """Speech embeddings equal to those of the captions' own pictures, features that differ most by class."""
     notes = {"image_encoder": {"encoder": "inception_v3", "weights_hash": "abc"}, "speech": {"test_voices": ["x", "y"]}}
-    save_sen("models/sen", build_sen(SEN), {**SEN, **notes})
+    save_sen("models/rdg/sen", build_sen(SEN), {**SEN, **notes})
     rng = np.random.default_rng(0)
     classes = [image.class_name for image in project.images]
     features = np.stack([10 * np.eye(3)[int(name[1]) % 3] + rng.uniform(0, 2, 3) for name in classes])
     views = np.stack([features, rng.standard_normal(features.shape)], axis=1)  # only the centre view may count
     write("data/image_features.h5", "image_features", [i.key for i in project.images], views.astype(np.float32))
-    sen, _ = load_sen("models/sen")
+    sen, _ = load_sen("models/rdg/sen")
     with torch.inference_mode():
         own = sen.image(torch.from_numpy(features).float()).numpy()
     return project, {image.key: row for image, row in zip(project.images, own, strict=True)}

@@ -16,7 +16,7 @@ STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
 # As DVC reads it: PyYAML takes 1e-05 for a string.
 PARAMS = YAML(typ="safe").load(ROOT / "params.yaml")
 SCALES = ("smoke", "demo", "paper")
-SYSTEMS = ("s2igan", "reference")
+SYSTEMS = tuple(sorted(file.stem for file in (ROOT / "conf/system").glob("*.yaml")))
 DATASETS = ("aviary", "cub", "oxford102", "flickr8k", "places", "stamps", "manifest")
 
 

@@ -17,6 +17,7 @@ from s2igan.rdg.losses import relation_loss
 from s2igan.rdg.relation import Relation
 from s2igan.rdg.sampling import generate, image_seed
 from s2igan.rdg.training import Optimizers, Recipe, draw_latent, real_pyramid, train, training_step
+from s2igan.sen.model import build_sen
 from s2igan.store import FixedReader, FixedWriter
 
 RECIPE = dict(
@@ -35,6 +36,8 @@ RECIPE = dict(
     r1_interval=2,
     ema_decay=0.9,
     ema_batch_norm=True,
+    sen_weight=0.0,
+    colour_weight=0.0,
     precision="float32",
 )
 
@@ -61,10 +64,11 @@ def training_set(images, rows=None, classes=None, **changes) -> TrainingSet:
     rng = np.random.default_rng(1)
     rows = np.arange(12) if rows is None else rows
     options = dict(crop_size=32, positive="same_class", negative="different_class")
+    features, speech = rng.standard_normal((12, 2, 12)).astype("f4"), rng.standard_normal((24, 8)).astype("f4")
     return TrainingSet(
         images,
-        rng.standard_normal((12, 2, 12)).astype("f4"),
-        rng.standard_normal((24, 8)).astype("f4"),
+        features,
+        changes.pop("speech", speech),
         rows,
         rows // 4 if classes is None else classes,
         [np.array([2 * r, 2 * r + 1]) for r in rows],
@@ -132,20 +136,21 @@ def test_the_generator_follows_only_the_last_term_of_eq_8(images):
     assert torch.autograd.grad(loss, first_scale, allow_unused=True)[0] is None
 
 
-def test_without_relation_weight_there_is_no_relation_term(images):
-    model = rdg()
-    before = snapshot(model.relation)
-    _, curves = step(model, training_set(images), relation_weight=0.0, with_fake_relation=False)
-    assert "relation" not in curves and same(before, model.relation)
+def test_without_a_relation_supervisor_there_is_no_relation_term(images):
+    model = rdg(relation_outputs=0)
+    optimizers, curves = step(model, training_set(images), with_fake_relation=False)
+    assert model.relation is None and set(vars(optimizers)) == {"generator", "discriminators"}
+    assert not [name for name in curves if "relation" in name]
 
 
 def test_the_supervisor_learns_from_real_pairs_in_a_step_without_the_fake_one(images):
     model = rdg()
     before, generator = snapshot(model.relation), copy.deepcopy(model)
+    generator.relation = None
     _, curves = step(model, training_set(images), with_fake_relation=False)
     assert "relation" in curves and "g_relation" not in curves and not same(before, model.relation)
     # Nothing of it reaches the generator: its step is that of no supervisor at all.
-    step(generator, training_set(images), relation_weight=0.0, with_fake_relation=False)
+    step(generator, training_set(images), with_fake_relation=False)
     assert same(snapshot(generator.speech_to_image), model.speech_to_image)
 
 
@@ -234,8 +239,21 @@ class CutError(Exception):
     pass
 
 
-def run(images, folder, stop_after=None, monkeypatch=None, epochs=3):
-    model = rdg()
+class Sounds:
+    """Stands for data/logmel.h5: utterances (t, 5) of 24 lengths."""
+
+    def values(self, rows):
+        return [np.random.default_rng(row).standard_normal((16 + row, 5)).astype("f4") for row in rows]
+
+
+def small_sen():
+    sizes = {"bands": 5, "conv_channels": (6,), "gru_hidden": 4, "attention_hidden": 3}
+    return build_sen({**sizes, "feature_dim": 12, "classes": 3}, seed=1)
+
+
+def run(images, folder, stop_after=None, monkeypatch=None, epochs=3, trained=False):
+    model = rdg(sen=small_sen() if trained else None)
+    heard = {"speech": Sounds(), "labels": np.arange(12) // 4} if trained else {}
     torch.manual_seed(3)
     projection = nn.Linear(12, 8).requires_grad_(False)
     checkpoint = TrainingCheckpoint("rdg", {"folder": str(folder)}, [])
@@ -255,14 +273,15 @@ def run(images, folder, stop_after=None, monkeypatch=None, epochs=3):
     try:
         history = train(
             model,
-            training_set(images),
-            Recipe(**(RECIPE | {"r1_weight": 0.5, "relation_interval": 2})),
+            training_set(images, **heard),
+            Recipe(**(RECIPE | {"r1_weight": 0.5, "relation_interval": 2, "mismatched": trained, "sen_weight": 1.0})),
             epochs=epochs,
             batch_size=5,
             seed=0,
             image_embedding=projection,
             fake_features=Frozen(),
-            preview=torch.ones(2, 8),
+            preview=torch.ones(2, 20, 5) if trained else torch.ones(2, 8),
+            preview_frames=torch.tensor([20, 17]) if trained else None,
             device=torch.device("cpu"),
             checkpoint=checkpoint,
         )
@@ -271,11 +290,15 @@ def run(images, folder, stop_after=None, monkeypatch=None, epochs=3):
     return model, history
 
 
-def test_a_resumed_run_equals_an_uninterrupted_one(images, tmp_path, monkeypatch):
-    whole, history = run(images, tmp_path / "whole", monkeypatch=monkeypatch)
+@pytest.mark.parametrize("trained", [False, True])
+def test_a_resumed_run_equals_an_uninterrupted_one(images, tmp_path, monkeypatch, trained):
+    whole, history = run(images, tmp_path / "whole", monkeypatch=monkeypatch, trained=trained)
     with pytest.raises(CutError):
-        run(images, tmp_path / "cut", stop_after=3, monkeypatch=monkeypatch)
-    resumed, resumed_history = run(images, tmp_path / "cut", monkeypatch=monkeypatch)
+        run(images, tmp_path / "cut", stop_after=3, monkeypatch=monkeypatch, trained=trained)
+    resumed, resumed_history = run(images, tmp_path / "cut", monkeypatch=monkeypatch, trained=trained)
+    assert ("sen" in history.rows[0]) == trained
+    if trained:
+        assert not torch.equal(next(small_sen().parameters()), next(whole.sen.parameters()))
     for (name, value), other in zip(whole.state_dict().items(), resumed.state_dict().values(), strict=True):
         assert torch.equal(value, other), name
     assert history.rows == resumed_history.rows and len(history.rows) == 6
@@ -340,3 +363,16 @@ def test_a_picture_does_not_depend_on_its_batch():
     all_at_once = next(generate(model, speech, seeds, 5, device))[-1]
     assert np.abs(one.astype(int) - all_at_once).max() <= 1
     assert image_seed("k0", 0) != image_seed("k0", 1) != image_seed("k1", 1)
+
+
+def test_a_batch_for_a_trained_encoder_has_the_sounds_of_its_captions(images):
+    data = training_set(images, speech=Sounds(), labels=np.array([0] * 4 + [1] * 4 + [-1] * 4))
+    batch = data.batch(0, 0, 4)
+    plain = training_set(images).batch(0, 0, 4)
+    assert torch.equal(batch.images, plain.images) and plain.frames is None  # the same draws
+    embedded = training_set(images).speech
+    for row, (speech, frames, embedding) in enumerate(zip(batch.speech, batch.frames, plain.speech, strict=True)):
+        caption = int((embedded == embedding.numpy()).all(axis=1).argmax())
+        assert frames == 16 + caption
+        assert torch.equal(speech[:frames], torch.from_numpy(Sounds().values([caption])[0]))
+        assert batch.kinds[row] == caption // 8 and batch.labels[row] == (-1 if caption // 8 == 2 else caption // 8)

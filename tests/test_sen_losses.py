@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from s2igan.sen.losses import distinctive_loss, matching_loss, sen_loss
+from s2igan.sen.losses import Objective, distinctive_loss, joint_embedding_loss, matching_loss, sen_loss
 
 AXES = torch.eye(2)
 
@@ -108,3 +108,35 @@ def test_total_is_the_weighted_sum():
     matching, distinctive = torch.tensor(2.0), torch.tensor(5.0)
     assert float(sen_loss(matching, distinctive)) == 7.0
     assert float(sen_loss(matching, distinctive, 0.5, 2.0)) == 11.0
+
+
+def test_joint_embedding_by_hand():
+    # score(image_i, speech_j): rows (2, 0), (0, 3). Hinges: 0 - 2 + 1 -> 0 and 0 - 3 + 1 -> 0.
+    image, speech = torch.tensor([[2.0, 0.0], [0.0, 3.0]]), AXES
+    assert float(joint_embedding_loss(speech, image, torch.tensor([0, 1]))) == 0.0
+    # Swapped: rows (0, 2), (3, 0). Hinges 2 - 0 + 1 and 3 - 0 + 1, mean 3.5.
+    assert float(joint_embedding_loss(speech.flip(0), image, torch.tensor([0, 1]))) == 3.5
+    # One direction: from each image to the captions. Only image 0 errs, by 1 - 0.5 + 1.
+    image = torch.tensor([[0.5, 1.0], [0.0, 5.0]])
+    assert float(joint_embedding_loss(speech, image, torch.tensor([0, 1]))) == 0.75
+
+
+def test_joint_embedding_compares_pairs_of_different_classes_alone():
+    # Scores (1, 2, 0), (4, 1, 1), (0, 3, 2); items 0 and 1 are alike. Left are (0, 2), (1, 2), (2, 0), (2, 1):
+    # hinges 0, 1, 0, 2, their mean 3 / 4.
+    image = torch.tensor([[1.0, 2.0, 0.0], [4.0, 1.0, 1.0], [0.0, 3.0, 2.0]])
+    assert float(joint_embedding_loss(torch.eye(3), image, torch.tensor([5, 5, 2]))) == 0.75
+    # Without a class each is of its own: 2 + 0 + 4 + 1 + 0 + 2 over six pairs.
+    assert float(joint_embedding_loss(torch.eye(3), image, torch.full((3,), -1))) == 1.5
+    assert float(joint_embedding_loss(torch.eye(3), image, torch.tensor([1, 1, 1]))) == 0.0
+
+
+def test_the_objective_adds_its_parts_by_their_weights():
+    outputs = (AXES, AXES.flip(0), torch.zeros(2, 4), torch.zeros(2, 4))
+    classes = torch.tensor([0, 1])
+    total, matching, distinctive = Objective("matching", 2.0, 0.5, 3.0)(outputs, classes, classes)
+    assert float(matching) == pytest.approx(2 * math.log1p(math.exp(2.0)))
+    assert float(distinctive) == pytest.approx(2 * math.log(4))
+    assert float(total) == pytest.approx(0.5 * float(matching) + 3 * float(distinctive))
+    total, pairs, _ = Objective("joint_embedding", distinctive_weight=0.0)(outputs, classes, classes)
+    assert float(total) == float(pairs) == 2.0  # both hinges 1 - 0 + 1

@@ -5,6 +5,7 @@ from sklearn.metrics import average_precision_score
 
 from s2igan.checkpoint import TrainingCheckpoint
 from s2igan.errors import InputError
+from s2igan.sen import losses
 from s2igan.sen import training as module
 from s2igan.sen.model import SEN, build_sen
 from s2igan.sen.training import Pairs, average_precision, epoch_batches, train
@@ -103,12 +104,12 @@ def test_a_resumed_run_equals_an_uninterrupted_one(data, tmp_path, monkeypatch, 
             raise KeyboardInterrupt
         return real(*arguments)
 
-    real = module.sen_loss
-    monkeypatch.setattr(module, "sen_loss", stopping)
+    real = losses.sen_loss
+    monkeypatch.setattr(losses, "sen_loss", stopping)
     options = {**SETTINGS, "checkpoint": checkpoint, "checkpoint_seconds": 0.0}
     with pytest.raises(KeyboardInterrupt):
         train(network(), *data, **options)
-    monkeypatch.setattr(module, "sen_loss", real)
+    monkeypatch.setattr(losses, "sen_loss", real)
     resumed, second_log = network(), tmp_path / "resumed.tsv"
     found = train(resumed, *data, **options, log=second_log)
     assert found == expected
@@ -121,7 +122,7 @@ def test_a_finished_run_is_not_trained_again(data, tmp_path, monkeypatch):
     monkeypatch.setenv("S2IGAN_CHECKPOINTS", str(tmp_path))
     checkpoint = TrainingCheckpoint("train_sen", SETTINGS, [])
     first = train(network(), *data, **SETTINGS, checkpoint=checkpoint)
-    monkeypatch.setattr(module, "sen_loss", None)
+    monkeypatch.setattr(losses, "sen_loss", None)
     assert train(network(), *data, **SETTINGS, checkpoint=checkpoint) == first
 
 
@@ -150,7 +151,7 @@ def test_without_validation_the_last_epoch_is_kept(data):
 
 
 def test_a_loss_that_is_not_finite_names_the_step_and_the_mend(data, monkeypatch):
-    monkeypatch.setattr(module, "sen_loss", lambda *_: torch.tensor(float("nan")))
+    monkeypatch.setattr(losses, "sen_loss", lambda *_: torch.tensor(float("nan")))
     with pytest.raises(InputError, match=r"nan at step 1 of epoch 1; lower sen.lr \(now 0.003\)"):
         train(network(), *data, **SETTINGS)
 
@@ -199,3 +200,26 @@ def test_average_precision_equals_scikit_learn():
     relevant = torch.rand(6, 40, generator=generator) < 0.2
     expected = [average_precision_score(r, s) for r, s in zip(relevant, scores, strict=True)]
     assert average_precision(scores, relevant).tolist() == pytest.approx(expected)
+
+
+def test_no_epoch_leaves_the_network_as_it_was_built(data, tmp_path):
+    model, built = network(), network()
+    result = train(model, *data, **{**SETTINGS, "epochs": 0}, log=tmp_path / "curves.tsv")
+    assert result.best_epoch == 0 and np.isnan(result.best_map) and result.curves == []
+    for name, value in built.state_dict().items():
+        assert torch.equal(value, model.state_dict()[name]), name
+    assert (tmp_path / "curves.tsv").read_text() == "epoch\tlr\tloss\tmatching\tdistinctive\tval_matching\tval_map\n"
+
+
+def test_without_a_classifier_classes_still_mask_pairs(data):
+    result = train(network(0), *data, **SETTINGS)
+    assert all(row["distinctive"] == 0.0 and row["loss"] == row["matching"] for row in result.curves)
+
+
+def test_joint_embedding_learns_towards_the_features_themselves(data):
+    config = {"bands": BANDS, "conv_channels": (8, 8), "gru_hidden": 8, "attention_hidden": 8, "feature_dim": FEATURES}
+    model = build_sen({**config, "classes": 0, "objective": "joint_embedding", "image_projection": "none"}, seed=0)
+    assert model.speech.embedding_dim == FEATURES and not list(model.image.parameters())
+    result = train(model, *data, **{**SETTINGS, "epochs": 8, "lr_step_epochs": 0})
+    assert result.curves[-1]["matching"] < 0.5 * result.curves[0]["matching"]
+    assert result.best_map > 0.5  # chance 0.25

@@ -143,10 +143,10 @@ def test_embed_speech_keeps_the_order_and_ignores_the_batch_size():
 
 def test_a_saved_network_embeds_as_before(tmp_path):
     model = small_sen()
-    config = {**SMALL, "feature_dim": 9, "classes": 3, "encoder": {"name": "efficientnet_lite0"}}
+    config = {**SMALL, "feature_dim": 9, "classes": 3, "image_encoder": {"name": "efficientnet_lite0"}}
     save_sen(tmp_path / "sen", model, config)
     loaded, found = load_sen(tmp_path / "sen")
-    assert found["encoder"] == {"name": "efficientnet_lite0"} and not loaded.training
+    assert found["image_encoder"] == {"name": "efficientnet_lite0"} and not loaded.training
     items = utterances(30, 40)
     np.testing.assert_array_equal(embed_speech(loaded, items), embed_speech(model, items))
     save_sen(tmp_path / "other", model, {**config, "gru_hidden": 5})

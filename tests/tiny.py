@@ -4,7 +4,7 @@ from s2igan.rdg.model import RDG
 
 
 def rdg(**changes) -> RDG:
-    """RDG of some thousand parameters."""
+    """RDG of some thousand parameters; `sen` trains a speech encoder along."""
     values = dict(
         embedding_dim=8,
         image_embedding_dim=8,

@@ -19,7 +19,7 @@ from s2igan.metrics.frechet import (
 )
 from s2igan.metrics.inception_score import inception_score
 from s2igan.metrics.retrieval import choose_queries, cross_modal_retrieval, image_retrieval_map, precision_at
-from s2igan.sen.model import load_sen
+from s2igan.sen.captions import caption_embeddings, listening_sen
 from s2igan.store import FixedReader
 from s2igan.vision.encoders import FrozenEncoder, encode_images
 from s2igan.vision.transforms import centre_crop
@@ -37,12 +37,11 @@ def retrieval_scores(catalog: Catalog, device: torch.device) -> tuple[dict, list
     What is unseen in training (classes or only pictures, voices) the catalog says. The gallery of pictures is
     the centre view of each test picture, that of speech every test caption.
     """
-    sen, config = load_sen("models/sen")
+    sen, config, _ = listening_sen()
     kind_of = catalog.kind_of()
     captions = catalog.split("test")
     pictures = [image for image in catalog.images if image.split == "test"]
-    with FixedReader("data/embeddings.h5", "embeddings") as embeddings:
-        speech = embeddings.values([embeddings.index(caption.key) for caption in captions])
+    speech = caption_embeddings([caption.key for caption in captions], device)
     with FixedReader("data/image_features.h5", "image_features") as features:
         centre = features.values([features.index(image.key) for image in pictures])[:, 0]
     with torch.inference_mode():
@@ -132,39 +131,39 @@ def image_scores(
     query_classes = [classes[row] for row in queries]
     name, joint, kernel = distance_names(fid_encoder.name)
     real_keys = [image.key for image in real]
-    with FixedReader("data/embeddings.h5", "embeddings") as embeddings:
-        first = {caption.image: caption.key for caption in catalog.first_of("test")}
-        real_speech = embeddings.values([embeddings.index(first[image.key]) for image in real])
+    first = {caption.image: caption.key for caption in catalog.first_of("test")}
+    device = encoder.mean.device
+    real_speech = caption_embeddings([first[image.key] for image in real], device)
 
-        scores: dict = {}
-        for control in CONTROLS:
-            with FixedReader(f"data/generated{control}.h5", "generated") as generated:
-                keys = generated.keys
-                encoded = _encode(encoders, generated, min(generated.shape[1:]))
-                if classifier is not None:
-                    (probabilities,) = predict(classifier, generated)
-                    parts = min(is_splits, len(keys))
-                    mean, deviation = inception_score(probabilities, keys, splits=parts, seed=seed)
-                    scores |= {f"is_mean{control}": mean, f"is_std{control}": deviation}
-            fake_features, fake_fid_features = encoded[0], encoded[-1]
-            fake_images = [key.rsplit("/", 1)[0] for key in keys]
-            fake_classes = [kind_of[key] for key in fake_images]
-            speech = embeddings.values([embeddings.index(key) for key in keys])
-            subset = min(KERNEL_SUBSET, len(real), len(keys))
-            retrieved = {
-                same: image_retrieval_map(
-                    features[queries], query_classes, query_images, fake_features, fake_classes, fake_images, same
-                )
-                for same in protocols
-            }
-            scores |= {
-                f"{name}{control}": frechet_distance(*statistics, *gaussian_statistics(fake_fid_features)),
-                f"{joint}{control}": frechet_joint_distance(fid_features, real_speech, fake_fid_features, speech),
-                f"{kernel}{control}": kernel_distance(
-                    fid_features, fake_fid_features, real_keys, keys, subset_size=subset, seed=seed
-                )[0],
-                **{f"{MAP[same]}{control}": retrieved[same][0] for same in protocols},
-            }
+    scores: dict = {}
+    for control in CONTROLS:
+        with FixedReader(f"data/generated{control}.h5", "generated") as generated:
+            keys = generated.keys
+            encoded = _encode(encoders, generated, min(generated.shape[1:]))
+            if classifier is not None:
+                (probabilities,) = predict(classifier, generated)
+                parts = min(is_splits, len(keys))
+                mean, deviation = inception_score(probabilities, keys, splits=parts, seed=seed)
+                scores |= {f"is_mean{control}": mean, f"is_std{control}": deviation}
+        fake_features, fake_fid_features = encoded[0], encoded[-1]
+        fake_images = [key.rsplit("/", 1)[0] for key in keys]
+        fake_classes = [kind_of[key] for key in fake_images]
+        speech = caption_embeddings(keys, device)
+        subset = min(KERNEL_SUBSET, len(real), len(keys))
+        retrieved = {
+            same: image_retrieval_map(
+                features[queries], query_classes, query_images, fake_features, fake_classes, fake_images, same
+            )
+            for same in protocols
+        }
+        scores |= {
+            f"{name}{control}": frechet_distance(*statistics, *gaussian_statistics(fake_fid_features)),
+            f"{joint}{control}": frechet_joint_distance(fid_features, real_speech, fake_fid_features, speech),
+            f"{kernel}{control}": kernel_distance(
+                fid_features, fake_fid_features, real_keys, keys, subset_size=subset, seed=seed
+            )[0],
+            **{f"{MAP[same]}{control}": retrieved[same][0] for same in protocols},
+        }
     scores |= {
         **{f"{MAP[same]}_chance": retrieved[same][1] for same in protocols},
         "real_images": len(real),

@@ -1,6 +1,6 @@
 """What one training step of RDG sees, drawn from nothing but (seed, step)."""
 
-# B batch, K further captions, S load size, V views, F features, A speech embedding size
+# B batch, K further captions, S load size, V views, F features, A speech embedding size, T frames, M mel bands
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ from torch import Tensor
 
 from s2igan.checkpoint import step_generator
 from s2igan.errors import InputError
-from s2igan.store import FixedReader
+from s2igan.sen.model import pad
+from s2igan.sen.text_encoder import TextReader
+from s2igan.store import FixedReader, RaggedReader
 from s2igan.vision.transforms import random_crop_flip, to_float
 
 IN_MEMORY_BYTES = 1 << 30
@@ -22,17 +24,23 @@ NEGATIVES = ("different_class", "redrawn_once")
 
 @dataclass(frozen=True)
 class Batch:
-    """Pictures (B, 3, 4S, 4S) in [-1, 1], their speech, another's, and frozen features of the relation's images."""
+    """Pictures (B, 3, 4S, 4S) in [-1, 1], their speech, another's, and frozen features of the relation's images.
+
+    Speech is embeddings (B, A); where the encoder is trained, it is log-mels (B, T, M) with their lengths in frames.
+    """
 
     images: Tensor
-    speech: Tensor  # (B, A)
-    mismatched: Tensor  # (B, A), speech of another class
+    speech: Tensor  # (B, A), or (B, T, M)
+    mismatched: Tensor  # (B, A), or (B, T, M): speech of another class
     ground_truth: Tensor  # (B, F), I^GT
     same_class: Tensor  # (B, F), I^RI
     other_class: Tensor  # (B, F), I^MI
     kinds: Tensor  # (B,), class numbers of the pictures, or a picture's own where it has no class
-    more_speech: Tensor  # (K, A), further captions, which the matching loss tells the pictures' own from
-    more_kinds: Tensor  # (K,), of the pictures that they describe
+    frames: Tensor | None = None  # (B,), of `speech`
+    mismatched_frames: Tensor | None = None  # (B,)
+    labels: Tensor | None = None  # (B,), classes of SEN's classifier, -1 for none
+    more_speech: Tensor | None = None  # (K, A), further captions, which the matching loss tells the own ones from
+    more_kinds: Tensor | None = None  # (K,), of the pictures that they describe
 
 
 class TrainingSet:
@@ -40,16 +48,17 @@ class TrainingSet:
 
     `rows` are the pictures' rows in `images` and `features` (which share the catalog's order), `classes`
     their class numbers (-1: none, the picture is of a kind of its own), `caption_rows[i]` the rows of picture
-    i's captions in `speech` (N, A). A picture that is alone in its class has another view of itself as its same-class
-    partner. Without `relation`, nobody looks at the partners and any will do. `matching_captions` is K. Raises
-    InputError where the relation needs a different class and there is none.
+    i's captions in `speech`: embeddings (N, A), or what a trained encoder takes. `labels` are the pictures' classes
+    as SEN's classifier numbers them. A picture that is alone in its class has another view of itself as its same-class
+    partner. Without `relation`, nobody looks at the partners and any will do. `matching_captions` is K, which
+    only embeddings have. Raises InputError where the relation needs a different class and there is none.
     """
 
     def __init__(
         self,
         images: FixedReader,
         features: np.ndarray,
-        speech: np.ndarray,
+        speech: np.ndarray | RaggedReader | TextReader,
         rows: np.ndarray,
         classes: np.ndarray,
         caption_rows: list[np.ndarray],
@@ -58,11 +67,13 @@ class TrainingSet:
         positive: str,
         negative: str,
         relation: bool = True,
+        labels: np.ndarray | None = None,
         matching_captions: int = 0,
     ):
         self.rows, self.classes, self.caption_rows = rows, classes, caption_rows
         self.crop_size, self.positive, self.negative = crop_size, positive, negative
         self.relation = relation
+        self.labels = np.full(len(rows), -1) if labels is None else labels
         self.features, self.speech = features, speech
         self.matching_captions = matching_captions
         size = int(np.prod(images.shape)) * len(rows)
@@ -103,20 +114,31 @@ class TrainingSet:
         # The same picture as a partner comes in another view.
         views[1] = np.where(same == chosen, (views[0] + 1) % self.features.shape[1], views[1])
 
+        speech, frames = self._speech(captions)
+        mismatched, mismatched_frames = self._speech(mismatched)
+
         def frozen(which: np.ndarray, view: np.ndarray) -> Tensor:
             return torch.from_numpy(self.features[self.rows[which], view])
 
         return Batch(
             images=images,
-            speech=torch.from_numpy(self.speech[captions]),
-            mismatched=torch.from_numpy(self.speech[mismatched]),
+            speech=speech,
+            mismatched=mismatched,
             ground_truth=frozen(chosen, views[0]),
             same_class=frozen(same, views[1]),
             other_class=frozen(other, views[2]),
             kinds=torch.from_numpy(self.kinds[chosen]),
-            more_speech=torch.from_numpy(self.speech[self.all_captions[more]]),
-            more_kinds=torch.from_numpy(self.caption_kinds[more]),
+            frames=frames,
+            mismatched_frames=mismatched_frames,
+            labels=torch.from_numpy(self.labels[chosen]),
+            more_speech=self._speech(self.all_captions[more])[0] if len(more) else None,
+            more_kinds=torch.from_numpy(self.caption_kinds[more]) if len(more) else None,
         )
+
+    def _speech(self, rows: np.ndarray) -> tuple[Tensor, Tensor | None]:
+        if isinstance(self.speech, np.ndarray):
+            return torch.from_numpy(self.speech[rows]), None
+        return pad(self.speech.values(rows))
 
     def _same_class(self, i: int, rng: np.random.Generator) -> int:
         members = self.members[self.kinds[i]]

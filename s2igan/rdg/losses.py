@@ -3,7 +3,7 @@
 Logits may come in bfloat16; the losses are float32.
 """
 
-# B batch, C condition size, K further captions, A speech embedding size
+# B batch, C condition size, K further captions, A speech embedding size, S size
 
 from __future__ import annotations
 
@@ -56,6 +56,26 @@ def relation_loss(logits: Tensor, relation: Relation) -> Tensor:
     """-log P(L_j | R_j), one term of eq. 8, from logits (B, relations)."""
     target = torch.full((len(logits),), int(relation), device=logits.device)
     return F.cross_entropy(logits.float(), target)
+
+
+def colour_consistency_loss(small: Tensor, large: Tensor) -> Tensor:
+    """Keep the colours of one scale's picture in the next one's (StackGAN-v2, section 4.3, L_C).
+
+    Pictures (B, 3, S, S) of two scales, of one size or two: the squared distance of their mean colours, and 5
+    times that of the covariances of their pixels, mean over the batch.
+    """
+    (mean, covariance), (next_mean, next_covariance) = _colours(small.float()), _colours(large.float())
+    of_means = (mean - next_mean).square().sum(dim=1)
+    of_covariances = (covariance - next_covariance).square().sum(dim=(1, 2))
+    return (of_means + 5 * of_covariances).mean()
+
+
+def _colours(images: Tensor) -> tuple[Tensor, Tensor]:
+    """(B, 3, S, S) -> each picture's mean pixel (B, 3) and covariance of pixels (B, 3, 3)."""
+    pixels = images.flatten(2)  # (B, 3, S·S)
+    mean = pixels.mean(dim=2)
+    centred = pixels - mean[..., None]
+    return mean, centred @ centred.transpose(1, 2) / pixels.shape[2]
 
 
 def r1_penalty(logits: Tensor, images: Tensor) -> Tensor:

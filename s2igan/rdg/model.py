@@ -1,20 +1,26 @@
-"""RDG as a whole: conditioning augmentation and generator, discriminators, relation supervisor."""
+"""RDG as a whole: conditioning augmentation and generator, discriminators, relation supervisor.
 
-# B batch, A speech embedding size, Z noise size, C condition size, S base size
+And the speech encoder, where it is trained along with them.
+"""
+
+# B batch, A speech embedding size, Z noise size, C condition size, S base size, T frames, M mel bands
 
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
-from s2igan.checkpoint import load_model, load_state, save_model
+from s2igan.checkpoint import SavedModel, load_model, load_state, save_model
 from s2igan.rdg.conditioning import ConditioningAugmentation
 from s2igan.rdg.discriminator import Discriminator
 from s2igan.rdg.generator import DenseGenerator
 from s2igan.rdg.relation import RelationSupervisor
+from s2igan.sen.model import SEN
 
 SCALES = 3
 
@@ -61,7 +67,8 @@ class SpeechToImage(nn.Module):
 class RDG(nn.Module):
     """Every network that RDG trains, built from values.
 
-    `config` is kept as it is given, for saving; see `conf/` for the paper's values.
+    `config` is kept as it is given, for saving; see `conf/` for the paper's values. `relation_outputs` 0 builds no
+    relation supervisor. `sen` is given where it is trained along; a frozen one is no part of RDG.
     """
 
     def __init__(
@@ -85,9 +92,10 @@ class RDG(nn.Module):
         relation_outputs: int,
         initialisation: str,
         seed: int,
+        sen: SEN | None = None,
     ):
         super().__init__()
-        self.config = {k: v for k, v in locals().items() if k not in ("self", "__class__")}
+        self.config = {k: v for k, v in locals().items() if k not in ("self", "__class__", "sen")}
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self.speech_to_image = SpeechToImage(
@@ -113,35 +121,67 @@ class RDG(nn.Module):
                 )
                 for i in range(SCALES)
             )
-            self.relation = RelationSupervisor(image_embedding_dim, outputs=relation_outputs)
+            self.relation = None
+            if relation_outputs:
+                self.relation = RelationSupervisor(image_embedding_dim, outputs=relation_outputs)
             if initialisation == "orthogonal":
                 self.apply(_orthogonal)
             # The average of the generator's weights is what is used in the end; it starts as a copy.
             self.average = copy.deepcopy(self.speech_to_image).requires_grad_(False).eval()
+        # As built: its weights are SEN's, not RDG's to initialise. What the average draws from is averaged too.
+        self.sen = sen
+        self.average_sen = copy.deepcopy(sen).requires_grad_(False).eval() if sen is not None else None
+
+    def embed(self, speech: Tensor, frames: Tensor | None, average: bool = False) -> Tensor:
+        """Speech embeddings (B, A) as they are; or log-mels (B, T, M) of `frames` (B,), by the trained encoder.
+
+        `average` takes the averaged encoder, as the averaged generator does.
+        """
+        sen = self.average_sen if average else self.sen
+        if sen is None:
+            return speech
+        with torch.autocast(speech.device.type, enabled=False):  # float32, as in SEN's own training
+            return F.normalize(sen.speech(speech, frames), dim=1)
+
+    def sen_loss(self, speech: Tensor, features: Tensor, kinds: Tensor, labels: Tensor) -> Tensor:
+        """L_SEN of the trained encoder's embeddings (B, A) with the frozen features (B, F) of their pictures.
+
+        kinds and labels (B,) as in `Objective`. Scalar.
+        """
+        with torch.autocast(speech.device.type, enabled=False):
+            return self.sen.objective(self.sen.outputs(speech, features), kinds, labels)[0]
 
     @torch.no_grad()
     def update_average(self, decay: float, batch_norm: bool = True) -> None:
-        """EMA of the generator: parameters and, with `batch_norm`, running statistics; live weights stay."""
-        live = dict(self.speech_to_image.named_parameters())
-        averaged = dict(self.average.named_parameters())
-        torch._foreach_lerp_(list(averaged.values()), [live[k] for k in averaged], 1 - decay)
-        for (_, kept), (_, now) in zip(
-            self.average.named_buffers(), self.speech_to_image.named_buffers(), strict=True
-        ):
-            if batch_norm and kept.is_floating_point():
-                kept.lerp_(now, 1 - decay)
-            else:
-                kept.copy_(now)
+        """EMA of what draws: parameters and, with `batch_norm`, running statistics; live weights stay."""
+        _update_average(self.average, self.speech_to_image, decay, batch_norm)
+        if self.sen is not None:
+            _update_average(self.average_sen, self.sen, decay, batch_norm)
 
-    def save(self, folder: str | Path, extra: dict) -> None:
-        """Writes the averaged generator, and the networks that only training needs, with `extra` notes."""
+    def save(self, folder: str | Path, extra: dict, inside: Mapping[str, SavedModel] | None = None) -> None:
+        """Writes the averaged generator, and the networks that only training needs, with `extra` notes.
+
+        `inside` are models to keep within the folder, see `save_model`.
+        """
         modules = {
             "generator": self.average,
             "live_generator": self.speech_to_image,
             "discriminators": self.discriminators,
-            "relation": self.relation,
         }
-        save_model(folder, "rdg", modules, {"network": self.config, **extra})
+        if self.relation is not None:
+            modules["relation"] = self.relation
+        save_model(folder, "rdg", modules, {"network": self.config, **extra}, inside)
+
+
+def _update_average(average: nn.Module, live: nn.Module, decay: float, batch_norm: bool) -> None:
+    parameters = dict(live.named_parameters())
+    averaged = dict(average.named_parameters())
+    torch._foreach_lerp_(list(averaged.values()), [parameters[k] for k in averaged], 1 - decay)
+    for (_, kept), (_, now) in zip(average.named_buffers(), live.named_buffers(), strict=True):
+        if batch_norm and kept.is_floating_point():
+            kept.lerp_(now, 1 - decay)
+        else:
+            kept.copy_(now)
 
 
 def _orthogonal(module: nn.Module) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -46,6 +47,8 @@ class Recipe:
     r1_interval: int
     ema_decay: float
     ema_batch_norm: bool
+    sen_weight: float  # of L_SEN, where the speech encoder is trained
+    colour_weight: float
     precision: str  # float32 | bfloat16
 
 
@@ -55,7 +58,7 @@ def real_pyramid(images: Tensor) -> list[Tensor]:
 
 
 class Optimizers:
-    """Adam for each of the three players."""
+    """Adam for each of the three players, and for the speech encoder where it is trained."""
 
     def __init__(self, model: RDG, recipe: Recipe):
         def adam(module: nn.Module, lr: float) -> torch.optim.Adam:
@@ -63,7 +66,11 @@ class Optimizers:
 
         self.generator = adam(model.speech_to_image, recipe.lr)
         self.discriminators = adam(model.discriminators, recipe.lr_discriminator)
-        self.relation = adam(model.relation, recipe.lr)
+        if model.relation is not None:
+            self.relation = adam(model.relation, recipe.lr)
+        if model.sen is not None:
+            # Only L_SEN teaches the image side and the classifier.
+            self.sen = adam(model.sen if recipe.sen_weight else model.sen.speech, recipe.lr)
 
     def state_dict(self) -> dict:
         return {name: optimizer.state_dict() for name, optimizer in vars(self).items()}
@@ -78,32 +85,37 @@ def training_step(
     optimizers: Optimizers,
     batch: Batch,
     latent: Tensor,
-    image_embedding: Callable[[Tensor], Tensor],
-    fake_features: Callable[[Tensor], Tensor],
+    image_embedding: Callable[[Tensor], Tensor] | None,
+    fake_features: Callable[[Tensor], Tensor] | None,
     recipe: Recipe,
     with_r1: bool,
     with_fake_relation: bool,
 ) -> dict[str, Tensor]:
-    """One step of eqs. 9 to 12 and 8; returns the losses by name.
+    """One step of eqs. 9 to 12 and 8; returns the losses by name. Terms that the system lacks are not there.
 
     `image_embedding` is SEN's image projection, frozen features (B, F) -> (B, E); `fake_features` the
-    frozen encoder, pictures -> (B, F). `latent` is (B, latent_dim). `with_r1` and `with_fake_relation` say
-    whether this step has the costly terms: the gradient penalty, and the relation of the fake, which needs
-    the frozen encoder. The relations of real pictures cost nothing and are learnt in every step.
+    frozen encoder, pictures -> (B, F); without a relation supervisor nobody calls them. `latent` is
+    (B, latent_dim). `with_r1` and `with_fake_relation` say whether this step has the costly terms: the gradient
+    penalty, and the relation of the fake, which needs the frozen encoder. The relations of real pictures cost
+    nothing and are learnt in every step.
     """
     curves: dict[str, Tensor] = {}
     reals = real_pyramid(batch.images)
-    fakes, condition, mean, log_variance = model.speech_to_image(latent, batch.speech)
+    speech = model.embed(batch.speech, batch.frames)
+    fakes, condition, mean, log_variance = model.speech_to_image(latent, speech)
     told = mean if recipe.condition_to_discriminator == "mean" else condition
     if recipe.mismatched:
         with torch.no_grad():
-            drawn, centre, _ = model.speech_to_image.condition(latent, batch.mismatched)
+            others_speech = model.embed(batch.mismatched, batch.mismatched_frames)
+            drawn, centre, _ = model.speech_to_image.condition(latent, others_speech)
         others_told = centre if recipe.condition_to_discriminator == "mean" else drawn
 
-    if recipe.relation_weight > 0 or recipe.matching_weight > 0:
-        truth, same, other = (image_embedding(x) for x in (batch.ground_truth, batch.same_class, batch.other_class))
-    spoken = torch.cat([batch.speech, batch.more_speech])
-    kinds = torch.cat([batch.kinds, batch.more_kinds])
+    if model.relation is not None or recipe.matching_weight > 0:
+        truth = image_embedding(batch.ground_truth)
+    spoken, kinds = speech.detach(), batch.kinds  # what the matching loss tells pictures by
+    if batch.more_speech is not None:
+        spoken, kinds = torch.cat([spoken, batch.more_speech]), torch.cat([kinds, batch.more_kinds])
+    taught = model.sen is None or recipe.sen_weight > 0  # is there an image embedding that has learned?
 
     # Discriminators, eqs. 11 and 12.
     optimizers.discriminators.zero_grad(set_to_none=True)
@@ -122,7 +134,9 @@ def training_step(
             seen = discriminator.embed(features)
             matching = losses.matching_loss(seen, spoken, kinds)
             curves[f"d_matching_{i}"] = matching.detach()
-            loss = loss + matching + recipe.distillation_weight * losses.distillation_loss(seen, truth)
+            loss = loss + matching
+            if taught:
+                loss = loss + recipe.distillation_weight * losses.distillation_loss(seen, truth)
         if with_r1:
             penalty = losses.r1_penalty(real_logits[0] + real_logits[1], real)
             curves[f"r1_{i}"] = penalty.detach()
@@ -133,7 +147,8 @@ def training_step(
 
     # Relation supervisor, eq. 8: it learns from all four pairs, from the fake one where the step has it.
     fake_embedding = None
-    if recipe.relation_weight > 0:
+    if model.relation is not None:
+        same, other = image_embedding(batch.same_class), image_embedding(batch.other_class)
         pairs = [(same, Relation.POSITIVE), (other, Relation.NEGATIVE), (truth, Relation.UNDESIRED)]
         if with_fake_relation:
             fake_embedding = image_embedding(fake_features(fakes[-1].float()))  # resizing knows no bfloat16
@@ -146,8 +161,9 @@ def training_step(
 
     # Generator, eqs. 9 and 10, and the divergence of conditioning augmentation. The opponents stand still.
     optimizers.generator.zero_grad(set_to_none=True)
-    model.discriminators.requires_grad_(False)
-    model.relation.requires_grad_(False)
+    opponents = [player for player in (model.discriminators, model.relation) if player is not None]
+    for player in opponents:
+        player.requires_grad_(False)
     divergence = losses.kl_loss(mean, log_variance)
     curves["kl"] = divergence.detach()
     total = recipe.kl_weight * divergence
@@ -164,10 +180,22 @@ def training_step(
         loss = losses.relation_loss(model.relation(truth, fake_embedding), Relation.POSITIVE)
         curves["g_relation"] = loss.detach()
         total = total + recipe.relation_weight * loss
+    if recipe.colour_weight > 0:
+        loss = sum(losses.colour_consistency_loss(*pair) for pair in pairwise(fakes))
+        curves["g_colour"] = loss.detach()
+        total = total + recipe.colour_weight * loss
+    if model.sen is not None:  # it learns along, from the pictures that its embeddings give, and from L_SEN
+        optimizers.sen.zero_grad(set_to_none=True)
+        if recipe.sen_weight > 0:
+            loss = model.sen_loss(speech, batch.ground_truth, batch.kinds, batch.labels)
+            curves["sen"] = loss.detach()
+            total = total + recipe.sen_weight * loss
     total.backward()
     optimizers.generator.step()
-    model.discriminators.requires_grad_(True)
-    model.relation.requires_grad_(True)
+    if model.sen is not None:
+        optimizers.sen.step()
+    for player in opponents:
+        player.requires_grad_(True)
 
     model.update_average(recipe.ema_decay, recipe.ema_batch_norm)
     return curves
@@ -189,22 +217,26 @@ def train(
     epochs: int,
     batch_size: int,
     seed: int,
-    image_embedding: Callable[[Tensor], Tensor],
-    fake_features: Callable[[Tensor], Tensor],
+    image_embedding: Callable[[Tensor], Tensor] | None,
+    fake_features: Callable[[Tensor], Tensor] | None,
     preview: Tensor,
+    preview_frames: Tensor | None = None,
     device: torch.device,
     checkpoint: TrainingCheckpoint | None = None,
 ) -> History:
     """Trains `model` in place for `epochs` passes over the pictures.
 
-    `preview` (n, A) are speech embeddings drawn again and again with the same noise, as sample sheets.
+    `preview` (n, A) are speech embeddings drawn again and again with the same noise, as sample sheets; with
+    `preview_frames` (n,), log-mels (n, T, M) that the encoder in training embeds each time.
     Goes on from `checkpoint` where it has a state; a resumed run equals an uninterrupted one.
     Raises InputError for more pictures a batch than there are, and for a loss that is not finite.
     """
     if batch_size > len(data):
         raise InputError(f"rdg.batch_size={batch_size}: only {len(data)} training images; make it smaller")
     model.to(device).train()
-    model.average.eval()
+    for average in (model.average, model.average_sen):
+        if average is not None:
+            average.eval()
     optimizers = Optimizers(model, recipe)
     total_steps = epochs * (len(data) // batch_size)
     log_every = max(1, total_steps // CURVE_POINTS)
@@ -223,7 +255,7 @@ def train(
         batch = _to(data.batch(seed, step, batch_size), device)
         latent = draw_latent(model, batch_size, seed, step, "latent").to(device)
         with_r1 = recipe.r1_weight > 0 and step % recipe.r1_interval == 0
-        with_fake_relation = recipe.relation_weight > 0 and step % recipe.relation_interval == 0
+        with_fake_relation = model.relation is not None and step % recipe.relation_interval == 0
         with torch.autocast(device.type, torch.bfloat16, enabled=recipe.precision == "bfloat16"):
             curves = training_step(
                 model,
@@ -250,7 +282,7 @@ def train(
             bar.set_postfix({k: f"{row[k]:.2f}" for k in ("d_2", "g_2", "relation") if k in row})
             sums = {}
         if step % sheet_every == 0:
-            history.sheets.append(sample(model.average, preview.to(device), latents))
+            history.sheets.append(sample(model, preview.to(device), preview_frames, latents))
         if checkpoint and time.monotonic() - saved > CHECKPOINT_SECONDS:
             sheets = [torch.from_numpy(sheet) for sheet in history.sheets]
             checkpoint.save(
@@ -269,9 +301,10 @@ def train(
 
 
 @torch.no_grad()
-def sample(model: nn.Module, speech: Tensor, latent: Tensor) -> np.ndarray:
-    """Pictures of the last scale, uint8 (n, 3, 4S, 4S), by a network in evaluation mode."""
-    return to_uint8(model(latent, speech)[0][-1]).cpu().numpy()
+def sample(model: RDG, speech: Tensor, frames: Tensor | None, latent: Tensor) -> np.ndarray:
+    """Pictures of the last scale, uint8 (n, 3, 4S, 4S), by the averaged networks."""
+    embeddings = model.embed(speech, frames, average=True)
+    return to_uint8(model.average(latent, embeddings)[0][-1]).cpu().numpy()
 
 
 def draw_latent(model: RDG, count: int, seed: int, step: int, purpose: str) -> Tensor:
@@ -281,4 +314,4 @@ def draw_latent(model: RDG, count: int, seed: int, step: int, purpose: str) -> T
 
 
 def _to(batch: Batch, device: torch.device) -> Batch:
-    return Batch(**{name: value.to(device) for name, value in vars(batch).items()})
+    return Batch(**{name: value if value is None else value.to(device) for name, value in vars(batch).items()})

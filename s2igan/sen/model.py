@@ -5,15 +5,22 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-from s2igan.checkpoint import load_model, load_state, save_model
+from s2igan.checkpoint import SavedModel, load_model, load_state, save_model
 from s2igan.errors import InputError
+from s2igan.sen.conv_lstm_encoder import ConvLSTMEncoder
 from s2igan.sen.image_encoder import ImageProjection
+from s2igan.sen.losses import Objective
 from s2igan.sen.speech_encoder import SpeechEncoder
+from s2igan.sen.text_encoder import CharacterEncoder
 
 # B batch, T frames, M mel bands, F image features, D embedding, N classes
 
+ENCODERS = ("conv_gru", "li2020", "char_cnn_rnn")
+OBJECTIVES = ("matching", "joint_embedding")
+IMAGE_PROJECTIONS = ("linear", "none")
 SPEECH_KEYS = (
     "bands",
     "conv_channels",
@@ -27,13 +34,18 @@ SPEECH_KEYS = (
 
 
 class SEN(nn.Module):
-    """Dual encoder of section 2.2; `classes` 0 leaves the classifier of eq. 5 out."""
+    """Dual encoder of section 2.2 and the objective that it learns by.
 
-    def __init__(self, speech: SpeechEncoder, image: ImageProjection, classes: int):
+    `speech` is one of ENCODERS, built; `image` maps frozen features into the same space, `nn.Identity` where
+    they are that space. `classes` 0 leaves the classifier of eq. 5 out.
+    """
+
+    def __init__(self, speech: nn.Module, image: nn.Module, classes: int, objective: Objective | None = None):
         super().__init__()
         self.speech = speech
         self.image = image
         self.classes = classes
+        self.objective = objective or Objective()
         self.classifier = nn.Linear(speech.embedding_dim, classes) if classes else None
 
     def forward(
@@ -44,7 +56,10 @@ class SEN(nn.Module):
         log_mel (B, T, M) padded, lengths (B,), features (B, F) -> speech (B, D), image (B, D),
         speech logits (B, N), image logits (B, N); N is 0 without a classifier.
         """
-        speech = self.speech(log_mel, lengths)
+        return self.outputs(self.speech(log_mel, lengths), features)
+
+    def outputs(self, speech: Tensor, features: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """The same from speech embeddings (B, D) that are there already."""
         image = self.image(features)
         if self.classifier is None:
             return speech, image, speech[:, :0], image[:, :0]
@@ -54,29 +69,57 @@ class SEN(nn.Module):
 def build_sen(config: dict, seed: int = 0) -> SEN:
     """Build the network that `config` describes, with weights drawn from `seed` alone.
 
-    config: `feature_dim`, `classes`, and any of SpeechEncoder's arguments; other keys are left
-    alone. Raises InputError for a key that is missing.
+    config: `feature_dim`, `classes`; `encoder` (of ENCODERS) and any of its arguments; `image_projection`;
+    `objective` (of OBJECTIVES) and the values of `Objective`. What is not given is the paper's; other keys are
+    left alone. Raises InputError for a key that is missing.
     """
     for key in ("feature_dim", "classes"):
         if key not in config:
             raise InputError(f"SEN configuration: no {key!r}; write the model again with train_sen")
+    values = {key: config[key] for key in ("smoothing", "matching_weight", "distinctive_weight") if key in config}
+    objective = Objective(config.get("objective", "matching"), **values)
+    projected = config.get("image_projection", "linear") == "linear"
+    with torch.random.fork_rng(devices=[]):  # leave the caller's generator as it was
+        torch.default_generator.manual_seed(seed)
+        # Unprojected, the features are the space, and the encoder ends in their size.
+        speech = _build_encoder(config, 0 if projected else config["feature_dim"])
+        image = ImageProjection(config["feature_dim"], speech.embedding_dim) if projected else nn.Identity()
+        return SEN(speech, image, config["classes"], objective)
+
+
+def _build_encoder(config: dict, output_dim: int) -> nn.Module:
+    encoder = config.get("encoder", "conv_gru")
+    if encoder != "conv_gru":
+        network = {"li2020": ConvLSTMEncoder, "char_cnn_rnn": CharacterEncoder}[encoder]
+        return network(config.get("width", 1.0), output_dim)
     options = {key: config[key] for key in SPEECH_KEYS if key in config}
     if "conv_channels" in options:
         options["conv_channels"] = tuple(options["conv_channels"])
-    with torch.random.fork_rng(devices=[]):  # leave the caller's generator as it was
-        torch.default_generator.manual_seed(seed)
-        speech = SpeechEncoder(**options)
-        image = ImageProjection(config["feature_dim"], speech.embedding_dim)
-        return SEN(speech, image, config["classes"])
+    return SpeechEncoder(**options, output_dim=output_dim)
 
 
-def save_sen(folder: Path | str, model: SEN, config: dict) -> None:
-    """Write the network's weights and `config`, atomically.
+def class_labels(classes: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """Outputs of the shared classifier: class numbers (n,) -> their places among `known`, which ascend, else -1."""
+    return np.where(np.isin(classes, known), np.searchsorted(known, classes), -1)
+
+
+def reads(config: dict) -> bool:
+    """Whether the encoder of this configuration takes text and not speech."""
+    return config.get("encoder") == "char_cnn_rnn"
+
+
+def saved_sen(model: SEN, config: dict) -> SavedModel:
+    """The network as `save_model` writes it, by itself or inside another model.
 
     config: what `build_sen` needs, and what a reader must know to feed the network (image encoder,
     its input size and weights hash, log-mel settings); plain JSON values.
     """
-    save_model(folder, "sen", _modules(model), config)
+    return SavedModel("sen", _modules(model), config)
+
+
+def save_sen(folder: Path | str, model: SEN, config: dict) -> None:
+    """Write the network's weights and `config` (see `saved_sen`), atomically."""
+    save_model(folder, *saved_sen(model, config))
 
 
 def load_sen(folder: Path | str) -> tuple[SEN, dict]:
@@ -93,14 +136,17 @@ def load_sen(folder: Path | str) -> tuple[SEN, dict]:
 
 def _modules(model: SEN) -> dict[str, nn.Module]:
     modules = {"speech": model.speech, "image": model.image, "classifier": model.classifier}
-    return {name: module for name, module in modules.items() if module is not None}
+    return {name: module for name, module in modules.items() if module is not None and module.state_dict()}
 
 
-def embed_speech(model: SEN, log_mels: Sequence[np.ndarray], batch_size: int = 128) -> np.ndarray:
+def embed_speech(
+    model: SEN, log_mels: Sequence[np.ndarray], batch_size: int = 128, unit: bool = True
+) -> np.ndarray:
     """Embed utterances, each a log-mel (t, M), to float32 unit vectors (N, D) in input order.
 
     An embedding does not depend on its neighbours or on `batch_size`, to float tolerance (unless
-    the network was built with `mask_padding=False`). Raises InputError for an utterance too short.
+    the network was built with `mask_padding=False`). Without `unit` it has the length that the encoder gives
+    it, which the joint embedding loss looks at, and nothing else. Raises InputError for an utterance too short.
     """
     lengths = np.array([len(log_mel) for log_mel in log_mels], np.int64)
     short = np.flatnonzero(lengths < model.speech.min_frames)
@@ -118,7 +164,8 @@ def embed_speech(model: SEN, log_mels: Sequence[np.ndarray], batch_size: int = 1
         for start in range(0, len(order), batch_size):
             rows = order[start : start + batch_size]
             padded, frames = pad([log_mels[row] for row in rows])
-            embeddings[rows] = model.speech(padded.to(device), frames).cpu().numpy()
+            embedded = model.speech(padded.to(device), frames)
+            embeddings[rows] = (F.normalize(embedded, dim=1) if unit else embedded).cpu().numpy()
     model.train(was_training)
     return embeddings
 

@@ -20,6 +20,8 @@ class SpeechEncoder(nn.Module):
     per frame and channel, softmax over time of W2 tanh(W1 h). The defaults are the published
     code's numbers; the paper gives the structure (section 2.2).
 
+    `output_dim` ends it in a linear layer of that size, without it the embedding is a unit vector.
+
     `mask_padding=False` repeats that code where padding leaks: padded frames enter the statistics
     of batch norm and take attention weight, so an embedding depends on its batch.
     """
@@ -34,13 +36,13 @@ class SpeechEncoder(nn.Module):
         gru_hidden: int = 512,
         attention_hidden: int = 128,
         mask_padding: bool = True,
+        output_dim: int = 0,
     ):
         super().__init__()
         widths = (bands, *conv_channels)
         self.kernel = kernel
         self.stride = stride
         self.mask_padding = mask_padding
-        self.embedding_dim = 2 * gru_hidden
         self.convolutions = nn.ModuleList(
             # no bias: the batch norm that follows would subtract it again
             nn.Conv1d(before, after, kernel, stride, bias=False)
@@ -48,7 +50,9 @@ class SpeechEncoder(nn.Module):
         )
         self.norms = nn.ModuleList(ValidBatchNorm(width) for width in conv_channels)
         self.gru = BidirectionalGRU(widths[-1], gru_hidden, gru_layers)
-        self.attention = SelfAttention(self.embedding_dim, attention_hidden)
+        self.attention = SelfAttention(2 * gru_hidden, attention_hidden)
+        self.embedding = Embedding(2 * gru_hidden, output_dim)
+        self.embedding_dim = self.embedding.size
 
     @property
     def min_frames(self) -> int:
@@ -64,7 +68,7 @@ class SpeechEncoder(nn.Module):
         Raises InputError if an utterance has fewer than `min_frames` frames or more than T.
         """
         lengths = lengths.to(log_mel.device)
-        self._check(lengths, log_mel.shape[1])
+        check_lengths(lengths, log_mel.shape[1], self.min_frames)
         if self.mask_padding:
             # What lies in the padding must not matter at all, and 0 x NaN is NaN.
             log_mel = log_mel.masked_fill(~valid_frames(lengths, log_mel.shape[1])[..., None], 0)
@@ -81,20 +85,38 @@ class SpeechEncoder(nn.Module):
         if not self.mask_padding:
             x = x * valid[..., None]  # a packed GRU gives zeros there
             valid = torch.ones_like(valid)
-        return F.normalize(self.attention(x, valid), dim=1)
+        return self.embedding(self.attention(x, valid))
 
-    def _check(self, lengths: Tensor, frames: int) -> None:
-        shortest, longest = int(lengths.min()), int(lengths.max())
-        if shortest < self.min_frames:
-            raise InputError(
-                f"utterance {int(lengths.argmin())} of the batch: {shortest} frames; the speech "
-                f"encoder needs {self.min_frames}, so leave out or lengthen the recording"
-            )
-        if longest > frames:
-            raise InputError(
-                f"utterance {int(lengths.argmax())} of the batch: length {longest} with {frames} "
-                "frames given; pass the lengths in frames of the same log-mels"
-            )
+
+def check_lengths(lengths: Tensor, frames: int, min_frames: int) -> None:
+    """Raises InputError if an utterance of the batch, lengths (B,), is too short or longer than what is given."""
+    shortest, longest = int(lengths.min()), int(lengths.max())
+    if shortest < min_frames:
+        raise InputError(
+            f"utterance {int(lengths.argmin())} of the batch: {shortest} frames; the speech "
+            f"encoder needs {min_frames}, so leave out or lengthen the recording"
+        )
+    if longest > frames:
+        raise InputError(
+            f"utterance {int(lengths.argmax())} of the batch: length {longest} with {frames} "
+            "frames given; pass the lengths in frames of the same log-mels"
+        )
+
+
+class Embedding(nn.Module):
+    """The end of every encoder: a unit vector; with an `output_dim`, a linear layer to that size instead.
+
+    The linear layer is for an image side that is the frozen features as they are, with their size and length.
+    """
+
+    def __init__(self, width: int, output_dim: int = 0):
+        super().__init__()
+        self.size = output_dim or width
+        self.linear = nn.Linear(width, output_dim) if output_dim else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, width) -> (B, size)."""
+        return F.normalize(x, dim=1) if self.linear is None else self.linear(x)
 
 
 class ValidBatchNorm(nn.BatchNorm1d):
@@ -117,17 +139,19 @@ class ValidBatchNorm(nn.BatchNorm1d):
 class BidirectionalGRU(nn.Module):
     """Stacked bidirectional GRU over padded sequences that does not see the padding.
 
-    Each direction is a one-layer GRU of its own. The forward one never sees the padding, which
+    Each direction is a one-layer network of its own. The forward one never sees the padding, which
     comes last; for the backward one each utterance is reversed within its own length, so that the
     padding comes last again. Same result as a packed sequence, in little more than half the time
     on a CPU, where the backward pass over packed sequences is slow.
     """
 
+    layer: type[nn.RNNBase] = nn.GRU
+
     def __init__(self, width: int, hidden: int, layers: int):
         super().__init__()
         widths = [width] + [2 * hidden] * (layers - 1)
-        self.forwards = nn.ModuleList(nn.GRU(w, hidden, batch_first=True) for w in widths)
-        self.backwards = nn.ModuleList(nn.GRU(w, hidden, batch_first=True) for w in widths)
+        self.forwards = nn.ModuleList(self.layer(w, hidden, batch_first=True) for w in widths)
+        self.backwards = nn.ModuleList(self.layer(w, hidden, batch_first=True) for w in widths)
 
     def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
         """(B, T, C), lengths (B,) -> (B, T, 2 H); what comes out beyond a length is meaningless."""
@@ -136,6 +160,12 @@ class BidirectionalGRU(nn.Module):
             reverse = behind(_reorder(x, order))[0]
             x = torch.cat([ahead(x)[0], _reorder(reverse, order)], dim=2)
         return x
+
+
+class BidirectionalLSTM(BidirectionalGRU):
+    """The same of LSTMs."""
+
+    layer = nn.LSTM
 
 
 class SelfAttention(nn.Module):
@@ -156,6 +186,12 @@ class SelfAttention(nn.Module):
 def valid_frames(lengths: Tensor, frames: int) -> Tensor:
     """Mark the frames that are no padding: lengths (B,) -> bool (B, T)."""
     return torch.arange(frames, device=lengths.device) < lengths[:, None]
+
+
+def mean_over_time(x: Tensor, lengths: Tensor) -> Tensor:
+    """Mean of the valid frames: (B, T, C), lengths (B,) -> (B, C)."""
+    valid = valid_frames(lengths, x.shape[1])[..., None]
+    return x.masked_fill(~valid, 0).sum(dim=1) / lengths[:, None]
 
 
 def _reversal(lengths: Tensor, frames: int) -> Tensor:

@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from s2igan.checkpoint import TrainingCheckpoint
 from s2igan.command import progress
 from s2igan.errors import InputError
-from s2igan.sen.losses import distinctive_loss, matching_loss, sen_loss
-from s2igan.sen.model import SEN, embed_speech, pad
+from s2igan.sen.model import SEN, class_labels, embed_speech, pad
 from s2igan.store import FixedReader, RaggedReader
 from s2igan.tables import write_tsv
 
@@ -38,7 +38,7 @@ class Pairs:
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """What `train` found: the epoch whose weights it kept, its validation mAP, and the curves."""
+    """What `train` found: the epoch whose weights it kept (0: those at initialisation), its mAP, the curves."""
 
     best_epoch: int
     best_map: float
@@ -61,20 +61,18 @@ def train(
     weight_decay: float = 1e-3,
     lr_step_epochs: int = 50,
     lr_gamma: float = 0.1,
-    beta: float = 10.0,
-    matching_weight: float = 1.0,
-    distinctive_weight: float = 1.0,
     checkpoint: TrainingCheckpoint | None = None,
     checkpoint_seconds: float = 60.0,
     log: Path | str | None = None,
     preload_bytes: int = 1_500_000_000,
 ) -> TrainingResult:
-    """Train `model` in place by eq. 6 and leave it with the weights of its best validation epoch.
+    """Train `model` in place by its objective and leave it with the weights of its best validation epoch.
 
     Best is the highest speech-to-image mAP on the validation pairs (view 0 of each image), the
     earliest of equals; without validation pairs, the last epoch. The learning rate is multiplied
     by `lr_gamma` after each `lr_step_epochs` epochs (0: never). Adam; a view of the image is drawn
-    for each caption in each epoch. Captions of class -1 teach by the matching loss alone.
+    for each caption in each epoch. Captions of class -1 teach by the matching loss alone. No epoch at all
+    leaves the network as it is.
 
     With a `checkpoint`, progress is saved after each epoch and each `checkpoint_seconds`; the same
     call then goes on from there, and ends with the very weights of a run that was never stopped.
@@ -117,14 +115,11 @@ def train(
                 features = features_of(image_rows)[np.arange(len(items)), views[items]]
                 classes = torch.from_numpy(labels[items]).to(device)
                 # Captions of one image match that image, also where no class says so.
-                alike = np.where(labels[items] < 0, model.classes + image_rows, labels[items])
+                alike = np.where(labels[items] < 0, len(labels) + image_rows, labels[items])
 
-                speech, image, speech_logits, image_logits = model(
-                    log_mel.to(device), frames, torch.from_numpy(features).to(device)
-                )
-                matching = matching_loss(speech, image, torch.from_numpy(alike).to(device), beta)
-                distinctive = distinctive_loss(speech_logits, image_logits, classes)
-                loss = sen_loss(matching, distinctive, matching_weight, distinctive_weight)
+                outputs = model(log_mel.to(device), frames, torch.from_numpy(features).to(device))
+                kinds = torch.from_numpy(alike).to(device)
+                loss, matching, distinctive = model.objective(outputs, kinds, classes)
                 _check_finite(loss, epoch, step, lr)
                 optimizer.zero_grad()
                 loss.backward()
@@ -139,9 +134,7 @@ def train(
                     checkpoint.save(_whole_state(state, model, optimizer))
                     saved_at = time.monotonic()
 
-            val_matching, val_map = validate(
-                model, validation, speech_of, features_of, batch_size, beta
-            )
+            val_matching, val_map = validate(model, validation, speech_of, features_of, batch_size)
             means = [total / len(training) for total in state["sums"]]
             row = (epoch + 1, optimizer.param_groups[0]["lr"], *means, val_matching, val_map)
             state["curves"].append(dict(zip(CURVES, row, strict=True)))
@@ -155,8 +148,12 @@ def train(
             if log:
                 write_tsv(log, state["curves"])
 
-    model.load_state_dict(state["best"]["model"])
     model.eval()
+    if not epochs:
+        if log:
+            write_tsv(log, [], CURVES)
+        return TrainingResult(0, float("nan"), [])
+    model.load_state_dict(state["best"]["model"])
     return TrainingResult(state["best"]["epoch"], state["best"]["map"], state["curves"])
 
 
@@ -191,9 +188,8 @@ def validate(
     speech_of: Callable[[np.ndarray], list[np.ndarray]],
     features_of: Callable[[np.ndarray], np.ndarray],
     batch_size: int,
-    beta: float,
 ) -> tuple[float, float]:
-    """Measure matching loss and speech-to-image mAP on pairs whose classes the model never saw.
+    """Measure the objective's loss of pairs and speech-to-image mAP on pairs whose classes the model never saw.
 
     The mAP lets each caption query the distinct images; relevant are those of its class, or its
     own image where it has no class. (nan, nan) without pairs.
@@ -202,7 +198,7 @@ def validate(
         return float("nan"), float("nan")
     model.eval()
     blocks = [
-        embed_speech(model, speech_of(pairs.log_mel_rows[start : start + EMBED_BLOCK]), batch_size)
+        embed_speech(model, speech_of(pairs.log_mel_rows[start : start + EMBED_BLOCK]), batch_size, unit=False)
         for start in range(0, len(pairs), EMBED_BLOCK)
     ]
     speech = torch.from_numpy(np.concatenate(blocks))  # (n, D)
@@ -222,9 +218,10 @@ def validate(
     for start in range(0, len(order), batch_size):
         items = order[start : start + batch_size]
         classes = torch.from_numpy(alike[items])
-        loss = matching_loss(speech[items], gallery[image_of[items]], classes, beta)
+        loss = model.objective.pair_loss(speech[items], gallery[image_of[items]], classes)
         losses.append(loss.item() * len(items))
 
+    gallery = F.normalize(gallery, dim=1)  # cosine, as in the evaluation; a query's length ranks nothing
     precisions = []
     for start in range(0, len(pairs), EMBED_BLOCK):
         block = slice(start, start + EMBED_BLOCK)
@@ -248,14 +245,14 @@ def average_precision(scores: Tensor, relevant: Tensor) -> Tensor:
 def _class_labels(model: SEN, training: Pairs) -> np.ndarray:
     """Class numbers of the catalog -> outputs of the classifier, in ascending order; -1 stays."""
     known = np.unique(training.classes[training.classes >= 0])
-    if len(known) != model.classes:
+    if model.classes and len(known) != model.classes:
         raise InputError(
             f"sen: {len(known)} classes in the training pairs, {model.classes} in the network; "
             "build the network for the classes of this catalog"
         )
     if len(training) < 2:
         raise InputError(f"sen: {len(training)} training captions; give 2 or more")
-    return np.where(training.classes < 0, -1, np.searchsorted(known, training.classes))
+    return class_labels(training.classes, known)
 
 
 def _check_lengths(model: SEN, log_mels: RaggedReader, *parts: Pairs) -> None:

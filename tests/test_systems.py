@@ -1,0 +1,316 @@
+"""Each system of conf/system/ has what its name says and nothing else, and runs from speech to scores."""
+
+import importlib
+import json
+import math
+
+import pytest
+import torch
+from click.testing import CliRunner
+from test_pipeline import SYSTEMS, composed
+from torch import nn
+from torch.nn import functional as F
+
+from s2igan import cli
+from s2igan.rdg.batches import Batch
+from s2igan.rdg.model import RDG
+from s2igan.rdg.training import Optimizers, Recipe, draw_latent, real_pyramid, training_step
+from s2igan.sen.conv_lstm_encoder import ConvLSTMEncoder
+from s2igan.sen.model import build_sen
+from s2igan.sen.speech_encoder import SpeechEncoder
+from s2igan.sen.text_encoder import ALPHABET, CharacterEncoder
+
+BATCH, FEATURES, CLASSES, BANDS, FRAMES = 4, 12, 3, 40, 40
+RECIPE = tuple(Recipe.__dataclass_fields__)
+LOOP = ("epochs", "batch_size", "relation_positive", "relation_negative", "speech_encoder", "matching_captions")
+
+
+class Frozen(nn.Module):
+    """Stands for the frozen image encoder: pictures (B, 3, S, S) -> (B, 12)."""
+
+    def forward(self, images):
+        return F.adaptive_avg_pool2d(images, 2).flatten(1)
+
+
+def built(system: str, **changes):
+    """SEN, RDG and recipe of a system at the smallest scale, and whether the encoder is trained along."""
+    config = composed(f"system={system}", "scale=smoke")
+    sen_values, rdg_values = config["sen"], config["rdg"] | changes
+    # As train_sen does: without a weight of eq. 5 there is no classifier.
+    sen = build_sen(sen_values | {"feature_dim": FEATURES, "classes": CLASSES * (sen_values["distinctive_weight"] > 0)})
+    recipe = Recipe(**{key: rdg_values.pop(key) for key in RECIPE})
+    trained = rdg_values["speech_encoder"] == "trained"
+    size = sen.speech.embedding_dim
+    network = {key: value for key, value in rdg_values.items() if key not in LOOP}
+    network |= {"embedding_dim": size, "image_embedding_dim": size, "matching": recipe.matching_weight > 0}
+    model = RDG(**network, sen=sen if trained else None)
+    return sen, model.train(), recipe, trained
+
+
+def batch_for(model: RDG, sen, trained: bool) -> Batch:
+    generator = torch.Generator().manual_seed(1)
+
+    def draw(*shape):
+        return torch.randn(*shape, generator=generator)
+
+    size = 4 * model.config["base_size"]
+    if trained:
+        speech, other, frames = draw(BATCH, FRAMES, BANDS), draw(BATCH, FRAMES, BANDS), torch.tensor([40, 20, 33, 37])
+    else:
+        speech, other = (F.normalize(draw(BATCH, sen.speech.embedding_dim), dim=1) for _ in range(2))
+        frames = None
+    return Batch(
+        draw(BATCH, 3, size, size).tanh(), speech, other, *(draw(BATCH, FEATURES) for _ in range(3)),
+        frames=frames, mismatched_frames=frames, kinds=torch.tensor([0, 1, 1, 2]), labels=torch.tensor([0, 1, 1, 2]),
+    )  # fmt: skip
+
+
+def one_step(system: str, **changes):
+    sen, model, recipe, trained = built(system, **changes)
+    optimizers = Optimizers(model, recipe)
+    batch = batch_for(model, sen, trained)
+    embedding = model.average_sen.image if trained else sen.image.requires_grad_(False)
+    latent = draw_latent(model, BATCH, 0, 0, "latent")
+    terms = (recipe.r1_weight > 0, model.relation is not None)
+    curves = training_step(model, optimizers, batch, latent, embedding, Frozen(), recipe, *terms)
+    return sen, model, optimizers, batch, curves
+
+
+# The matching terms are the small scales', whatever the system; at scale=paper there are none.
+TERMS = ("d", "g", "r1", "d_matching", "g_matching")
+ADVERSARIAL = {f"{term}_{i}" for term in TERMS for i in range(3)} | {"kl"}
+RELATION = {"relation", "g_relation"}
+PLAYERS = {"generator", "discriminators"}
+# system: encoder, classifier, image projection, dense, loss terms of a step, networks with an optimizer
+EXPECTED = {
+    "s2igan": (SpeechEncoder, True, True, "all", RELATION, {"relation"}),
+    "reference": (SpeechEncoder, True, True, "previous", RELATION, {"relation"}),
+    "stackgan_v2": (SpeechEncoder, True, True, "none", set(), set()),
+    "stackgan_v2_text": (CharacterEncoder, False, False, "none", set(), set()),
+    "li2020": (ConvLSTMEncoder, False, False, "none", set(), set()),
+    "no_dense": (SpeechEncoder, True, True, "none", RELATION, {"relation"}),
+    "no_relation": (SpeechEncoder, True, True, "all", set(), set()),
+    "no_sen": (SpeechEncoder, False, True, "all", RELATION, {"relation", "sen"}),
+    "end_to_end": (SpeechEncoder, True, True, "all", RELATION | {"sen"}, {"relation", "sen"}),
+    "no_distinctive": (SpeechEncoder, False, True, "all", RELATION, {"relation"}),
+}
+
+
+def test_every_system_is_expected():
+    assert set(EXPECTED) == set(SYSTEMS)
+
+
+def shapes(module: nn.Module) -> dict[str, tuple[int, ...]]:
+    return {name: tuple(value.shape) for name, value in module.named_parameters()}
+
+
+@pytest.mark.parametrize("system", EXPECTED)
+def test_a_system_has_what_its_name_says_and_nothing_else(system):
+    encoder, classifier, projection, dense, terms, players = EXPECTED[system]
+    sen, model, optimizers, _, curves = one_step(system)
+    assert type(sen.speech) is encoder and (sen.classifier is not None) == classifier
+    assert sen.objective.pairs == ("matching" if projection else "joint_embedding")
+    assert set(shapes(sen.image)) == ({"linear.weight", "linear.bias"} if projection else set())
+    assert sen.speech.embedding_dim == (FEATURES if not projection else 32)
+    assert model.speech_to_image.generator.dense == dense
+    assert set(curves) == ADVERSARIAL | terms and all(torch.isfinite(value) for value in curves.values())
+    assert set(vars(optimizers)) == PLAYERS | players
+
+    # Against S2IGAN: only what the name says is another size, or gone, or new.
+    ours, theirs = shapes(model), shapes(built("s2igan")[1])
+    other_size = {name for name in ours.keys() & theirs.keys() if ours[name] != theirs[name]}
+    gone, new = theirs.keys() - ours.keys(), ours.keys() - theirs.keys()
+    condition = {n for n in theirs if n.endswith("augment.linear.weight") and not projection}  # from another embedding
+    condition |= {n for n in theirs if ".embedding." in n and not projection}  # into another space
+    stacking = {n for n in theirs if "generator.stages.1.join." in n and dense != "all"}
+    repeated = {n for n in theirs if ".up.1." in n and "generator.stages." in n and dense == "previous"}
+    logits = {n for n in theirs if n.startswith("relation.layers.3") and system == "reference"}
+    assert other_size == condition | stacking | repeated | logits
+    assert gone == {name for name in theirs if name.startswith("relation.") and "relation" not in players}
+    assert new == {name for name in ours if name.startswith(("sen.", "average_sen.")) and "sen" in players}
+    assert bool(new) == ("sen" in players) and bool(gone) == ("relation" not in players)
+
+
+def test_mismatched_pairs_and_training_of_sen_are_the_systems_to_say():
+    values = {system: composed(f"system={system}", "scale=paper") for system in SYSTEMS}
+    mismatched = {system for system in SYSTEMS if values[system]["rdg"]["mismatched"]}
+    assert mismatched == {"reference", "stackgan_v2", "stackgan_v2_text", "li2020"}
+    assert {s for s in SYSTEMS if not values[s]["sen"]["pretrain"]} == {"no_sen", "end_to_end"}
+    assert {s for s in SYSTEMS if values[s]["rdg"]["sen_weight"] > 0} == {"end_to_end"}
+    for name in ("colour_weight", "matching_weight", "distillation_weight"):
+        assert not any(value["rdg"][name] for value in values.values())
+
+
+def test_colour_weight_adds_its_term_alone():
+    plain, coloured = (one_step("s2igan", colour_weight=weight)[-1] for weight in (0.0, 50.0))
+    assert set(coloured) - set(plain) == {"g_colour"} and coloured["g_colour"] > 0
+
+
+# The published code, transcribed.
+
+
+def test_reference_has_the_losses_of_the_published_formulas():
+    """Eqs. 8 to 12 with mismatched pairs, four relation outputs and the mean condition for D, written out."""
+    published = {"precision": "float32", "condition_noise": True, "r1_weight": 0.0, "kl_weight": 2.0, "matching_weight": 0.0}
+    # The players learn one after the other; at this rate their weights stay, so that all losses are of one network.
+    published |= {"lr": 1e-30, "lr_discriminator": 1e-30, "own_condition": False, "projection": False}
+    sen, model, optimizers, batch, curves = one_step("reference", **published)
+
+    latent = draw_latent(model, BATCH, 0, 0, "latent")
+    fakes, condition, mean, log_variance = model.speech_to_image(latent, batch.speech)
+    other_mean = model.speech_to_image.condition(latent, batch.mismatched)[1]
+    assert not torch.allclose(condition, mean)  # F^ca draws, and D is told the mean
+
+    def log(logits, real):
+        """Mean log D(x), or log(1 - D(x)), from the sigmoid as in the published code."""
+        probability = torch.sigmoid(logits.double())
+        return torch.log(probability if real else 1 - probability).mean().item()
+
+    for i, (discriminator, real, fake) in enumerate(
+        zip(model.discriminators, real_pyramid(batch.images), fakes, strict=True)
+    ):
+        real_logits, fake_logits = discriminator(real, mean), discriminator(fake, mean)
+        other_logits = discriminator(real, other_mean)
+        eq_12 = -(log(real_logits[0], True) + log(fake_logits[0], False))
+        eq_12 -= log(real_logits[1], True) + log(fake_logits[1], False)
+        eq_12 -= log(other_logits[0], True) + log(other_logits[1], False)
+        assert curves[f"d_{i}"].item() == pytest.approx(eq_12, rel=1e-4)
+        eq_10 = -(log(fake_logits[0], True) + log(fake_logits[1], True))
+        assert curves[f"g_{i}"].item() == pytest.approx(eq_10, rel=1e-4)
+
+    def relation(other, index):
+        truth, other = (F.normalize(sen.image.linear(x), dim=1) for x in (batch.ground_truth, other))
+        logits = model.relation.layers(torch.cat([truth, other], dim=1)).double()
+        assert logits.shape == (BATCH, 4)  # four outputs, of which three are ever a target
+        return -torch.log(logits.exp()[:, index] / logits.exp().sum(dim=1)).mean().item()
+
+    eq_8 = relation(batch.same_class, 0) + relation(batch.other_class, 1) + relation(batch.ground_truth, 2)
+    assert curves["relation"].item() == pytest.approx(eq_8, rel=1e-4)
+    assert curves["g_relation"].item() == pytest.approx(relation(Frozen()(fakes[-1]), 0), rel=1e-4)
+    terms = [
+        0.5 * (m * m + math.exp(v) - 1 - v)
+        for m, v in zip(mean.flatten().tolist(), log_variance.flatten().tolist(), strict=True)
+    ]
+    assert curves["kl"].item() == pytest.approx(sum(terms) / len(terms), rel=1e-4)
+
+
+# A speech encoder that is trained along.
+
+
+@pytest.mark.parametrize("system", ["no_sen", "end_to_end"])
+def test_a_step_moves_the_encoder_and_only_l_sen_the_rest_of_sen(system):
+    sen, model, recipe, trained = built(system)
+    before = {name: value.clone() for name, value in sen.named_parameters()}
+    start = {name: value.clone() for name, value in model.average_sen.named_parameters()}
+    optimizers = Optimizers(model, recipe)
+    batch = batch_for(model, sen, trained)
+    batch.speech.requires_grad_()
+    batch.mismatched.requires_grad_()
+    after_discriminators = []
+    step = optimizers.discriminators.step
+    optimizers.discriminators.step = lambda: (after_discriminators.extend(p.grad for p in sen.parameters()), step())
+    latent = draw_latent(model, BATCH, 0, 0, "latent")
+    training_step(model, optimizers, batch, latent, model.average_sen.image, Frozen(), recipe, False, True)
+    assert after_discriminators and all(gradient is None for gradient in after_discriminators)
+    assert batch.mismatched.grad is None and batch.speech.grad.abs().sum() > 0
+    for name, value in sen.named_parameters():
+        learns = name.startswith("speech.") or recipe.sen_weight > 0
+        assert torch.equal(before[name], value) != learns, name
+    for name, value in model.average_sen.named_parameters():
+        live = dict(sen.named_parameters())[name]
+        expected = start[name] + (1 - recipe.ema_decay) * (live - start[name])
+        assert torch.allclose(value, expected, atol=1e-6) and not value.requires_grad
+
+
+def test_the_average_draws_by_the_averaged_encoder():
+    sen, model, _, _ = built("no_sen")
+    model.eval()
+    log_mel, frames = torch.randn(2, FRAMES, BANDS), torch.tensor([40, 25])
+    with torch.no_grad():
+        for parameter in model.sen.speech.parameters():
+            parameter.add_(0.1)
+        assert not torch.allclose(model.embed(log_mel, frames), model.embed(log_mel, frames, average=True), atol=1e-3)
+    embeddings = torch.randn(2, 8)
+    assert built("s2igan")[1].embed(embeddings, None) is embeddings
+
+
+# From speech to scores, at the smallest scale, in this process.
+
+
+def stage(name: str, config: dict, section: str = "") -> str:
+    arguments = []
+    for key, value in config[section or name].items():
+        if isinstance(value, bool):
+            arguments.append(f"--{'' if value else 'no-'}{key}")
+        else:
+            for item in value if isinstance(value, list) else [value]:
+                arguments += [f"--{key}", str(item)]
+    result = CliRunner().invoke(importlib.import_module(f"stages.{name}").main, arguments)
+    assert result.exit_code == 0, result.output + repr(result.exception)
+    return result.output
+
+
+def smoke(system: str) -> dict:
+    return composed(
+        "scale=smoke", f"system={system}", "judge.enabled=false", "keyword.pairs=2", "rdg.epochs=1", "sen.epochs=1",
+        "generate.captions_per_image=2",
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory):
+    """A folder in which the stages that all systems share have run."""
+    folder = tmp_path_factory.mktemp("systems")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setenv("S2IGAN_WORKERS", "1")
+        patch.setenv("S2IGAN_DEVICE", "cpu")
+        config = smoke("s2igan")
+        config["catalog"]["raw"] = str(folder)
+        for name, section in (
+            ("catalog", ""), ("synthesize", "tts"), ("logmel", ""), ("image_features", ""),
+            ("train_classifier", "classifier"), ("train_judge", "judge"),
+        ):  # fmt: skip
+            stage(name, config, section)
+        yield folder
+
+
+@pytest.mark.parametrize("system", ["end_to_end", "stackgan_v2_text", "li2020"])
+def test_from_speech_to_scores(system, project, monkeypatch):
+    monkeypatch.setenv("S2IGAN_WORKERS", "1")
+    config = smoke(system)
+    told = stage("train_sen", config, "sen")
+    assert ("not trained" in told) == (system == "end_to_end")
+    for name, section in (
+        ("embed", ""), ("train_rdg", "rdg"), ("generate", ""), ("keyword", ""), ("robustness", ""),
+        ("evaluate", "eval"), ("figures", ""),
+    ):  # fmt: skip
+        stage(name, config, section)
+    scores = json.loads((project / "metrics/sen.json").read_text())
+    assert 0 < scores["speech_to_image_map"] <= 1
+    assert json.loads((project / "metrics/eval.json").read_text())["generated_images"] == 24
+    robustness = json.loads((project / "metrics/robustness.json").read_text())
+    assert ("clean_map" in robustness) == (system != "stackgan_v2_text")
+
+    from s2igan.sen.captions import caption_embeddings, listening_sen
+    from s2igan.store import FixedReader
+
+    # What draws is what is scored: the trained encoder's own embedding, or that of data/embeddings.h5.
+    _, _, trained = listening_sen()
+    with FixedReader("data/embeddings.h5", "embeddings") as file:
+        keys, stored = file.keys[-3:], torch.from_numpy(file.values()[-3:])
+    found = torch.from_numpy(caption_embeddings(keys, torch.device("cpu")))
+    assert torch.allclose(found.norm(dim=1), torch.ones(3), atol=1e-5)
+    assert trained == (system == "end_to_end") == (not torch.allclose(found, stored, atol=1e-4))
+    traced = CliRunner().invoke(cli.main, ["trace", keys[0]])
+    assert traced.exit_code == 0 and ("heard as" in traced.output) == trained
+    spoken = CliRunner().invoke(cli.main, ["speak", "this bird has a red crown", "-o", "one.png", "--size", "32"])
+    assert spoken.exit_code == 0, spoken.output
+    assert spoken.output.startswith("read: ") == (system == "stackgan_v2_text")
+    if system == "stackgan_v2_text":
+        heard = CliRunner().invoke(cli.main, ["speak", "--wav", "one.wav", "-o", "two.png"])
+        assert heard.exit_code == 1 and "these models read text and hear nothing" in heard.output
+
+
+def test_the_alphabet_names_each_character_once():
+    assert len(set(ALPHABET)) == len(ALPHABET)
