@@ -79,18 +79,21 @@ def main(**options):
 
     A speech encoder that is trained along begins as models/sen and reads data/logmel.h5 in place of embeddings.
     """
-    trained = options["speech_encoder"] == "trained"
+    speech_encoder = options["speech_encoder"]
+    trained = speech_encoder == "trained"
     inputs = [*INPUTS, *sorted(Path("models/sen").glob("*")), *(["data/logmel.h5"] if trained else [])]
     checkpoint = TrainingCheckpoint("train_rdg", options, inputs)
+    del options["speech_encoder"]
     recipe = Recipe(**{key: options.pop(key) for key in RECIPE})
     epochs, batch_size = options.pop("epochs"), options.pop("batch_size")
     matching_captions = options.pop("matching_captions")
     positive, negative = options.pop("relation_positive"), options.pop("relation_negative")
     if recipe.precision == "bfloat16" and slow_bfloat16(device()):
         click.echo("rdg.precision=bfloat16: this processor has no bfloat16; float32 is many times faster", err=True)
-    speech_encoder, relation = options.pop("speech_encoder"), options["relation_outputs"] and recipe.relation_weight > 0
-    options["relation_outputs"] *= relation  # a supervisor without weight would teach nobody
     matching = recipe.matching_weight > 0
+    relation = options["relation_outputs"] > 0 and recipe.relation_weight > 0
+    if not relation:  # one without weight would teach nobody
+        options["relation_outputs"] = 0
     sen, config = load_sen("models/sen")
     catalog = read_catalog("data/catalog")
     with (

@@ -19,7 +19,7 @@ from s2igan.metrics import evaluation
 from s2igan.metrics.classifier import build_classifier, save_classifier
 from s2igan.rdg.sampling import generate as draw
 from s2igan.rdg.sampling import image_seed
-from s2igan.sen.model import build_sen, load_sen, save_sen
+from s2igan.sen.model import build_sen, load_sen, save_sen, saved_sen
 from s2igan.store import FixedReader, FixedWriter
 from s2igan.tables import write_json
 from stages import evaluate, generate
@@ -57,6 +57,9 @@ def picture(key: str, size: int = 18) -> np.ndarray:
     colour = np.array(RGB[CROWN.get(class_name, "green")])
     rng = np.random.default_rng([int(class_name[1]), int(number)])
     return (colour[:, None, None] + rng.integers(-20, 21, (3, 1, 1)) + np.zeros((3, size, size))).astype(np.uint8)
+
+
+SEN = {"feature_dim": 3, "classes": 1, "bands": 8, "conv_channels": [4], "gru_hidden": 4, "attention_hidden": 4}
 
 
 class MeanColour(nn.Module):
@@ -107,6 +110,8 @@ def write_speech(project, embedding_of):
     captions = project.captions
     values = np.stack([embedding_of(caption) for caption in captions]).astype(np.float32)
     write("data/embeddings.h5", "embeddings", [caption.key for caption in captions], values)
+    if not Path("models/rdg/sen").exists():  # frozen: it says only that the embeddings are the file's
+        save_sen("models/rdg/sen", build_sen(SEN), SEN)
 
 
 @pytest.fixture
@@ -295,9 +300,6 @@ def test_pictures_of_one_image_a_class_leave_the_queries_nothing_to_find(picture
         evaluation.image_scores(pictures, *[MeanColour("inception_v3")] * 2, IMAGES, is_splits=1, seed=0)
 
 
-SEN = {"feature_dim": 3, "classes": 1, "bands": 8, "conv_channels": [4], "gru_hidden": 4, "attention_hidden": 4}
-
-
 @pytest.fixture
 def space(project):
     """Speech embeddings equal to those of the captions' own pictures, features that differ most by class."""
@@ -455,7 +457,7 @@ def test_the_controls_are_the_network_at_its_start_and_speech_of_another_class(p
     write_catalog("data/catalog", project)
     write_speech(project, lambda caption: speech_of(caption.key))
     model = rdg()
-    model.save("models/rdg", {})
+    model.save("models/rdg", {}, {"sen": saved_sen(build_sen(SEN), SEN)})
     run_generate()
     keys, fresh, seeds = generated("")
     assert keys == [caption.key for caption in project.split("test") if caption.key.endswith("/00")]
@@ -466,7 +468,7 @@ def test_the_controls_are_the_network_at_its_start_and_speech_of_another_class(p
     with torch.no_grad():
         for weights in model.average.parameters():
             weights.mul_(1.5)
-    model.save("models/rdg", {})
+    model.save("models/rdg", {}, {"sen": saved_sen(build_sen(SEN), SEN)})
     run_generate()
     trained, untrained, shuffled = (generated(control)[1] for control in CONTROLS)
     np.testing.assert_array_equal(untrained, fresh)
@@ -481,7 +483,7 @@ def test_the_controls_are_the_network_at_its_start_and_speech_of_another_class(p
 def test_generate_gives_the_same_bytes_again_and_as_many_captions_as_asked(project):
     write_catalog("data/catalog", project)
     write_speech(project, lambda caption: speech_of(caption.key))
-    rdg().save("models/rdg", {})
+    rdg().save("models/rdg", {}, {"sen": saved_sen(build_sen(SEN), SEN)})
     run_generate()
     first = [Path(f"data/generated{control}.h5").read_bytes() for control in CONTROLS]
     run_generate()
