@@ -38,7 +38,7 @@ def main(encoder, weights, input_size, crop_size, views):
             keys = images.keys[start : start + BATCH]
             pictures = images.values(slice(start, start + BATCH))
             cut = cut_views(pictures, crop_size, views, np.random.default_rng(start)).flatten(0, 1)
-            out.append(keys, encode_images(network, cut, BATCH).reshape(len(keys), *shape))
+            out.append(keys, encode_images(network, cut).reshape(len(keys), *shape))
 
 
 if __name__ == "__main__":

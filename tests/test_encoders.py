@@ -56,6 +56,27 @@ def test_lite0_describes_itself_and_never_learns(lite):
     assert not any(parameter.requires_grad for parameter in lite.parameters())
 
 
+def test_folded_batch_norms_change_nothing(lite):
+    """The network that the package publishes, norms and all, gives the same features, and the same gradient."""
+    import timm
+
+    file = _weight_file("efficientnet_lite0", "")
+    published = timm.create_model("tf_efficientnet_lite0", pretrained=False)
+    state = torch.load(file, weights_only=True)
+    published.load_state_dict(dict(zip(published.state_dict(), state.values(), strict=True)))
+    published.reset_classifier(0)
+    published.eval()
+    assert not any(isinstance(module, torch.nn.BatchNorm2d) for module in lite.modules())
+    generator = torch.Generator().manual_seed(0)
+    seen = [(torch.rand(2, 3, 64, 64, generator=generator) * 2 - 1).requires_grad_()]
+    seen.append(seen[0].detach().clone().requires_grad_())
+    ours, theirs = lite(seen[0]), published(seen[1])  # its mean and deviation are 0.5: the range is the same
+    assert torch.allclose(ours, theirs, atol=1e-4)
+    for features, pictures in zip((ours, theirs), seen, strict=True):
+        features.square().sum().backward()
+    assert torch.allclose(seen[0].grad, seen[1].grad, rtol=1e-3, atol=1e-3 * seen[1].grad.abs().max().item())
+
+
 def test_lite0_names_what_photographs_show():
     """Its features, under the classifier of the same file, say palace and daisy (ImageNet)."""
     encoder = load_encoder("efficientnet_lite0")

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from s2igan.checkpoint import hash_files
 from s2igan.errors import InputError
@@ -125,14 +126,16 @@ def load_encoder(
 
 
 def encode_images(
-    encoder: FrozenEncoder, images: Tensor | np.ndarray, batch_size: int = 64
+    encoder: FrozenEncoder, images: Tensor | np.ndarray, batch_size: int = 0
 ) -> np.ndarray:
     """Encode uint8 images (N, 3, H, W) to float32 features (N, feature_dim), without gradients.
 
-    An image's features do not depend on the batch size, to float tolerance.
+    An image's features do not depend on the batch size, to float tolerance; 0 takes 8 on a processor, whose cache
+    holds no more, and 64 elsewhere.
     """
     images = torch.as_tensor(images)
     device = encoder.mean.device
+    batch_size = batch_size or (8 if device.type == "cpu" else 64)
     features = np.empty((len(images), encoder.feature_dim), np.float32)
     with torch.inference_mode():
         for start in range(0, len(images), batch_size):
@@ -229,7 +232,24 @@ def _build_lite0(path: Path, state: dict[str, Tensor]) -> nn.Module:
         state = dict(zip(expected, state.values(), strict=True))
     _load(network, state, path, "EfficientNet-Lite0")
     network.reset_classifier(0)
+    _fold_batch_norm(network)
     return network
+
+
+def _fold_batch_norm(network: nn.Module) -> None:
+    """Put each frozen batch norm into the convolution before it, and leave its activation: the same function.
+
+    A third fewer passes over features that do not fit in a processor's cache. Convolution and norm are registered
+    one after the other, as timm's EfficientNet has them.
+    """
+    for module in network.modules():
+        names = [name for name, child in module.named_children() if not isinstance(child, nn.Identity)]
+        for before, name in zip(names, names[1:], strict=False):
+            convolution, norm = getattr(module, before), getattr(module, name)
+            if isinstance(convolution, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
+                folded = fuse_conv_bn_eval(convolution.eval(), norm.eval())
+                setattr(module, before, folded)
+                setattr(module, name, norm.act)
 
 
 def _build_fid(path: Path, state: dict[str, Tensor]) -> nn.Module:
