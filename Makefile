@@ -6,7 +6,7 @@ PYTHON ?= python3.11
 BIN := $(abspath $(VENV))/bin
 RUN := PATH="$(BIN):$$PATH" PYTHONPATH="$(CURDIR)"
 
-.PHONY: repro test demo bench env clean
+.PHONY: repro test demo bench table1 env clean
 
 repro: env ## the whole pipeline; what is up to date is not run again
 	@echo "==> dvc repro"
@@ -21,6 +21,9 @@ test: env ## style and tests, the whole pipeline at scale=smoke among them
 
 demo: env ## speaks a sentence and draws it
 	@$(RUN) python -m s2igan.cli speak "this bird has a red crown and a white belly" -o bird.png
+
+table1: env ## every system, several seeds, on DVC's queue: metrics/table1.csv, docs/results.md
+	@$(RUN) python -m s2igan.cli table1
 
 bench: env ## speed and memory
 	@$(RUN) python -m benchmarks.speech

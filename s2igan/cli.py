@@ -86,5 +86,63 @@ def fetch(dataset, folder):
     click.echo(f"{dataset} is in {folder}" + (f"; still to do: {rest}" if rest else ""))
 
 
+@main.command()
+@click.argument("experiments", nargs=-1)
+@click.option("--by", "key", default="system", show_default=True, help="the parameter that tells groups apart")
+@click.option("--baseline", help="the group that the others are tested against (default: the first)")
+@click.option("--score", "scores", multiple=True, help="as metrics/*.json name it; several times for several")
+@failing_in_one_line
+def compare(experiments, key, baseline, scores):
+    """Means, deviations and a paired test over the seeds of EXPERIMENTS (default: all upon this commit).
+
+    \b
+    dvc exp run --queue -S 'seed=0,1,2' -S 'rdg.lr=1e-3,2e-3' && dvc queue start
+    s2igan compare --by rdg.lr --score map --score part_colour_accuracy
+    """
+    from s2igan.errors import InputError
+    from s2igan.experiments import finished
+    from s2igan.table1 import SCORES, as_runs, comparison_lines
+
+    runs = as_runs(finished(experiments), key)
+    if not runs:
+        raise InputError("no finished experiment upon this commit; run some: dvc exp run --queue -S 'seed=0,1,2'")
+    chosen = {name: SCORES.get(name) for name in scores} or SCORES
+    for line in comparison_lines(runs, chosen, {}, baseline or runs[0].group):
+        click.echo(line)
+
+
+@main.command()
+@click.option("--scale", default="table", show_default=True, help="of conf/scale/")
+@click.option("--seed", "seeds", type=click.IntRange(0), multiple=True, default=(0, 1, 2), show_default=True)
+@click.option("--system", "systems", multiple=True, help="of conf/system/; several times for several (default: all)")
+@click.option("--samples", type=click.IntRange(1), default=8, show_default=True, help="columns of the figure")
+@failing_in_one_line
+def table1(scale, seeds, systems, samples):
+    """Runs every system with every seed on DVC's queue; writes metrics/table1.csv and docs/results.md.
+
+    Stop it as you like and give the same command again: what is done is not done again.
+    """
+    from s2igan import table1 as page
+    from s2igan.command import progress
+    from s2igan.errors import InputError
+    from s2igan.experiments import finished, run_all, stage_runs
+
+    systems = systems or tuple(page.SYSTEMS)
+    if page.BASELINE not in systems:
+        raise InputError(f"--system: {page.BASELINE} is what the others are compared with; add it")
+    wanted = page.wanted(systems, seeds, scale)
+    with progress(None, "table1", len(wanted)) as bar:
+        for done, running in run_all(wanted):
+            bar.set_postfix_str(running, refresh=False)
+            bar.update(done - bar.n)
+    experiments = finished(list(wanted))
+    runs = page.as_runs(experiments)
+    page.write_scores("metrics/table1.csv", runs)
+    page.draw_samples("metrics/figures/table1.png", experiments[: len(systems)], samples)
+    command = " ".join(["s2igan table1", f"--scale {scale}", *(f"--seed {seed}" for seed in seeds)])
+    page.write_page("docs/results.md", runs, stage_runs(list(wanted)), scale, command)
+    click.echo("metrics/table1.csv, metrics/figures/table1.png, docs/results.md")
+
+
 if __name__ == "__main__":
     main()

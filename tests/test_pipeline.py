@@ -1,6 +1,7 @@
 """The house as a whole: configuration, dependencies of the stages, the DAG itself."""
 
 import ast
+import csv
 import importlib
 import json
 import shutil
@@ -15,7 +16,7 @@ from ruamel.yaml import YAML
 STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
 # As DVC reads it: PyYAML takes 1e-05 for a string.
 PARAMS = YAML(typ="safe").load(ROOT / "params.yaml")
-SCALES = ("smoke", "demo", "paper")
+SCALES = ("smoke", "table", "demo", "paper")
 SYSTEMS = tuple(sorted(file.stem for file in (ROOT / "conf/system").glob("*.yaml")))
 DATASETS = ("aviary", "cub", "oxford102", "flickr8k", "places", "stamps", "manifest")
 
@@ -125,7 +126,7 @@ def test_stage_is_a_file_with_the_options_of_its_section(stage):
 
 
 def test_every_section_belongs_to_a_stage_and_every_stage_to_a_file():
-    assert {section(stage) for stage in STAGES} | {"seed"} == set(PARAMS)
+    assert {section(stage) for stage in STAGES} | {"seed", "system"} == set(PARAMS)
     assert {p.stem for p in (ROOT / "stages").glob("*.py")} - {"__init__"} == set(STAGES)
 
 
@@ -226,6 +227,25 @@ def test_a_changed_parameter_runs_only_what_depends_on_it(smoke):
     (smoke / "params.yaml").write_text(text)
     changed = {line.rstrip(":") for line in result.stdout.splitlines() if line and not line.startswith((" ", "\t"))}
     assert changed == {"evaluate"}
+
+
+def test_the_table_compares_systems_and_repeats_nothing(smoke):
+    """Both systems share all stages up to RDG with the run that is there; a second call runs nothing at all."""
+    command = (sys.executable, "-m", "s2igan.cli", "table1", "--scale", "smoke", "--seed", "0", "--samples", "2")
+    command += ("--system", "s2igan", "--system", "no_relation")
+    run(smoke, *command)
+    with open(smoke / "metrics/table1.csv", newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["metric"] == "map"]
+    assert [(row["system"], row["seed"]) for row in rows] == [("s2igan", "0"), ("no_relation", "0")]
+    page = (smoke / "docs/results.md").read_text()
+    counts = {row[0]: row[1:] for line in page.splitlines() if len(row := line.strip("| ").split(" | ")) == 3}
+    assert counts["train_sen"] == ["0", "2"] and counts["train_rdg"] == ["1", "1"]
+    assert (smoke / "metrics/figures/table1.png").stat().st_size > 1000
+    before = run(smoke, "dvc", "exp", "list").stdout
+    run(smoke, *command)
+    assert (smoke / "docs/results.md").read_text() == page and run(smoke, "dvc", "exp", "list").stdout == before
+    shown = run(smoke, sys.executable, "-m", "s2igan.cli", "compare", "--score", "map").stdout
+    assert "s2igan" in shown and "no_relation" in shown and "`map`" in shown
 
 
 def test_running_the_dag_twice_gives_the_same_bytes(smoke):

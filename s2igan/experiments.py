@@ -1,0 +1,149 @@
+"""Experiments as DVC's own commands queue, run and show them; a thin layer over the command line."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from s2igan.errors import InputError
+
+POLL_SECONDS = 10.0
+QUEUED, RUNNING, FAILED, SUCCESS = "Queued", "Running", "Failed", "Success"
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A finished experiment: its name and commit, what it was run with (sections of params.yaml), its scores."""
+
+    name: str
+    rev: str
+    params: Mapping
+    scores: Mapping[str, float]
+
+    def value(self, key: str):
+        """The parameter `section.name`, or one at the top. Raises InputError where there is none."""
+        value = self.params
+        for part in key.split("."):
+            if not isinstance(value, Mapping) or part not in value:
+                raise InputError(f"{self.name}: no parameter {key}; params.yaml has the names")
+            value = value[part]
+        return value
+
+
+def finished(names: Sequence[str] = ()) -> list[Experiment]:
+    """The experiments upon the present commit that left scores, of these names where any are given.
+
+    Raises InputError for a name that is not there.
+    """
+    shown = json.loads(_dvc("exp", "show", "--json"))
+    found = {}
+    for commit in shown:
+        for experiment in commit.get("experiments") or []:
+            for state in experiment.get("revs") or []:
+                data = state.get("data") or {}
+                scores = flat_scores(data.get("metrics") or {})
+                if scores:
+                    params = (data.get("params") or {}).get("params.yaml", {}).get("data", {})
+                    name = state.get("name") or experiment.get("name") or state["rev"][:7]
+                    found[name] = Experiment(name, state["rev"], params, scores)
+    missing = [name for name in names if name not in found]
+    if missing:
+        raise InputError(f"{missing[0]}: no finished experiment of this name upon this commit; see dvc exp show")
+    return [found[name] for name in names or found]
+
+
+def flat_scores(files: Mapping[str, Mapping]) -> dict[str, float]:
+    """Numbers at the top of metrics/*.json by name; a name that several files have is `<file>.<name>`."""
+    tables = {Path(path).stem: content.get("data") or {} for path, content in files.items()}
+    count = Counter(name for table in tables.values() for name in table)
+    return {
+        (name if count[name] == 1 else f"{file}.{name}"): float(value)
+        for file, table in tables.items()
+        for name, value in table.items()
+        if isinstance(value, int | float) and not isinstance(value, bool)
+    }
+
+
+def run_all(wanted: Mapping[str, Sequence[str]]) -> Iterator[tuple[int, str]]:
+    """Runs what is not there yet of the experiments `wanted`, name -> overrides, on DVC's queue, one after another.
+
+    Yields how many are done and which one runs, every few seconds, until all are. Give the same call again after a
+    stop: what is done stays, a training that was cut goes on from its checkpoint. The worker outlives this process;
+    `dvc queue stop --kill` ends it. Raises InputError with the command that shows why where an experiment failed.
+    """
+    status, active = queue_status()
+    done = {experiment.name for experiment in finished()}
+    for name, overrides in wanted.items():
+        stale = status.get(name) == FAILED or (status.get(name) == RUNNING and not active)
+        if stale or (status.get(name) == SUCCESS and name not in done):  # of another commit
+            _dvc("queue", "remove", name)
+        if name not in done and (stale or status.get(name) not in (QUEUED, RUNNING)):
+            settings = [word for override in overrides for word in ("-S", override)]
+            _dvc("exp", "run", "--queue", "--force", "--name", name, *settings)
+    todo = [name for name in wanted if name not in done]
+    if todo and not active:
+        _dvc("queue", "start", "-j", "1")
+    while todo:
+        status, active = queue_status()
+        failed = [name for name in todo if status.get(name) == FAILED]
+        if failed:
+            raise InputError(f"{failed[0]}: the experiment failed; see why with: dvc queue logs {failed[0]}")
+        left = [name for name in todo if status.get(name) != SUCCESS]
+        running = next((name for name in left if status.get(name) == RUNNING), "")
+        yield len(wanted) - len(left), running
+        if not left:
+            return
+        if not active and not running:
+            _dvc("queue", "start", "-j", "1")
+        time.sleep(POLL_SECONDS)
+    yield len(wanted), ""
+
+
+def queue_status() -> tuple[dict[str, str], int]:
+    """The state of each named task, the latest of a name, and how many workers are at work."""
+    return parse_status(_dvc("queue", "status"))
+
+
+def parse_status(text: str) -> tuple[dict[str, str], int]:
+    """What `dvc queue status` prints: lines of task, name, time and state, and one about the workers."""
+    status = {}
+    for line in text.splitlines():
+        words = line.split()
+        if len(words) >= 4 and words[-1] in (QUEUED, RUNNING, FAILED, SUCCESS):
+            status.setdefault(words[1], words[-1])
+    active = re.search(r"Worker status: (\d+) active", text)
+    return status, int(active[1]) if active else 0
+
+
+def stage_runs(names: Sequence[str]) -> dict[str, tuple[int, int]]:
+    """For each stage, how often these experiments ran it and how often they took it from the cache."""
+    ran, taken = Counter(), Counter()
+    for name in names:
+        for verb, stage in parse_stages(_dvc("queue", "logs", name)):
+            (ran if verb == "Running" else taken)[stage] += 1
+    return {stage: (ran[stage], taken[stage]) for stage in dict.fromkeys([*ran, *taken])}
+
+
+def parse_stages(log: str) -> list[tuple[str, str]]:
+    """("Running" or "Stage", stage) of each line in which DVC says that it runs or skips a stage."""
+    return re.findall(r"^(Running|Stage)(?: stage)? '(\w+)'", log, re.MULTILINE)
+
+
+def _dvc(*words: str) -> str:
+    programs = Path(sys.executable).parent
+    environment = os.environ | {"PATH": f"{programs}:{os.environ['PATH']}"}
+    # An experiment runs in a copy that is thrown away; its checkpoints shall outlive it.
+    environment.setdefault("S2IGAN_CHECKPOINTS", str(Path(".checkpoints").resolve()))
+    result = subprocess.run([str(programs / "dvc"), *words], capture_output=True, text=True, env=environment)
+    if result.returncode:
+        told = (result.stderr or result.stdout).strip().splitlines() or ["no message"]
+        raise InputError(f"dvc {' '.join(words)}: {told[-1]}")
+    return result.stdout

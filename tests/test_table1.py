@@ -1,0 +1,83 @@
+"""The table of all systems: names and overrides, cells by hand, what DVC prints as it is read."""
+
+import math
+
+import pytest
+from test_pipeline import SYSTEMS
+
+from s2igan.errors import InputError
+from s2igan.experiments import Experiment, flat_scores, parse_stages, parse_status
+from s2igan.metrics.comparison import Run, Summary
+from s2igan.table1 import PUBLISHED, as_runs, comparison_lines, shown, wanted, write_scores
+from s2igan.table1 import SYSTEMS as ROWS
+
+
+def test_every_system_has_a_row_and_published_figures_belong_to_one():
+    assert set(ROWS) == set(SYSTEMS) and set(PUBLISHED) < set(ROWS)
+
+
+def test_all_systems_of_one_seed_come_before_the_next():
+    found = wanted(["s2igan", "no_dense"], [0, 5], "smoke")
+    assert list(found) == ["smoke-s2igan-0", "smoke-no_dense-0", "smoke-s2igan-5", "smoke-no_dense-5"]
+    assert found["smoke-no_dense-5"] == ["scale=smoke", "system=no_dense", "seed=5"]
+
+
+@pytest.mark.parametrize("mean, deviation, p, text", [
+    (0.07119, 0.00234, None, "0.0712 ± 0.0023"),
+    (1035.4, 12.2, 0.0312, "1035 ± 12 (p 0.031)"),
+    (5.2, math.nan, math.nan, "5.20"),
+    (0.0, 0.0, 0.5, "0.00 ± 0.00 (p 0.5)"),
+])  # fmt: skip
+def test_cells(mean, deviation, p, text):
+    assert shown(Summary("a", "map", 3, mean, deviation, None if p is None else 1.0, p)) == text
+
+
+def test_the_table_by_hand():
+    runs = [Run("s2igan", seed, {"map": value}) for seed, value in enumerate((0.1, 0.2))]
+    runs += [Run("mine", seed, {"map": value, "fid": 9.0}) for seed, value in enumerate((0.3, 0.4))]
+    lines = comparison_lines(runs, {"map": True, "fid": False, "absent": None}, {"s2igan": "S2IGAN"}, "mine")
+    assert lines[0] == "|  | seeds | `map` ↑ | `fid` ↓ |"
+    assert lines[2] == "| S2IGAN | 2 | 0.150 ± 0.071 (p 0) | – |"
+    assert lines[3] == "| mine | 2 | 0.350 ± 0.071 | 9.00 ± 0.00 |"
+
+
+def test_scores_go_by_their_names(tmp_path):
+    files = {
+        "metrics/eval.json": {"data": {"map": 0.5, "map_chance": 0.1, "protocol": "words", "parts": {"a": 1}}},
+        "metrics/sen.json": {"data": {"speech_to_image_map": 1, "map_chance": 0.2}},
+        "metrics/robustness.json": {"error": "missing"},
+    }
+    scores = flat_scores(files)
+    assert scores == {"map": 0.5, "eval.map_chance": 0.1, "speech_to_image_map": 1.0, "sen.map_chance": 0.2}
+    experiment = Experiment("x", "abc", {"system": "no_dense", "seed": 3, "rdg": {"lr": 0.1}}, scores)
+    assert experiment.value("rdg.lr") == 0.1
+    with pytest.raises(InputError, match="x: no parameter rdg.rate"):
+        experiment.value("rdg.rate")
+    write_scores(tmp_path / "t.csv", as_runs([experiment]))
+    lines = (tmp_path / "t.csv").read_text().splitlines()
+    assert lines[:2] == ["system,seed,metric,value", "no_dense,3,map,0.5"] and len(lines) == 5
+
+
+STATUS = """Task     Name            Created    Status
+930f427  smoke-s2igan-0  06:28 AM   Success
+5d6d3a3  smoke-li2020-0  06:29 AM   Running
+aaaaaaa  smoke-li2020-0  06:20 AM   Failed
+1b2c3d4  other           Nov 23, 2026  Queued
+
+Worker status: 1 active, 0 idle
+"""
+
+
+def test_what_the_queue_says():
+    status, active = parse_status(STATUS)
+    assert status == {"smoke-s2igan-0": "Success", "smoke-li2020-0": "Running", "other": "Queued"} and active == 1
+    assert parse_status("No experiment tasks in the queue.\n\nWorker status: 0 active, 0 idle\n") == ({}, 0)
+
+
+def test_what_ran_and_what_was_there():
+    log = """Running stage 'catalog':
+> python -m stages.catalog
+Stage 'logmel' is cached - skipping run, checking out outputs
+Stage 'embed' didn't change, skipping
+"""
+    assert parse_stages(log) == [("Running", "catalog"), ("Stage", "logmel"), ("Stage", "embed")]
