@@ -47,6 +47,8 @@ def finished(names: Sequence[str] = ()) -> list[Experiment]:
     found = {}
     for commit in shown:
         for experiment in commit.get("experiments") or []:
+            if (experiment.get("executor") or {}).get("state", "success") != "success":
+                continue
             for state in experiment.get("revs") or []:
                 data = state.get("data") or {}
                 scores = flat_scores(data.get("metrics") or {})
@@ -84,10 +86,10 @@ def run_all(wanted: Mapping[str, Sequence[str]]) -> Iterator[tuple[int, str]]:
     for name, overrides in wanted.items():
         stale = status.get(name) == FAILED or (status.get(name) == RUNNING and not active)
         if stale or (status.get(name) == SUCCESS and name not in done):  # of another commit
-            _dvc("queue", "remove", name)
+            _drop(name)
         if name not in done and (stale or status.get(name) not in (QUEUED, RUNNING)):
             settings = [word for override in overrides for word in ("-S", override)]
-            _dvc("exp", "run", "--queue", "--force", "--name", name, *settings)
+            _dvc("exp", "run", "--queue", "--name", name, *settings)
     todo = [name for name in wanted if name not in done]
     if todo and not active:
         _dvc("queue", "start", "-j", "1")
@@ -107,6 +109,15 @@ def run_all(wanted: Mapping[str, Sequence[str]]) -> Iterator[tuple[int, str]]:
     yield len(wanted), ""
 
 
+def _drop(name: str) -> None:
+    """Takes a task off the queue, whatever became of it; a worker that died leaves it running for ever."""
+    for words in (("kill", "--force", name), ("remove", name)):
+        try:
+            _dvc("queue", *words)
+        except InputError:
+            continue  # it does not run, or is gone
+
+
 def queue_status() -> tuple[dict[str, str], int]:
     """The state of each named task, the latest of a name, and how many workers are at work."""
     return parse_status(_dvc("queue", "status"))
@@ -124,10 +135,11 @@ def parse_status(text: str) -> tuple[dict[str, str], int]:
 
 
 def stage_runs(names: Sequence[str]) -> dict[str, tuple[int, int]]:
-    """For each stage, how often these experiments ran it and how often they took it from the cache."""
+    """For each stage, how often these experiments ran it and how often they took it from the cache, by their logs."""
     ran, taken = Counter(), Counter()
+    logged, _ = queue_status()
     for name in names:
-        for verb, stage in parse_stages(_dvc("queue", "logs", name)):
+        for verb, stage in parse_stages(_dvc("queue", "logs", name)) if name in logged else ():
             (ran if verb == "Running" else taken)[stage] += 1
     return {stage: (ran[stage], taken[stage]) for stage in dict.fromkeys([*ran, *taken])}
 

@@ -163,6 +163,7 @@ def draw_samples(path: str | Path, experiments: Sequence[Experiment], count: int
         for experiment in experiments:
             files = DVCFileSystem(rev=experiment.rev)
             local = Path(folder) / experiment.name
+            local.mkdir()
             files.get("data/generated.h5", str(local / "generated.h5"))
             with FixedReader(local / "generated.h5", "generated") as generated:
                 if not drawn:

@@ -72,7 +72,7 @@ def test_folded_batch_norms_change_nothing(lite):
     seen.append(seen[0].detach().clone().requires_grad_())
     ours, theirs = lite(seen[0]), published(seen[1])  # its mean and deviation are 0.5: the range is the same
     assert torch.allclose(ours, theirs, atol=1e-4)
-    for features, pictures in zip((ours, theirs), seen, strict=True):
+    for features in (ours, theirs):
         features.square().sum().backward()
     assert torch.allclose(seen[0].grad, seen[1].grad, rtol=1e-3, atol=1e-3 * seen[1].grad.abs().max().item())
 
