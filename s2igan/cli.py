@@ -128,6 +128,10 @@ def table1(scale, seeds, systems, samples):
     from s2igan.experiments import finished, run_all, stage_runs
 
     systems = systems or tuple(page.SYSTEMS)
+    if unknown := [system for system in systems if system not in page.SYSTEMS]:
+        raise InputError(f"--system: {unknown[0]} is unknown; choose of {', '.join(page.SYSTEMS)}")
+    if not Path(f"conf/scale/{scale}.yaml").is_file():
+        raise InputError(f"--scale: no conf/scale/{scale}.yaml here; name one that is there, in the project's clone")
     if page.BASELINE not in systems:
         raise InputError(f"--system: {page.BASELINE} is what the others are compared with; add it")
     wanted = page.wanted(systems, seeds, scale)

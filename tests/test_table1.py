@@ -3,8 +3,11 @@
 import math
 
 import pytest
+from click.testing import CliRunner
+from dag import ROOT
 from test_pipeline import SYSTEMS
 
+from s2igan.cli import main
 from s2igan.errors import InputError
 from s2igan.experiments import Experiment, flat_scores, parse_stages, parse_status
 from s2igan.metrics.comparison import Run, Summary
@@ -56,6 +59,17 @@ def test_scores_go_by_their_names(tmp_path):
     write_scores(tmp_path / "t.csv", as_runs([experiment]))
     lines = (tmp_path / "t.csv").read_text().splitlines()
     assert lines[:2] == ["system,seed,metric,value", "no_dense,3,map,0.5"] and len(lines) == 5
+
+
+@pytest.mark.parametrize("words, told", [
+    (("--system", "s2igan", "--system", "stackgan"), "--system: stackgan is unknown; choose of s2igan, reference"),
+    (("--system", "no_dense"), "--system: s2igan is what the others are compared with; add it"),
+    (("--scale", "huge"), "--scale: no conf/scale/huge.yaml here; name one that is there"),
+])  # fmt: skip
+def test_what_cannot_be_run_says_so_before_anything_is_queued(words, told, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    result = CliRunner().invoke(main, ["table1", *words])
+    assert result.exit_code == 1 and told in result.stderr and len(result.stderr.splitlines()) == 1
 
 
 STATUS = """Task     Name            Created    Status
