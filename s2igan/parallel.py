@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
-from itertools import islice
+from itertools import chain, islice
 from multiprocessing import get_context
 from typing import TypeVar
+
+FEW = 128  # so many items are done before a process, which imports what they need, has started
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -21,17 +23,19 @@ def ordered_map(
     initializer: Callable | None = None,
     initargs: tuple = (),
 ) -> Iterator[Result]:
-    """Yields `function(item)` of each item, in order; 1 worker runs in this process.
+    """Yields `function(item)` of each item, in order; 1 worker runs in this process, and so do FEW items.
 
     Items are read as they are needed, a few chunks ahead; an exception of `function` comes through at its
     item's place. `function`, the items and the results must pickle.
     """
-    if workers == 1:
+    items = iter(items)
+    first = [] if workers == 1 else list(islice(items, FEW + 1))
+    items = chain(first, items)
+    if len(first) <= FEW:
         if initializer:
             initializer(*initargs)
         yield from map(function, items)
         return
-    items = iter(items)
     # "spawn": a fork of a process with threads (torch, a progress bar) may hang.
     pool = ProcessPoolExecutor(
         workers, mp_context=get_context("spawn"), initializer=_start, initargs=(initializer, initargs)

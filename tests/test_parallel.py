@@ -40,6 +40,11 @@ def has_setting(number: int) -> tuple[int, str]:
     return number, _setting
 
 
+@pytest.fixture(autouse=True)
+def processes_from_the_first_item(monkeypatch) -> None:
+    monkeypatch.setattr("s2igan.parallel.FEW", 0)
+
+
 @pytest.fixture(params=[1, 2])
 def workers(request) -> int:
     return request.param
@@ -96,3 +101,10 @@ def test_one_worker_is_this_process_and_two_are_others():
     assert set(ordered_map(process, range(3), 1)) == {os.getpid()}
     others = set(ordered_map(process, range(3), 2, 1))
     assert os.getpid() not in others and 1 <= len(others) <= 2
+
+
+def test_few_items_are_done_here_and_more_by_others_in_the_same_order(monkeypatch):
+    monkeypatch.setattr("s2igan.parallel.FEW", 5)
+    assert set(ordered_map(process, range(5), 2)) == {os.getpid()}
+    assert os.getpid() not in set(ordered_map(process, range(6), 2))
+    assert list(ordered_map(square, range(6), 2, chunk=1)) == [0, 1, 4, 9, 16, 25]
