@@ -116,8 +116,9 @@ def compare(experiments, key, baseline, scores):
 @click.option("--seed", "seeds", type=click.IntRange(0), multiple=True, default=(0, 1, 2), show_default=True)
 @click.option("--system", "systems", multiple=True, help="of conf/system/; several times for several (default: all)")
 @click.option("--samples", type=click.IntRange(1), default=8, show_default=True, help="columns of the figure")
+@click.option("--jobs", type=click.IntRange(1), default=1, show_default=True, help="runs at a time; they share cores")
 @failing_in_one_line
-def table1(scale, seeds, systems, samples):
+def table1(scale, seeds, systems, samples, jobs):
     """Runs every system with every seed on DVC's queue; writes metrics/table1.csv and docs/results.md.
 
     Stop it as you like and give the same command again: what is done is not done again.
@@ -136,8 +137,8 @@ def table1(scale, seeds, systems, samples):
         raise InputError(f"--system: {page.BASELINE} is what the others are compared with; add it")
     wanted = page.wanted(systems, seeds, scale)
     with progress(None, "table1", len(wanted)) as bar:
-        for done, running in run_all(wanted):
-            bar.set_postfix_str(running, refresh=False)
+        for done, running in run_all(wanted, "evaluate", jobs):
+            bar.set_postfix_str(" ".join(running), refresh=False)
             bar.update(done - bar.n)
     experiments = finished(list(wanted))
     runs = page.as_runs(experiments)

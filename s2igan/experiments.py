@@ -16,6 +16,7 @@ from pathlib import Path
 from s2igan.errors import InputError
 
 POLL_SECONDS = 10.0
+START_SECONDS = 60.0  # a worker takes a while until it says that it is there
 QUEUED, RUNNING, FAILED, SUCCESS = "Queued", "Running", "Failed", "Success"
 
 
@@ -74,13 +75,17 @@ def flat_scores(files: Mapping[str, Mapping]) -> dict[str, float]:
     }
 
 
-def run_all(wanted: Mapping[str, Sequence[str]]) -> Iterator[tuple[int, str]]:
-    """Runs what is not there yet of the experiments `wanted`, name -> overrides, on DVC's queue, one after another.
+def run_all(wanted: Mapping[str, Sequence[str]], target: str, jobs: int = 1) -> Iterator[tuple[int, list[str]]]:
+    """Runs what is not there yet of the experiments `wanted`, name -> overrides, on DVC's queue, `jobs` at a time.
 
-    Yields how many are done and which one runs, every few seconds, until all are. Give the same call again after a
-    stop: what is done stays, a training that was cut goes on from its checkpoint. The worker outlives this process;
-    `dvc queue stop --kill` ends it. Raises InputError with the command that shows why where an experiment failed.
+    Each runs stage `target` and what that needs. Yields how many are done and which ones run, every few seconds,
+    until all are. The first runs alone, so that what it shares with the others is there when they begin. Give the
+    same call again after a stop: what is done stays, a training that was cut goes on from its checkpoint. The
+    workers outlive this process; `dvc queue stop --kill` ends them. Raises InputError with the command that shows
+    why where an experiment failed.
     """
+    share = str(max(1, (os.cpu_count() or 1) // jobs))
+    threads = {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", share)} if jobs > 1 else {}
     status, active = queue_status()
     done = {experiment.name for experiment in finished()}
     for name, overrides in wanted.items():
@@ -89,24 +94,25 @@ def run_all(wanted: Mapping[str, Sequence[str]]) -> Iterator[tuple[int, str]]:
             _drop(name)
         if name not in done and (stale or status.get(name) not in (QUEUED, RUNNING)):
             settings = [word for override in overrides for word in ("-S", override)]
-            _dvc("exp", "run", "--queue", "--name", name, *settings)
+            _dvc("exp", "run", "--queue", "--name", name, *settings, target)
     todo = [name for name in wanted if name not in done]
-    if todo and not active:
-        _dvc("queue", "start", "-j", "1")
+    started = float("-inf")
     while todo:
         status, active = queue_status()
         failed = [name for name in todo if status.get(name) == FAILED]
         if failed:
             raise InputError(f"{failed[0]}: the experiment failed; see why with: dvc queue logs {failed[0]}")
         left = [name for name in todo if status.get(name) != SUCCESS]
-        running = next((name for name in left if status.get(name) == RUNNING), "")
+        running = [name for name in left if status.get(name) == RUNNING]
         yield len(wanted) - len(left), running
         if not left:
             return
-        if not active and not running:
-            _dvc("queue", "start", "-j", "1")
+        workers = 1 if len(left) == len(wanted) else jobs
+        if active < workers and len(running) < len(left) and time.monotonic() - started >= START_SECONDS:
+            _dvc("queue", "start", "-j", str(workers), **threads)
+            started = time.monotonic()
         time.sleep(POLL_SECONDS)
-    yield len(wanted), ""
+    yield len(wanted), []
 
 
 def _drop(name: str) -> None:
@@ -149,9 +155,9 @@ def parse_stages(log: str) -> list[tuple[str, str]]:
     return re.findall(r"^(Running|Stage)(?: stage)? '(\w+)'", log, re.MULTILINE)
 
 
-def _dvc(*words: str) -> str:
+def _dvc(*words: str, **variables: str) -> str:
     programs = Path(sys.executable).parent
-    environment = os.environ | {"PATH": f"{programs}:{os.environ['PATH']}"}
+    environment = os.environ | {"PATH": f"{programs}:{os.environ['PATH']}"} | variables
     # An experiment runs in a copy that is thrown away; its checkpoints shall outlive it.
     environment.setdefault("S2IGAN_CHECKPOINTS", str(Path(".checkpoints").resolve()))
     result = subprocess.run([str(programs / "dvc"), *words], capture_output=True, text=True, env=environment)

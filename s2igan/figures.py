@@ -77,17 +77,17 @@ def save_sheets(path: str | Path, sheets: Sequence[np.ndarray], size: int = 96) 
 def curves(
     table: dict[str, Sequence[float]], x: str, panels: dict[str, Sequence[str]], path: str | Path
 ) -> None:
-    """Lines of the table's columns over column `x`, a panel a group."""
+    """Lines of the table's columns over column `x`, a panel a group; what the table lacks is left out."""
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
+    panels = {title: there for title, names in panels.items() if (there := [n for n in names if n in table])}
     figure, axes = pyplot.subplots(1, len(panels), figsize=(4.6 * len(panels), 3.2), squeeze=False)
     for axis, (title, names) in zip(axes[0], panels.items(), strict=True):
         for name in names:
-            if name in table:
-                axis.plot(table[x], table[name], label=name, marker="o" if len(table[x]) < 12 else None)
+            axis.plot(table[x], table[name], label=name, marker="o" if len(table[x]) < 12 else None)
         axis.set_title(title)
         axis.set_xlabel(x)
         axis.grid(alpha=0.3)

@@ -7,7 +7,6 @@ import torch
 
 from s2igan.rdg import losses
 from s2igan.rdg.relation import Relation
-from s2igan.sen.losses import matching_loss
 
 
 def logit(probability: float, count: int = 1) -> torch.Tensor:
@@ -57,26 +56,6 @@ def test_r1_is_the_squared_norm_of_the_gradient():
     weight = torch.arange(12.0).view(3, 2, 2)
     penalty = losses.r1_penalty((images * weight).sum((1, 2, 3)), images)
     assert penalty.item() == pytest.approx(sum(i * i for i in range(12)))
-
-
-def test_matching_loss_by_hand():
-    """Two pictures, a third caption without a picture; the second picture shares its class with that caption."""
-    image = torch.tensor([[2.0, 0.0], [0.0, 3.0]])
-    speech = torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.0, 5.0]])
-    kinds = torch.tensor([0, 1, 1])
-    e = math.exp(1.0)  # beta 1: cosines of 1 and 0
-    images_speech = (-math.log(e / (e + 1 + 1)) - math.log(e / (e + 1))) / 2  # the third is left out for the second
-    speech_image = -math.log(e / (e + 1))
-    found = losses.matching_loss(image, speech, kinds, beta=1.0)
-    assert found.item() == pytest.approx(images_speech + speech_image, rel=1e-5)
-
-
-def test_matching_loss_without_further_captions_is_that_of_sen():
-    generator = torch.Generator().manual_seed(0)
-    image, speech = (torch.randn(6, 5, generator=generator) for _ in range(2))
-    kinds = torch.tensor([0, 1, 1, 2, 3, 0])
-    expected = matching_loss(speech, image, kinds)
-    assert torch.allclose(losses.matching_loss(image, speech, kinds), expected)
 
 
 def test_distillation_is_over_when_directions_agree():

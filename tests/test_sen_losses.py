@@ -69,6 +69,18 @@ def test_cosine_does_not_see_lengths():
     assert float(loss) == pytest.approx(float(matching_loss(AXES, AXES, torch.tensor([0, 1]))))
 
 
+def test_further_utterances_count_for_the_images_alone():
+    """Two pictures, a third caption without a picture; the second picture shares its class with that caption."""
+    image = torch.tensor([[2.0, 0.0], [0.0, 3.0]])
+    speech = torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.0, 5.0]])
+    kinds = torch.tensor([0, 1, 1])
+    e = math.exp(1.0)  # beta 1: cosines of 1 and 0
+    images_speech = (-math.log(e / (e + 1 + 1)) - math.log(e / (e + 1))) / 2  # the third is left out for the second
+    speech_image = -math.log(e / (e + 1))
+    found = matching_loss(speech, image, kinds, beta=1.0)
+    assert found.item() == pytest.approx(images_speech + speech_image, rel=1e-5)
+
+
 @pytest.mark.parametrize("seed", range(4))
 def test_matching_loss_equals_the_formulas(seed):
     generator = torch.Generator().manual_seed(seed)

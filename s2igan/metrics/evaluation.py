@@ -133,7 +133,10 @@ def image_scores(
     real_keys = [image.key for image in real]
     first = {caption.image: caption.key for caption in catalog.first_of("test")}
     device = encoder.mean.device
-    real_speech = caption_embeddings([first[image.key] for image in real], device)
+    spoken = [caption.key for caption in catalog.split("test")]
+    row_of = {key: row for row, key in enumerate(spoken)}
+    embeddings = caption_embeddings(spoken, device)  # once: an encoder that RDG trained embeds anew each time
+    real_speech = embeddings[[row_of[first[image.key]] for image in real]]
 
     scores: dict = {}
     for control in CONTROLS:
@@ -148,7 +151,7 @@ def image_scores(
         fake_features, fake_fid_features = encoded[0], encoded[-1]
         fake_images = [key.rsplit("/", 1)[0] for key in keys]
         fake_classes = [kind_of[key] for key in fake_images]
-        speech = caption_embeddings(keys, device)
+        speech = embeddings[[row_of[key] for key in keys]]
         subset = min(KERNEL_SUBSET, len(real), len(keys))
         retrieved = {
             same: image_retrieval_map(

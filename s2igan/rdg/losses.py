@@ -3,7 +3,7 @@
 Logits may come in bfloat16; the losses are float32.
 """
 
-# B batch, C condition size, K further captions, A speech embedding size, S size
+# B batch, C condition size, A speech embedding size, S size
 
 from __future__ import annotations
 
@@ -82,20 +82,6 @@ def r1_penalty(logits: Tensor, images: Tensor) -> Tensor:
     """Mean squared gradient norm of the logits at real images (Mescheder et al. 2018, R1); not in the paper."""
     (gradient,) = torch.autograd.grad(logits.sum(), images, create_graph=True)
     return gradient.float().square().sum(dim=(1, 2, 3)).mean()
-
-
-def matching_loss(image: Tensor, speech: Tensor, kinds: Tensor, beta: float = 10.0) -> Tensor:
-    """Tell each picture's speech from other speech, and each speech's picture: eqs. 1 to 4 for D and G.
-
-    image (B, A), speech (B + K, A), of which the first B are the pictures' own, kinds (B + K,) integers.
-    Similarities are cosines times `beta`; other pairs of the same kind are left out of the denominators (eq. 2).
-    The paper has this loss in SEN alone; as a term of D and G it is XMC-GAN's (Zhang et al. 2021).
-    """
-    scores = beta * F.normalize(image.float(), dim=1) @ F.normalize(speech.float(), dim=1).T  # (B, B + K)
-    own = torch.eye(*scores.shape, dtype=torch.bool, device=scores.device)
-    scores = scores.masked_fill((kinds[: len(image), None] == kinds) & ~own, float("-inf"))
-    target = torch.arange(len(image), device=scores.device)
-    return F.cross_entropy(scores, target) + F.cross_entropy(scores[:, : len(image)].T, target)
 
 
 def distillation_loss(image: Tensor, teacher: Tensor) -> Tensor:

@@ -21,6 +21,7 @@ from s2igan.rdg import losses
 from s2igan.rdg.batches import Batch, TrainingSet
 from s2igan.rdg.model import RDG, SCALES
 from s2igan.rdg.relation import Relation
+from s2igan.sen.losses import matching_loss
 from s2igan.vision.transforms import to_uint8
 
 CHECKPOINT_SECONDS = 60
@@ -132,7 +133,7 @@ def training_step(
         curves[f"d_{i}"] = loss.detach()
         if recipe.matching_weight > 0:
             seen = discriminator.embed(features)
-            matching = losses.matching_loss(seen, spoken, kinds)
+            matching = matching_loss(spoken, seen, kinds)  # eqs. 1 to 4, as XMC-GAN has them (Zhang et al. 2021)
             curves[f"d_matching_{i}"] = matching.detach()
             loss = loss + matching
             if taught:
@@ -172,7 +173,7 @@ def training_step(
         loss = losses.generator_loss(discriminator.logits(features, told))
         curves[f"g_{i}"] = loss.detach()
         if recipe.matching_weight > 0:
-            matching = losses.matching_loss(discriminator.embed(features), spoken, kinds)
+            matching = matching_loss(spoken, discriminator.embed(features), kinds)
             curves[f"g_matching_{i}"] = matching.detach()
             loss = loss + recipe.matching_weight * matching
         total = total + loss

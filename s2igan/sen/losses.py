@@ -9,23 +9,25 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-# n batch, D embedding, N classes; a class of -1 means that none is known
+# n batch, K further utterances, D embedding, N classes; a class of -1 means that none is known
 
 
 def matching_loss(speech: Tensor, image: Tensor, classes: Tensor, beta: float = 10.0) -> Tensor:
     """Tell each utterance's image from the batch's others, and each image's utterance (eq. 1-4).
 
-    speech and image (n, D) are matched row by row; classes (n,) integers. Similarities are cosines
-    times `beta`. Other pairs of the same class are left out of the denominators (eq. 2); an item
-    of class -1 shares its class with no other. Scalar: the mean over the batch of both directions'
+    image (n, D) and the first n rows of speech (n + K, D) are matched row by row; the K further utterances are
+    some that each image is told from too (none in the paper). classes (n + K,) integers. Similarities are
+    cosines times `beta`. Other pairs of the same class are left out of the denominators (eq. 2); an item of
+    class -1 shares its class with no other. Scalar, float32: the mean over the batch of both directions'
     negative log probabilities, added.
     """
-    scores = beta * F.normalize(speech, dim=1) @ F.normalize(image, dim=1).T  # (speech n, image n)
-    same_class = (classes[:, None] == classes) & (classes >= 0)[:, None]
-    own = torch.eye(len(classes), dtype=torch.bool, device=classes.device)
+    n = len(image)
+    scores = beta * F.normalize(image.float(), dim=1) @ F.normalize(speech.float(), dim=1).T  # (n, n + K)
+    same_class = (classes[:n, None] == classes) & (classes >= 0)
+    own = torch.eye(*scores.shape, dtype=torch.bool, device=scores.device)
     scores = scores.masked_fill(same_class & ~own, float("-inf"))
-    target = torch.arange(len(classes), device=classes.device)
-    return F.cross_entropy(scores, target) + F.cross_entropy(scores.T, target)
+    target = torch.arange(n, device=scores.device)
+    return F.cross_entropy(scores[:, :n].T, target) + F.cross_entropy(scores, target)
 
 
 def joint_embedding_loss(speech: Tensor, image: Tensor, classes: Tensor) -> Tensor:
