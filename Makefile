@@ -3,6 +3,7 @@
 
 VENV := $(if $(S2IGAN_VENV),$(S2IGAN_VENV),.venv)
 PYTHON ?= python3.11
+JOBS ?= 2
 BIN := $(abspath $(VENV))/bin
 RUN := PATH="$(BIN):$$PATH" PYTHONPATH="$(CURDIR)"
 
@@ -22,8 +23,8 @@ test: env ## style and tests, the whole pipeline at scale=smoke among them
 demo: env ## speaks a sentence and draws it
 	@$(RUN) python -m s2igan.cli speak "this bird has a red crown and a white belly" -o bird.png
 
-table1: env ## every system, several seeds, on DVC's queue: metrics/table1.csv, docs/results.md
-	@$(RUN) python -m s2igan.cli table1
+table1: env ## every system, three seeds, on DVC's queue, JOBS runs at a time: metrics/table1.csv, docs/results.md
+	@$(RUN) python -m s2igan.cli table1 --jobs $(JOBS)
 
 bench: env ## speed and memory
 	@$(RUN) python -m benchmarks.speech
