@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -168,8 +169,13 @@ def _dvc(*words: str, **variables: str) -> str:
     environment = os.environ | {"PATH": f"{programs}:{os.environ['PATH']}"} | variables
     # An experiment runs in a copy that is thrown away; its checkpoints shall outlive it.
     environment.setdefault("S2IGAN_CHECKPOINTS", str(Path(".checkpoints").resolve()))
-    result = subprocess.run([str(programs / "dvc"), *words], capture_output=True, text=True, env=environment)
-    if result.returncode:
-        told = (result.stderr or result.stdout).strip().splitlines() or ["no message"]
-        raise InputError(f"dvc {' '.join(words)}: {told[-1]}")
-    return result.stdout
+    # Files and no pipes: the workers that `dvc queue start` leaves behind would hold a pipe open to their end.
+    with tempfile.TemporaryFile("w+") as said, tempfile.TemporaryFile("w+") as told:
+        code = subprocess.run([str(programs / "dvc"), *words], stdout=said, stderr=told, env=environment).returncode
+        said.seek(0)
+        told.seek(0)
+        output, errors = said.read(), told.read()
+    if code:
+        lines = (errors or output).strip().splitlines() or ["no message"]
+        raise InputError(f"dvc {' '.join(words)}: {lines[-1]}")
+    return output

@@ -1,12 +1,17 @@
 """The table of all systems: names and overrides, cells by hand, what DVC prints as it is read."""
 
 import math
+import os
+import signal
+import sys
+import time
 
 import pytest
 from click.testing import CliRunner
 from dag import ROOT
 from test_pipeline import SYSTEMS
 
+from s2igan import experiments
 from s2igan.cli import main
 from s2igan.errors import InputError
 from s2igan.experiments import Experiment, flat_scores, parse_stages, parse_status
@@ -95,3 +100,16 @@ Stage 'logmel' is cached - skipping run, checking out outputs
 Stage 'embed' didn't change, skipping
 """
     assert parse_stages(log) == [("Running", "catalog"), ("Stage", "logmel"), ("Stage", "embed")]
+
+
+def test_a_command_that_leaves_a_process_behind_is_not_waited_for(tmp_path, monkeypatch):
+    """`dvc queue start` leaves its workers behind, and they keep the output that they were started with."""
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    (programs / "dvc").write_text("#!/bin/sh\nsleep 30 &\necho $! $2 started\n")
+    (programs / "dvc").chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(programs / "python"))
+    began = time.monotonic()
+    process, *words = experiments._dvc("queue", "start").split()
+    assert words == ["start", "started"] and time.monotonic() - began < 15
+    os.kill(int(process), signal.SIGTERM)
