@@ -221,5 +221,9 @@ def test_joint_embedding_learns_towards_the_features_themselves(data):
     model = build_sen({**config, "classes": 0, "objective": "joint_embedding", "image_projection": "none"}, seed=0)
     assert model.speech.embedding_dim == FEATURES and not list(model.image.parameters())
     result = train(model, *data, **{**SETTINGS, "epochs": 8, "lr_step_epochs": 0})
+    _, features, training, _ = data
+    every_view = features.values(np.unique(training.image_rows)).reshape(-1, FEATURES)
+    np.testing.assert_allclose(model.image.mean.numpy(), every_view.mean(axis=0), rtol=1e-5, atol=1e-6)
+    assert torch.equal(model.image(model.image.mean[None]), torch.zeros(1, FEATURES))
     assert result.curves[-1]["matching"] < 0.5 * result.curves[0]["matching"]
     assert result.best_map > 0.5  # chance 0.25

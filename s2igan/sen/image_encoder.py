@@ -1,5 +1,6 @@
-"""Image encoder (IED of section 2.2): one linear layer on the features of a frozen network."""
+"""Image encoder (IED of section 2.2): one linear layer on the features of a frozen network, or those alone."""
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -14,3 +15,20 @@ class ImageProjection(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """(B, feature_dim) -> (B, embedding_dim), each row of length 1."""
         return F.normalize(self.linear(features), dim=1)
+
+
+class CentredFeatures(nn.Module):
+    """The frozen features as they are but for their mean over the training images, which is taken off.
+
+    For encoders that learn towards the features themselves. All pictures share most of such a vector (features
+    behind a ReLU are positive); with that share in it all embeddings point one way, a cosine tells little apart,
+    and F^ca of eq. 7 gets nearly the same input for every caption.
+    """
+
+    def __init__(self, feature_dim: int):
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(feature_dim))
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(B, feature_dim) -> (B, feature_dim)."""
+        return features - self.mean

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from s2igan.checkpoint import SavedModel, load_model, load_state, save_model
 from s2igan.errors import InputError
 from s2igan.sen.conv_lstm_encoder import ConvLSTMEncoder
-from s2igan.sen.image_encoder import ImageProjection
+from s2igan.sen.image_encoder import CentredFeatures, ImageProjection
 from s2igan.sen.losses import Objective
 from s2igan.sen.speech_encoder import SpeechEncoder
 from s2igan.sen.text_encoder import CharacterEncoder
@@ -36,8 +36,8 @@ SPEECH_KEYS = (
 class SEN(nn.Module):
     """Dual encoder of section 2.2 and the objective that it learns by.
 
-    `speech` is one of ENCODERS, built; `image` maps frozen features into the same space, `nn.Identity` where
-    they are that space. `classes` 0 leaves the classifier of eq. 5 out.
+    `speech` is one of ENCODERS, built; `image` maps frozen features into the same space, `CentredFeatures`
+    where they are that space. `classes` 0 leaves the classifier of eq. 5 out.
     """
 
     def __init__(self, speech: nn.Module, image: nn.Module, classes: int, objective: Objective | None = None):
@@ -82,8 +82,9 @@ def build_sen(config: dict, seed: int = 0) -> SEN:
     with torch.random.fork_rng(devices=[]):  # leave the caller's generator as it was
         torch.default_generator.manual_seed(seed)
         # Unprojected, the features are the space, and the encoder ends in their size.
-        speech = _build_encoder(config, 0 if projected else config["feature_dim"])
-        image = ImageProjection(config["feature_dim"], speech.embedding_dim) if projected else nn.Identity()
+        size = config["feature_dim"]
+        speech = _build_encoder(config, 0 if projected else size)
+        image = ImageProjection(size, speech.embedding_dim) if projected else CentredFeatures(size)
         return SEN(speech, image, config["classes"], objective)
 
 

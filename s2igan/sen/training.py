@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from s2igan.checkpoint import TrainingCheckpoint
 from s2igan.command import progress
 from s2igan.errors import InputError
+from s2igan.sen.image_encoder import CentredFeatures
 from s2igan.sen.model import SEN, class_labels, embed_speech, pad
 from s2igan.store import FixedReader, RaggedReader
 from s2igan.tables import write_tsv
@@ -87,6 +88,8 @@ def train(
     speech_of, features_of = _sources(log_mels, image_features, training, validation, preload_bytes)
     lengths = np.asarray(log_mels.lengths)[training.log_mel_rows]
     view_count = image_features.shape[0]
+    if isinstance(model.image, CentredFeatures):
+        model.image.mean.copy_(torch.from_numpy(_mean_features(features_of, training.image_rows)))
     device = next(model.parameters()).device
     optimizer = torch.optim.Adam(
         model.parameters(), lr=lr, betas=(beta1, beta2), weight_decay=weight_decay
@@ -305,6 +308,14 @@ def _sources(
             return [utterances[row] for row in rows.tolist()]
 
     return speech_of, features_of
+
+
+def _mean_features(features_of: Callable[[np.ndarray], np.ndarray], rows: np.ndarray, block: int = 1024) -> np.ndarray:
+    """Mean (F,) of the features of all views of these images, each image once."""
+    rows = np.unique(rows)
+    blocks = [rows[start : start + block] for start in range(0, len(rows), block)]
+    total = sum(features_of(of_block).mean(axis=1, dtype=np.float64).sum(axis=0) for of_block in blocks)
+    return (total / len(rows)).astype(np.float32)
 
 
 def _whole_state(state: dict, model: SEN, optimizer: torch.optim.Optimizer) -> dict:
