@@ -137,10 +137,10 @@ def table1(scale, seeds, systems, samples, jobs):
         raise InputError(f"--system: {page.BASELINE} is what the others are compared with; add it")
     wanted = page.wanted(systems, seeds, scale)
     with progress(None, "table1", len(wanted)) as bar:
-        for done, running in run_all(wanted, "evaluate", jobs):
+        for done, running in run_all(wanted, page.TARGET, jobs):
             bar.set_postfix_str(" ".join(running), refresh=False)
             bar.update(done - bar.n)
-    experiments = finished(list(wanted))
+    experiments = finished(list(wanted), page.FILES)
     runs = page.as_runs(experiments)
     page.write_scores("metrics/table1.csv", runs)
     page.draw_samples("metrics/figures/table1.png", experiments[: len(systems)], samples)

@@ -42,10 +42,11 @@ class Experiment:
         return value
 
 
-def finished(names: Sequence[str] = ()) -> list[Experiment]:
+def finished(names: Sequence[str] = (), files: Sequence[str] = ()) -> list[Experiment]:
     """The experiments upon the present commit that left scores, of these names where any are given.
 
-    Raises InputError for a name that is not there.
+    `files` are the metrics/<file>.json that count, all where none is given: one of a stage that the experiments did
+    not run has what the commit has. Raises InputError for a name that is not there.
     """
     shown = json.loads(_dvc("exp", "show", "--json"))
     found = {}
@@ -55,7 +56,8 @@ def finished(names: Sequence[str] = ()) -> list[Experiment]:
                 continue
             for state in experiment.get("revs") or []:
                 data = state.get("data") or {}
-                scores = flat_scores(data.get("metrics") or {})
+                metrics = data.get("metrics") or {}
+                scores = flat_scores({path: metrics[path] for path in metrics if not files or Path(path).stem in files})
                 if scores:
                     params = (data.get("params") or {}).get("params.yaml", {}).get("data", {})
                     name = state.get("name") or experiment.get("name") or state["rev"][:7]

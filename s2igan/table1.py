@@ -21,6 +21,9 @@ from s2igan.tables import write_rows
 from s2igan.vision.transforms import centre_crop
 
 BASELINE = "s2igan"
+# The last stage that a run needs, and the metrics/<file>.json that it and those before it write.
+TARGET = "evaluate"
+FILES = ("sen", "eval", "attributes", "classifier")
 SYSTEMS = {
     "s2igan": "S2IGAN (the paper)",
     "reference": "S2IGAN (the authors' code)",

@@ -1,5 +1,6 @@
 """The table of all systems: names and overrides, cells by hand, what DVC prints as it is read."""
 
+import json
 import math
 import os
 import signal
@@ -100,6 +101,14 @@ Stage 'logmel' is cached - skipping run, checking out outputs
 Stage 'embed' didn't change, skipping
 """
     assert parse_stages(log) == [("Running", "catalog"), ("Stage", "logmel"), ("Stage", "embed")]
+
+
+def test_files_of_stages_that_did_not_run_do_not_count(monkeypatch):
+    metrics = {"metrics/eval.json": {"data": {"map": 0.5}}, "metrics/robustness.json": {"data": {"snr0_map": 0.1}}}
+    run = {"name": "a", "rev": "1234567", "data": {"metrics": metrics, "params": {}}}
+    monkeypatch.setattr(experiments, "_dvc", lambda *_: json.dumps([{"experiments": [{"name": "a", "revs": [run]}]}]))
+    assert experiments.finished()[0].scores == {"map": 0.5, "snr0_map": 0.1}
+    assert experiments.finished(["a"], ["eval", "sen"])[0].scores == {"map": 0.5}
 
 
 def test_a_command_that_leaves_a_process_behind_is_not_waited_for(tmp_path, monkeypatch):
