@@ -131,7 +131,9 @@ def write_page(
     lines = [
         "# Results: every row of the paper's comparison",
         "",
-        f"Written by `{command}`; do not edit. `scale={scale}`, seeds {', '.join(map(str, seeds))}; mean ± standard",
+        f"Written by `{command}`; do not edit.",
+        "",
+        f"`scale={scale}`, seeds {', '.join(map(str, seeds))}; mean ± standard",
         "deviation over the seeds, and the p-value of a paired t-test over the seeds against S2IGAN, not corrected for",
         "the number of rows. Every number of every run is in `metrics/table1.csv`; what they say, in",
         "[reading-the-results.md](reading-the-results.md).",
