@@ -18,7 +18,7 @@ import yaml
 
 from s2igan.errors import InputError
 
-POLL_SECONDS = 10.0
+POLL_SECONDS = (2.0, 30.0)  # between two looks at the queue, which cost a second: at first, and in the long run
 START_SECONDS = 60.0  # a worker takes a while until it says that it is there
 QUEUED, RUNNING, FAILED, SUCCESS = "Queued", "Running", "Failed", "Success"
 
@@ -101,7 +101,7 @@ def run_all(wanted: Mapping[str, Sequence[str]], target: str, jobs: int = 1) -> 
             settings = [word for override in overrides for word in ("-S", override)]
             _dvc("exp", "run", "--queue", "--name", name, *settings, target)
     todo = [name for name in wanted if name not in done]
-    started = float("-inf")
+    began, started = time.monotonic(), float("-inf")
     while todo:
         status, active = queue_status()
         failed = [name for name in todo if status.get(name) == FAILED]
@@ -116,7 +116,8 @@ def run_all(wanted: Mapping[str, Sequence[str]], target: str, jobs: int = 1) -> 
         if active < workers and len(running) < len(left) and time.monotonic() - started >= START_SECONDS:
             _dvc("queue", "start", "-j", str(workers), **threads)
             started = time.monotonic()
-        time.sleep(POLL_SECONDS)
+        soonest, latest = POLL_SECONDS
+        time.sleep(min(latest, max(soonest, (time.monotonic() - began) / 20)))
     yield len(wanted), []
 
 
