@@ -23,6 +23,11 @@ def _font(size: int) -> ImageFont.ImageFont:
     return ImageFont.load_default(size)
 
 
+def evenly(items: Sequence, count: int) -> list:
+    """`count` of the items, or all where there are fewer, evenly spaced: the first, the last, and between them."""
+    return [items[i] for i in np.linspace(0, len(items) - 1, min(count, len(items))).astype(int)]
+
+
 def enlarge(picture: np.ndarray, size: int) -> Image.Image:
     """A uint8 picture (3, S, S) at `size` pixels: small scales by whole pixels, so that they look small."""
     image = Image.fromarray(np.ascontiguousarray(picture.transpose(1, 2, 0)))

@@ -8,7 +8,7 @@ import torch
 
 from s2igan.command import stage
 from s2igan.datasets.catalog import read_catalog
-from s2igan.figures import curves, sheet, table
+from s2igan.figures import curves, evenly, sheet, table
 from s2igan.machine import device
 from s2igan.pipeline import Pipeline
 from s2igan.sen.captions import caption_embeddings
@@ -32,8 +32,7 @@ def main(samples, birds, seed):
         chosen = np.sort(rng.permutation(len(images))[:birds])
         sheet(list(images.values(chosen)), 10, f"{FOLDER}/dataset.png", 96)
 
-        first = catalog.first_of("test")
-        picked = [first[i] for i in np.linspace(0, len(first) - 1, min(samples, len(first))).astype(int)]
+        picked = evenly(catalog.first_of("test"), samples)
         keys = [caption.key for caption in picked]
         pipeline = Pipeline(device=device())
         speech = caption_embeddings(keys, device())

@@ -10,11 +10,12 @@ from s2igan.checkpoint import TrainingCheckpoint
 from s2igan.command import stage
 from s2igan.datasets.catalog import read_catalog
 from s2igan.errors import InputError
-from s2igan.figures import save_sheets
+from s2igan.figures import evenly, save_sheets
 from s2igan.machine import device, slow_bfloat16
 from s2igan.rdg.batches import NEGATIVES, POSITIVES, TrainingSet
 from s2igan.rdg.generator import DENSE
 from s2igan.rdg.model import RDG
+from s2igan.rdg.relation import NORMS
 from s2igan.rdg.training import Recipe, train
 from s2igan.sen.captions import open_captions
 from s2igan.sen.model import class_labels, load_sen, pad, saved_sen
@@ -58,6 +59,7 @@ PREVIEWS = 8
 @click.option("--matching_captions", type=click.IntRange(0), required=True, help="to tell the batch's own from")
 @click.option("--distillation_weight", type=click.FloatRange(0), required=True, help="SEN's image embedding in D")
 @click.option("--relation_outputs", type=click.Choice([0, 3, 4]), required=True, help="0: no supervisor")
+@click.option("--relation_norm", type=click.Choice(NORMS), required=True, help="batch norm of the relations' pairs")
 @click.option("--relation_positive", type=click.Choice(POSITIVES), required=True)
 @click.option("--relation_negative", type=click.Choice(NEGATIVES), required=True)
 @click.option("--kl_weight", type=click.FloatRange(0), required=True)
@@ -125,8 +127,7 @@ def main(**options):
             # Of an encoder that changes with every step, further captions would have to be heard anew.
             matching_captions=matching_captions if matching and not trained else 0,
         )
-        held_out = catalog.first_of("test")
-        spread = held_out[:: max(1, len(held_out) // PREVIEWS)][:PREVIEWS]
+        spread = evenly(catalog.first_of("test"), PREVIEWS)
         said = speech.values([speech.index(caption.key) for caption in spread])
         preview, preview_frames = pad(said) if trained else (torch.from_numpy(said), None)
         size = sen.speech.embedding_dim

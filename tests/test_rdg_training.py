@@ -126,12 +126,12 @@ def test_the_generator_follows_only_the_last_term_of_eq_8(images):
     projection = nn.Linear(12, 8).requires_grad_(False)
     fakes, *_ = model.speech_to_image(draw_latent(model, 4, 0, 0, "x"), batch.speech)
     truth, fake = projection(batch.ground_truth), projection(Frozen()(fakes[-1]))
-    loss = relation_loss(model.relation(truth, fake), Relation.POSITIVE)
+    loss = relation_loss(model.relation(truth, [fake])[0], Relation.POSITIVE)
     last_scale = model.speech_to_image.generator.to_image[2][0].weight
     gradient = torch.autograd.grad(loss, last_scale, retain_graph=True)[0]
     assert gradient.abs().sum() > 0
     # RS is applied to the last picture only.
-    loss = relation_loss(model.relation(truth, projection(Frozen()(fakes[-1]))), Relation.POSITIVE)
+    loss = relation_loss(model.relation(truth, [projection(Frozen()(fakes[-1]))])[0], Relation.POSITIVE)
     first_scale = model.speech_to_image.generator.to_image[0][0].weight
     assert torch.autograd.grad(loss, first_scale, allow_unused=True)[0] is None
 

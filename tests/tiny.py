@@ -22,6 +22,7 @@ def rdg(**changes) -> RDG:
         projection=False,
         matching=False,
         relation_outputs=3,
+        relation_norm="together",
         initialisation="orthogonal",
         seed=0,
     )

@@ -90,6 +90,7 @@ class RDG(nn.Module):
         projection: bool,
         matching: bool,
         relation_outputs: int,
+        relation_norm: str,
         initialisation: str,
         seed: int,
         sen: SEN | None = None,
@@ -123,7 +124,7 @@ class RDG(nn.Module):
             )
             self.relation = None
             if relation_outputs:
-                self.relation = RelationSupervisor(image_embedding_dim, outputs=relation_outputs)
+                self.relation = RelationSupervisor(image_embedding_dim, outputs=relation_outputs, norm=relation_norm)
             if initialisation == "orthogonal":
                 self.apply(_orthogonal)
             # The average of the generator's weights is what is used in the end; it starts as a copy.

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import IntEnum
 
 import torch
@@ -18,14 +19,21 @@ class Relation(IntEnum):
     UNDESIRED = 2  # L_3: the ground truth itself
 
 
-class RelationSupervisor(nn.Module):
-    """RS of eq. 8: a pair of image embeddings to relation logits.
+NORMS = ("together", "apart")
 
-    `outputs` is 3; the published code has 4 and uses 3.
+
+class RelationSupervisor(nn.Module):
+    """RS of eq. 8: pairs of image embeddings to relation logits.
+
+    `outputs` is 3; the published code has 4 and uses 3. `norm` says over what batch norm takes its statistics: the
+    pairs of all relations `together`, or those of each relation `apart`, as the published code does. Apart, every
+    relation comes out with the same mean and spread, and how far two pictures lie apart, which tells the relations
+    from each other, is lost.
     """
 
-    def __init__(self, embedding_dim: int, hidden: int = 128, outputs: int = 3):
+    def __init__(self, embedding_dim: int, hidden: int = 128, outputs: int = 3, norm: str = "together"):
         super().__init__()
+        self.together = norm == "together"
         self.layers = nn.Sequential(
             nn.Linear(2 * embedding_dim, hidden),
             nn.BatchNorm1d(hidden),
@@ -33,6 +41,9 @@ class RelationSupervisor(nn.Module):
             nn.Linear(hidden, outputs),
         )
 
-    def forward(self, ground_truth: Tensor, other: Tensor) -> Tensor:
-        """Two image embeddings (B, E) -> logits (B, outputs)."""
-        return self.layers(torch.cat([ground_truth, other], dim=1))
+    def forward(self, ground_truth: Tensor, others: Sequence[Tensor]) -> list[Tensor]:
+        """Image embeddings (B, E) of the ground truth, and of the others of each relation -> logits (B, outputs)."""
+        pairs = [torch.cat([ground_truth, other], dim=1) for other in others]
+        if self.together:
+            return list(self.layers(torch.cat(pairs)).split(len(ground_truth)))
+        return [self.layers(pair) for pair in pairs]

@@ -27,6 +27,8 @@ from s2igan.vision.transforms import to_uint8
 CHECKPOINT_SECONDS = 60
 CURVE_POINTS = 60
 SHEETS = 6
+# Eq. 8, in the order of its pairs: same class, other class, the ground truth itself, the fake.
+RELATIONS = (Relation.POSITIVE, Relation.NEGATIVE, Relation.UNDESIRED, Relation.POSITIVE)
 
 
 @dataclass(frozen=True)
@@ -147,15 +149,13 @@ def training_step(
     optimizers.discriminators.step()
 
     # Relation supervisor, eq. 8: it learns from all four pairs, from the fake one where the step has it.
-    fake_embedding = None
     if model.relation is not None:
-        same, other = image_embedding(batch.same_class), image_embedding(batch.other_class)
-        pairs = [(same, Relation.POSITIVE), (other, Relation.NEGATIVE), (truth, Relation.UNDESIRED)]
+        others = [image_embedding(batch.same_class), image_embedding(batch.other_class), truth]
         if with_fake_relation:
-            fake_embedding = image_embedding(fake_features(fakes[-1].float()))  # resizing knows no bfloat16
-            pairs.append((fake_embedding.detach(), Relation.POSITIVE))
+            others.append(image_embedding(fake_features(fakes[-1].float())))  # resizing knows no bfloat16
         optimizers.relation.zero_grad(set_to_none=True)
-        terms = [losses.relation_loss(model.relation(truth, image), relation) for image, relation in pairs]
+        logits = model.relation(truth, [other.detach() for other in others])
+        terms = [losses.relation_loss(of_pair, relation) for of_pair, relation in zip(logits, RELATIONS, strict=False)]
         sum(terms).backward()
         optimizers.relation.step()
         curves["relation"] = sum(terms[:3]).detach()
@@ -177,8 +177,8 @@ def training_step(
             curves[f"g_matching_{i}"] = matching.detach()
             loss = loss + recipe.matching_weight * matching
         total = total + loss
-    if fake_embedding is not None:
-        loss = losses.relation_loss(model.relation(truth, fake_embedding), Relation.POSITIVE)
+    if with_fake_relation:
+        loss = losses.relation_loss(model.relation(truth, others)[-1], Relation.POSITIVE)
         curves["g_relation"] = loss.detach()
         total = total + recipe.relation_weight * loss
     if recipe.colour_weight > 0:
