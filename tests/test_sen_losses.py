@@ -133,6 +133,14 @@ def test_joint_embedding_by_hand():
     assert float(joint_embedding_loss(speech, image, torch.tensor([0, 1]))) == 0.75
 
 
+def test_joint_embedding_does_not_see_what_all_captions_share():
+    generator = torch.Generator().manual_seed(0)
+    speech, image, shared = (torch.randn(n, 5, generator=generator) for n in (6, 6, 1))
+    kinds = torch.tensor([0, 0, 1, 2, 3, 3])
+    plain, moved = (joint_embedding_loss(found, image, kinds) for found in (speech, speech + 10 * shared))
+    torch.testing.assert_close(moved, plain, rtol=1e-4, atol=1e-4)
+
+
 def test_joint_embedding_compares_pairs_of_different_classes_alone():
     # Scores (1, 2, 0), (4, 1, 1), (0, 3, 2); items 0 and 1 are alike. Left are (0, 2), (1, 2), (2, 0), (2, 1):
     # hinges 0, 1, 0, 2, their mean 3 / 4.

@@ -8,6 +8,7 @@ from s2igan.errors import InputError
 from s2igan.sen.model import SEN, build_sen, embed_speech, load_sen, pad, save_sen
 from s2igan.sen.speech_encoder import (
     BidirectionalGRU,
+    Centred,
     SelfAttention,
     SpeechEncoder,
     ValidBatchNorm,
@@ -163,3 +164,13 @@ def test_weights_come_from_the_seed_alone():
     assert torch.equal(first.image.linear.weight, second.image.linear.weight)
     assert not torch.equal(first.image.linear.weight, third.image.linear.weight)
     assert first.classifier is None
+
+
+def test_a_centred_embedding_has_lost_what_all_share():
+    x = torch.tensor([[1.0, 10.0], [3.0, 30.0]])
+    centred = Centred(2).train()
+    assert torch.equal(centred(x), torch.tensor([[-1.0, -10.0], [1.0, 10.0]]))
+    assert torch.equal(centred.eval()(x[:1]), torch.tensor([[1.0 - 0.2, 10.0 - 2.0]]))  # a tenth of the batch's mean
+    for _ in range(200):
+        centred.train()(x + 100)
+    torch.testing.assert_close(centred.eval()(x + 100), torch.tensor([[-1.0, -10.0], [1.0, 10.0]]), atol=1e-3, rtol=0)

@@ -16,7 +16,7 @@ TEXTS = ["red", "a blue bird.", LONG[:65], LONG[:66], LONG[:67], LONG, LONG + ",
 
 def small(output_dim: int = 0) -> CharacterEncoder:
     torch.manual_seed(0)
-    return CharacterEncoder(WIDTH, output_dim)
+    return CharacterEncoder(WIDTH, output_dim).eval()
 
 
 def read(rows: np.ndarray) -> str:
@@ -29,7 +29,7 @@ def test_sizes_are_the_published_ones():
     letters = len(ALPHABET)
     assert [tuple(c.weight.shape) for c in encoder.convolutions] == [(384, letters, 4), (512, 384, 4), (256, 512, 4)]
     convolutions = 4 * (letters * 384 + 384 * 512 + 512 * 256) + 384 + 512 + 256
-    recurrent, linear = 3 * (256 * 256 + 256 * 256 + 2 * 256), 256 * 1024 + 1024
+    recurrent, linear = 3 * (256 * 256 + 256 * 256 + 2 * 256), 256 * 1024  # centred, hence no bias
     assert sum(p.numel() for p in encoder.parameters()) == convolutions + recurrent + linear
     assert encoder.embedding_dim == 1024
 
@@ -56,7 +56,7 @@ def test_different_texts_have_different_embeddings():
 
 
 def test_the_gradient_reaches_every_parameter():
-    encoder = small(9)
+    encoder = small(9).train()
     encoder(*pad([one_hot(text, "x") for text in TEXTS])).square().sum().backward()
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in encoder.parameters())
 

@@ -14,7 +14,7 @@ from s2igan.errors import InputError
 
 
 class SpeechEncoder(nn.Module):
-    """Log-mel frames -> a unit vector in the space that speech shares with images.
+    """Log-mel frames -> a point in the space that speech shares with images.
 
     Each convolution is followed by batch norm and no activation; the self-attention has a weight
     per frame and channel, softmax over time of W2 tanh(W1 h). The defaults are the published
@@ -104,7 +104,7 @@ def check_lengths(lengths: Tensor, frames: int, min_frames: int) -> None:
 
 
 class Embedding(nn.Module):
-    """The end of every encoder: a unit vector; with an `output_dim`, a linear layer to that size instead.
+    """The end of every encoder: a unit vector; with an `output_dim`, a centred linear layer to that size instead.
 
     The linear layer is for an image side that is the frozen features as they are, with their size and length.
     """
@@ -112,11 +112,36 @@ class Embedding(nn.Module):
     def __init__(self, width: int, output_dim: int = 0):
         super().__init__()
         self.size = output_dim or width
-        self.linear = nn.Linear(width, output_dim) if output_dim else None
+        # no bias: centring would take it off again
+        linear = nn.Linear(width, output_dim, bias=False)
+        self.linear = nn.Sequential(linear, Centred(output_dim)) if output_dim else None
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, width) -> (B, size)."""
         return F.normalize(x, dim=1) if self.linear is None else self.linear(x)
+
+
+class Centred(nn.Module):
+    """Takes off the mean over the batch; in evaluation, the mean that training's batches had lately.
+
+    A vector that all embeddings share adds the same to every caption's score with an image, so the joint embedding
+    loss neither sees nor mends it. It can be many times what tells captions apart, and then F^ca of eq. 7 gets
+    nearly the same input for every caption.
+    """
+
+    momentum = 0.1  # as batch norm
+
+    def __init__(self, size: int):
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(size))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, size) -> (B, size)."""
+        if not self.training:
+            return x - self.mean
+        mean = x.mean(dim=0)
+        self.mean.lerp_(mean.detach(), self.momentum)
+        return x - mean
 
 
 class ValidBatchNorm(nn.BatchNorm1d):
