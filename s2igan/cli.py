@@ -106,6 +106,9 @@ def compare(experiments, key, baseline, scores):
     runs = as_runs(finished(experiments), key)
     if not runs:
         raise InputError("no finished experiment upon this commit; run some: dvc exp run --queue -S 'seed=0,1,2'")
+    there = sorted({name for run in runs for name in run.scores})
+    if unknown := [name for name in scores if name not in there]:
+        raise InputError(f"--score: no experiment has {unknown[0]}; they have {', '.join(there)}")
     chosen = {name: SCORES.get(name) for name in scores} or SCORES
     for line in comparison_lines(runs, chosen, {}, baseline or runs[0].group):
         click.echo(line)
@@ -126,7 +129,7 @@ def table1(scale, seeds, systems, samples, jobs):
     from s2igan import table1 as page
     from s2igan.command import progress
     from s2igan.errors import InputError
-    from s2igan.experiments import finished, run_all, stage_runs
+    from s2igan.experiments import finished, present_commit, run_all, stage_runs
 
     systems = systems or tuple(page.SYSTEMS)
     if unknown := [system for system in systems if system not in page.SYSTEMS]:
@@ -146,8 +149,8 @@ def table1(scale, seeds, systems, samples, jobs):
     page.draw_samples("metrics/figures/table1.png", experiments[: len(systems)], samples)
     chosen = () if systems == tuple(page.SYSTEMS) else systems
     words = (f"--scale {scale}", *(f"--seed {seed}" for seed in seeds), *(f"--system {system}" for system in chosen))
-    command = " ".join(["s2igan table1", *words])
-    page.write_page("docs/results.md", runs, stage_runs(list(wanted)), scale, command)
+    origin = f"`{' '.join(['s2igan table1', *words])}` on commit {present_commit()}"
+    page.write_page("docs/results.md", runs, stage_runs(list(wanted)), scale, origin)
     click.echo("metrics/table1.csv, metrics/figures/table1.png, docs/results.md")
 
 

@@ -68,6 +68,12 @@ def finished(names: Sequence[str] = (), files: Sequence[str] = ()) -> list[Exper
     return [found[name] for name in names or found]
 
 
+def present_commit() -> str:
+    """The commit that new experiments are upon, in short."""
+    words = ["git", "rev-parse", "--short", "HEAD"]
+    return subprocess.run(words, capture_output=True, text=True, check=True).stdout.strip()
+
+
 def flat_scores(files: Mapping[str, Mapping]) -> dict[str, float]:
     """Numbers at the top of metrics/*.json by name; a name that several files have is `<file>.<name>`."""
     tables = {Path(path).stem: content.get("data") or {} for path, content in files.items()}
@@ -180,5 +186,7 @@ def _dvc(*words: str, **variables: str) -> str:
         output, errors = said.read(), told.read()
     if code:
         lines = (errors or output).strip().splitlines() or ["no message"]
+        if not Path("dvc.yaml").is_file():
+            raise InputError("dvc.yaml: not in this folder; give the command in a clone of the project")
         raise InputError(f"dvc {' '.join(words)}: {lines[-1]}")
     return output

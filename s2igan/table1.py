@@ -13,7 +13,7 @@ import numpy as np
 
 from s2igan.datasets.catalog import read_catalog
 from s2igan.experiments import Experiment
-from s2igan.figures import table
+from s2igan.figures import evenly, table
 from s2igan.files import write_text
 from s2igan.metrics.comparison import Run, Summary, summarise
 from s2igan.store import FixedReader
@@ -122,16 +122,19 @@ def comparison_lines(
 
 
 def write_page(
-    path: str | Path, runs: Sequence[Run], stages: Mapping[str, tuple[int, int]], scale: str, command: str
+    path: str | Path, runs: Sequence[Run], stages: Mapping[str, tuple[int, int]], scale: str, origin: str
 ) -> None:
-    """docs/results.md: what was measured here, what was published, and how much work was shared."""
+    """docs/results.md: what was measured here, what was published, and how much work was shared.
+
+    `origin` is the command, and the commit, that the page is from.
+    """
     seeds = sorted({run.seed for run in runs})
     published = [[SYSTEMS[name], *figures] for name, figures in PUBLISHED.items()]
     counts = [[stage, str(ran), str(taken)] for stage, (ran, taken) in stages.items()]
     lines = [
         "# Results: every row of the paper's comparison",
         "",
-        f"Written by `{command}`; do not edit.",
+        f"Written by {origin}; do not edit.",
         "",
         f"`scale={scale}`, seeds {', '.join(map(str, seeds))}; mean ± standard",
         "deviation over the seeds, and the p-value of a paired t-test over the seeds against S2IGAN, not corrected for",
@@ -188,11 +191,10 @@ def _real(folder: Path, generated: FixedReader, count: int) -> tuple[list[str], 
     import torch
 
     catalog = read_catalog(folder / "catalog")
-    kind_of, first = catalog.kind_of(), {}
+    kind_of, image_of, first = catalog.kind_of(), {caption.key: caption.image for caption in catalog.captions}, {}
     for key in generated.keys:
-        first.setdefault(kind_of[key.rsplit("/", 1)[0]], key)
-    keys = list(first.values())
-    keys = [keys[i] for i in np.linspace(0, len(keys) - 1, min(count, len(keys))).astype(int)]
+        first.setdefault(kind_of[image_of[key]], key)
+    keys = evenly(list(first.values()), count)
     with FixedReader(folder / "images.h5", "images") as images:
-        real = images.values([images.index(key.rsplit("/", 1)[0]) for key in keys])
+        real = images.values([images.index(image_of[key]) for key in keys])
     return keys, centre_crop(torch.from_numpy(real), generated.shape[-1]).numpy()

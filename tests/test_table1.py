@@ -122,3 +122,19 @@ def test_a_command_that_leaves_a_process_behind_is_not_waited_for(tmp_path, monk
     process, *words = experiments._dvc("queue", "start").split()
     assert words == ["start", "started"] and time.monotonic() - began < 15
     os.kill(int(process), signal.SIGTERM)
+
+
+def test_a_score_that_no_experiment_has_is_named_with_those_that_are_there(monkeypatch):
+    run = Experiment("a", "1234567", {"system": "s2igan", "seed": 0}, {"map": 0.5, "is_mean": 2.0})
+    monkeypatch.setattr(experiments, "finished", lambda *_: [run])
+    result = CliRunner().invoke(main, ["compare", "--score", "map", "--score", "fid"])
+    assert result.exit_code == 1 and result.stderr == "error: --score: no experiment has fid; they have is_mean, map\n"
+    result = CliRunner().invoke(main, ["compare", "--score", "map"])
+    assert result.exit_code == 0 and result.stdout.splitlines()[-1] == "| s2igan | 1 | 0.500 |"
+
+
+def test_outside_a_clone_the_mend_is_named(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    result = CliRunner().invoke(main, ["compare"])
+    assert result.exit_code == 1
+    assert result.stderr == "error: dvc.yaml: not in this folder; give the command in a clone of the project\n"
