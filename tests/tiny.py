@@ -22,7 +22,7 @@ def rdg(**changes) -> RDG:
         projection=False,
         matching=False,
         relation_outputs=3,
-        relation_norm="together",
+        relation_norm="apart",
         initialisation="orthogonal",
         seed=0,
     )

@@ -19,19 +19,19 @@ class Relation(IntEnum):
     UNDESIRED = 2  # L_3: the ground truth itself
 
 
-NORMS = ("together", "apart")
+NORMS = ("apart", "together")
 
 
 class RelationSupervisor(nn.Module):
     """RS of eq. 8: pairs of image embeddings to relation logits.
 
     `outputs` is 3; the published code has 4 and uses 3. `norm` says over what batch norm takes its statistics: the
-    pairs of all relations `together`, or those of each relation `apart`, as the published code does. Apart, every
-    relation comes out with the same mean and spread, and how far two pictures lie apart, which tells the relations
-    from each other, is lost.
+    pairs of each relation `apart`, as the published code does, or those of all relations `together`. Apart, every
+    relation comes out with the same mean and spread: how far two pictures lie apart, which tells the relations from
+    each other, is lost, and so is what all generated pictures share, which tells them from real ones.
     """
 
-    def __init__(self, embedding_dim: int, hidden: int = 128, outputs: int = 3, norm: str = "together"):
+    def __init__(self, embedding_dim: int, hidden: int = 128, outputs: int = 3, norm: str = "apart"):
         super().__init__()
         self.together = norm == "together"
         self.layers = nn.Sequential(
