@@ -82,7 +82,10 @@ def save_sheets(path: str | Path, sheets: Sequence[np.ndarray], size: int = 96) 
 def curves(
     table: dict[str, Sequence[float]], x: str, panels: dict[str, Sequence[str]], path: str | Path
 ) -> None:
-    """Lines of the table's columns over column `x`, a panel a group; what the table lacks is left out."""
+    """Lines of the table's columns over column `x`, a panel a group; what the table lacks is left out.
+
+    A line joins the numbers of its column over those that are NaN, where nothing was measured.
+    """
     import matplotlib
 
     matplotlib.use("Agg")
@@ -92,7 +95,9 @@ def curves(
     figure, axes = pyplot.subplots(1, len(panels), figsize=(4.6 * len(panels), 3.2), squeeze=False)
     for axis, (title, names) in zip(axes[0], panels.items(), strict=True):
         for name in names:
-            axis.plot(table[x], table[name], label=name, marker="o" if len(table[x]) < 12 else None)
+            places, values = np.array(table[x]), np.array(table[name])
+            there = ~np.isnan(values)
+            axis.plot(places[there], values[there], label=name, marker="o" if len(table[x]) < 12 else None)
         axis.set_title(title)
         axis.set_xlabel(x)
         axis.grid(alpha=0.3)

@@ -103,6 +103,13 @@ def test_curves_have_a_panel_a_group(tmp_path):
     assert first_colour[:, :460].any() and first_colour[:, 460:].any()
 
 
+def test_a_line_joins_what_was_measured(tmp_path):
+    nan = float("nan")
+    curves({"step": [1.0, 2.0, 3.0], "loss": [3.0, nan, 1.0]}, "step", {"losses": ["loss"]}, tmp_path / "a.png")
+    curves({"step": [1.0, 3.0], "loss": [3.0, 1.0]}, "step", {"losses": ["loss"]}, tmp_path / "b.png")
+    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
+
+
 def test_the_same_call_gives_the_same_bytes(tmp_path):
     for folder in (tmp_path / "x", tmp_path / "y"):
         sheet([plain(RED)], 1, folder / "sheet.png", 16)
