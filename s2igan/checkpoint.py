@@ -12,6 +12,7 @@ import hashlib
 import json
 import os
 import shutil
+import uuid
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -147,9 +148,13 @@ class TrainingCheckpoint:
             return None
 
     def save(self, state: dict) -> None:
-        """Replaces the saved state by `state` (tensors, numbers, lists and dictionaries)."""
+        """Replaces the saved state by `state` (tensors, numbers, lists and dictionaries).
+
+        Two runs of one configuration at the same time, as experiments in a queue can be, save the same states. Where
+        the other has ended and cleared the folder meanwhile, nothing is saved this time.
+        """
         self.folder.mkdir(parents=True, exist_ok=True)
-        partial = self.path.with_suffix(".partial")
+        partial = self.folder / f"{uuid.uuid4().hex}.partial"  # of this run alone
         try:
             with open(partial, "wb") as file:
                 try:
@@ -157,6 +162,8 @@ class TrainingCheckpoint:
                 except RuntimeError as error:  # its writer hides the OSError of a full disk
                     raise (error.__context__ if isinstance(error.__context__, OSError) else error) from None
             os.replace(partial, self.path)
+        except FileNotFoundError:
+            return
         except BaseException:
             partial.unlink(missing_ok=True)
             raise

@@ -183,6 +183,23 @@ def test_a_save_that_fails_keeps_the_last_checkpoint(inputs):
     assert [file.name for file in checkpoint.folder.iterdir()] == ["checkpoint.pt"]
 
 
+@pytest.mark.parametrize("meanwhile", ["save", "clear"])
+def test_a_run_of_the_same_configuration_at_the_same_time_does_no_harm(inputs, monkeypatch, meanwhile):
+    one, other = TrainingCheckpoint("s", {}, inputs), TrainingCheckpoint("s", {}, inputs)
+    write = torch.save
+
+    def write_beside_the_other(state, file):
+        monkeypatch.setattr(torch, "save", write)
+        write(state, file)
+        getattr(other, meanwhile)(*([state] if meanwhile == "save" else []))
+
+    monkeypatch.setattr(torch, "save", write_beside_the_other)
+    one.save({"step": 1})
+    assert one.load() == ({"step": 1} if meanwhile == "save" else None)
+    one.save({"step": 2})
+    assert other.load() == {"step": 2} and [file.name for file in one.folder.iterdir()] == ["checkpoint.pt"]
+
+
 def test_clear_removes_the_folder_once_and_again(inputs):
     checkpoint = TrainingCheckpoint("s", {}, inputs)
     checkpoint.save({"step": 1})
