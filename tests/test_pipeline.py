@@ -59,7 +59,9 @@ def closure(file: Path) -> set[str]:
 
 
 def test_params_yaml_is_the_composition_of_the_defaults():
+    """In the same order, too: a section in another order is another command, which DVC runs again."""
     assert composed() == PARAMS
+    assert json.dumps(composed()) == json.dumps(PARAMS)
 
 
 @pytest.mark.parametrize("choice", [
