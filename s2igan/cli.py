@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from s2igan.command import failing_in_one_line
+from s2igan.command import SEED, failing_in_one_line
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -20,7 +20,7 @@ def main():
 @click.option("--wav", type=click.Path(path_type=Path), help="a recording, in place of TEXT, in any audio format")
 @click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="the picture to write (.png)")
 @click.option("--voice", help="who says TEXT (default: the first test voice)")
-@click.option("--seed", type=int, default=0, show_default=True, help="another number, another picture")
+@click.option("--seed", type=SEED, default=0, show_default=True, help="another number, another picture")
 @click.option("--count", type=click.IntRange(1, 64), default=1, show_default=True, help="pictures side by side")
 @click.option("--save-wav", type=click.Path(path_type=Path), help="also write the sound that was heard")
 @click.option("--size", type=click.IntRange(16, 2048), default=256, show_default=True, help="pixels of a picture")
@@ -116,7 +116,7 @@ def compare(experiments, key, baseline, scores):
 
 @main.command()
 @click.option("--scale", default="table", show_default=True, help="of conf/scale/")
-@click.option("--seed", "seeds", type=click.IntRange(0), multiple=True, default=(0, 1, 2), show_default=True)
+@click.option("--seed", "seeds", type=SEED, multiple=True, default=(0, 1, 2), show_default=True)
 @click.option("--system", "systems", multiple=True, help="of conf/system/; several times for several (default: all)")
 @click.option("--samples", type=click.IntRange(1), default=8, show_default=True, help="columns of the figure")
 @click.option("--jobs", type=click.IntRange(1), default=1, show_default=True, help="runs at a time; they share cores")
@@ -129,7 +129,7 @@ def table1(scale, seeds, systems, samples, jobs):
     from s2igan import table1 as page
     from s2igan.command import progress
     from s2igan.errors import InputError
-    from s2igan.experiments import finished, present_commit, run_all, stage_runs
+    from s2igan.experiments import finished, present_commit, run_all, stage_runs, uncommitted
 
     systems = systems or tuple(page.SYSTEMS)
     if unknown := [system for system in systems if system not in page.SYSTEMS]:
@@ -138,6 +138,10 @@ def table1(scale, seeds, systems, samples, jobs):
         raise InputError(f"--scale: no conf/scale/{scale}.yaml here; name one that is there, in the project's clone")
     if page.BASELINE not in systems:
         raise InputError(f"--system: {page.BASELINE} is what the others are compared with; add it")
+    if changed := uncommitted("conf", "s2igan", "stages", "dvc.yaml"):
+        raise InputError(
+            f"{changed[0]}: not as the commit has it; commit it, since what is done is known by name and commit"
+        )
     wanted = page.wanted(systems, seeds, scale)
     with progress(None, "table1", len(wanted)) as bar:
         for done, running in run_all(wanted, page.TARGET, jobs):

@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from s2igan.errors import InputError
 
+SEED = click.IntRange(0, 2**32 - 1)  # what every generator of numbers takes
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 

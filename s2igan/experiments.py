@@ -74,6 +74,12 @@ def present_commit() -> str:
     return subprocess.run(words, capture_output=True, text=True, check=True).stdout.strip()
 
 
+def uncommitted(*paths: str) -> list[str]:
+    """The files under `paths` that are not as the present commit has them."""
+    words = ["git", "status", "--porcelain", "--", *paths]
+    return [line[3:] for line in subprocess.run(words, capture_output=True, text=True, check=True).stdout.splitlines()]
+
+
 def flat_scores(files: Mapping[str, Mapping]) -> dict[str, float]:
     """Numbers at the top of metrics/*.json by name; a name that several files have is `<file>.<name>`."""
     tables = {Path(path).stem: content.get("data") or {} for path, content in files.items()}

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from s2igan.command import progress, stage
+from s2igan.command import SEED, progress, stage
 from s2igan.datasets import sources
 from s2igan.datasets.catalog import Catalog, check, write_catalog
 from s2igan.datasets.splits import Limits
@@ -30,12 +30,12 @@ from s2igan.tables import write_rows
 @click.option("--lowest_rate", type=click.IntRange(0), required=True, help="Hz of a recording")
 @click.option("--most_clipped", type=click.FloatRange(0, 1), required=True, help="share of a recording's samples")
 @click.option("--shortest", type=click.FloatRange(0), required=True, help="seconds of a recording")
-@click.option("--seed", type=int, required=True)
+@click.option("--seed", type=SEED, required=True)
 @stage
 def main(dataset, raw, load_size, unusable, lowest_rate, most_clipped, shortest, **limits):
     """Writes data/catalog/{images,captions,left_out}.csv, data/catalog/catalog.json and data/images.h5."""
     source = sources.load(dataset, raw, Limits(**limits))
-    catalog = check(source.catalog, dataset)
+    catalog = without_a_single_class(check(source.catalog, dataset))
     left_out = dict(unusable_recordings(catalog, lowest_rate, most_clipped, shortest))
     stop_at(left_out, unusable)
     heard = {caption.image for caption in catalog.captions if caption.key not in left_out}
@@ -56,6 +56,18 @@ def main(dataset, raw, load_size, unusable, lowest_rate, most_clipped, shortest,
         images = [image for image in catalog.images if image.split == split]
         classes = len({image.class_name for image in images if image.class_name})
         click.echo(f"{split}: {classes} classes, {len(images)} images, {len(catalog.split(split))} captions")
+
+
+def without_a_single_class(catalog: Catalog) -> Catalog:
+    """The catalog without classes, where all pictures are of one: a class tells pictures apart, or it says nothing.
+
+    Kept, it would leave no pair that the matching loss (eq. 2) may push apart, and SEN would learn nothing.
+    """
+    names = {image.class_name for image in catalog.images}
+    if len(names) > 1 or "" in names:
+        return catalog
+    click.echo(f"all pictures are of the class {names.pop()}: taken as pictures without classes")
+    return replace(catalog, images=tuple(replace(image, class_name="") for image in catalog.images))
 
 
 def unusable_recordings(catalog: Catalog, *limits: float) -> Iterator[tuple[str, str]]:

@@ -2,7 +2,7 @@
 
 import click
 
-from s2igan.command import stage
+from s2igan.command import SEED, stage
 from s2igan.datasets.catalog import read_catalog
 from s2igan.machine import device
 from s2igan.metrics.evaluation import attribute_scores, image_scores, retrieval_scores
@@ -18,7 +18,7 @@ from s2igan.vision.encoders import EVALUATION_ENCODERS, load_encoder
 @click.option("--fid_weights", required=True, help="file of its weights; empty for the usual place")
 @click.option("--queries_per_class", type=click.IntRange(1), required=True, help="real images that query, mAP")
 @click.option("--is_splits", type=click.IntRange(1), required=True, help="parts of the Inception score")
-@click.option("--seed", type=int, required=True)
+@click.option("--seed", type=SEED, required=True)
 @stage
 def main(encoder, weights, input_size, fid_encoder, fid_weights, queries_per_class, is_splits, seed):
     """Reads the catalog, features, embeddings, generated pictures and models; writes metrics/*.json."""

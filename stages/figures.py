@@ -6,7 +6,7 @@ import click
 import numpy as np
 import torch
 
-from s2igan.command import stage
+from s2igan.command import SEED, stage
 from s2igan.datasets.catalog import read_catalog
 from s2igan.figures import curves, evenly, sheet, table
 from s2igan.machine import device
@@ -22,7 +22,7 @@ FOLDER = "metrics/figures"
 @click.command()
 @click.option("--samples", type=click.IntRange(1), required=True, help="rows of a figure")
 @click.option("--birds", type=click.IntRange(1), required=True, help="pictures of the sheet of real ones")
-@click.option("--seed", type=int, required=True)
+@click.option("--seed", type=SEED, required=True)
 @stage
 def main(samples, birds, seed):
     """Reads the catalog, pictures, models and curves; writes metrics/figures/*.png."""

@@ -3,7 +3,7 @@
 import click
 import numpy as np
 
-from s2igan.command import progress, stage
+from s2igan.command import SEED, progress, stage
 from s2igan.datasets.catalog import read_catalog
 from s2igan.machine import device
 from s2igan.rdg.model import load_generator
@@ -17,7 +17,7 @@ CONTROLS = ("", "_untrained", "_shuffled")
 @click.command()
 @click.option("--captions_per_image", type=click.IntRange(1), required=True, help="how many of each test image")
 @click.option("--batch_size", type=click.IntRange(1), required=True)
-@click.option("--seed", type=int, required=True)
+@click.option("--seed", type=SEED, required=True)
 @stage
 def main(captions_per_image, batch_size, seed):
     """Reads models/rdg and the captions' embeddings; writes data/generated{,_untrained,_shuffled}.h5.
@@ -33,10 +33,7 @@ def main(captions_per_image, batch_size, seed):
         if taken[caption.image] <= captions_per_image:
             keys.append(caption.key)
             images.append(caption.image)
-    kinds = [kind_of[image] for image in images]
-    largest = np.unique(kinds, return_counts=True)[1].max()
-    # Where one class holds more than half, not all can have another's: then another picture's.
-    partner = another_class(kinds if 2 * largest <= len(kinds) else images, seed)
+    partner = partners([kind_of[image] for image in images], images, seed)
     seeds = [image_seed(key, seed) for key in keys]
     speech = caption_embeddings(keys, device())
     for control in CONTROLS:
@@ -52,6 +49,19 @@ def main(captions_per_image, batch_size, seed):
                     out.append(keys[rows], pictures[-1], seed=seeds[rows])
                     start = rows.stop
                     bar.update(len(pictures[-1]))
+
+
+def partners(kinds: list[str], images: list[str], seed: int) -> np.ndarray:
+    """For each row, the row whose speech the control `_shuffled` takes: of another class, each row once.
+
+    Where one class holds more than half of them, not all can have another's: then that of another picture, each row
+    once; where one picture has more than half of the captions, as it falls among the other pictures'.
+    """
+    for groups in (kinds, images):
+        if 2 * np.unique(groups, return_counts=True)[1].max() <= len(groups):
+            return another_class(groups, seed)
+    rng, own = np.random.default_rng(seed), np.array(images)
+    return np.array([rng.choice(np.flatnonzero(own != image)) for image in images])
 
 
 def another_class(classes: list[str], seed: int) -> np.ndarray:

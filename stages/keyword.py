@@ -3,7 +3,7 @@
 import click
 import numpy as np
 
-from s2igan.command import stage
+from s2igan.command import SEED, stage
 from s2igan.datasets.birds import COLOURS
 from s2igan.datasets.catalog import read_catalog
 from s2igan.datasets.grammar import changeable, read, recolour
@@ -19,7 +19,7 @@ COLUMNS = ["caption", "text", "part", "old", "new"]
 @click.command()
 @click.option("--enabled/--no-enabled", required=True, help="only captions of drawn birds can be changed so")
 @click.option("--pairs", type=click.IntRange(1), required=True, help="captions to change")
-@click.option("--seed", type=int, required=True)
+@click.option("--seed", type=SEED, required=True)
 @stage
 def main(enabled, pairs, seed):
     """Reads the catalog, the captions' embeddings and models; writes data/keyword_{before,after}.h5."""

@@ -6,7 +6,7 @@ import click
 import numpy as np
 import torch
 
-from s2igan.command import progress, stage
+from s2igan.command import SEED, progress, stage
 from s2igan.datasets.catalog import Caption, read_catalog
 from s2igan.datasets.splits import draw
 from s2igan.files import write_text
@@ -35,7 +35,7 @@ APART = "captions in voices unseen in training, and other captions in seen ones"
 @click.option("--rates", type=click.FloatRange(*RATE_RANGE), multiple=True, help="1.25: a quarter faster")
 @click.option("--noise", type=click.Choice(NOISES), required=True, help="speech: of the utterance's own spectrum")
 @click.option("--batch_size", type=click.IntRange(1), required=True)
-@click.option("--seed", type=int, required=True)
+@click.option("--seed", type=SEED, required=True)
 @stage
 def main(captions, snr_db, rates, noise, batch_size, seed):
     """Reads the catalog, speech, image features and models/rdg/sen; writes metrics/robustness.{json,tsv}."""
@@ -56,7 +56,7 @@ def main(captions, snr_db, rates, noise, batch_size, seed):
     with RaggedReader("data/speech.h5", "speech") as speech:
         engine_voices = speech.column("voice")
         voice_of = {c.key: c.speaker if c.recording else engine_voices[speech.index(c.key)] for c in catalog.captions}
-        trained = {voice_of[caption.key] for caption in catalog.split("train")}
+        trained = {voice_of[caption.key] for split in ("train", "val") for caption in catalog.split(split)}
         voices = [voice_of[caption.key] for caption in chosen]
         again = []
         if speech.attributes["train_voices"]:  # the engine may have spoken captions of the test alone

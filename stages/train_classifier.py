@@ -4,7 +4,7 @@ import click
 import numpy as np
 
 from s2igan.checkpoint import TrainingCheckpoint
-from s2igan.command import progress, stage
+from s2igan.command import SEED, progress, stage
 from s2igan.datasets.catalog import classes_of, read_catalog
 from s2igan.machine import device
 from s2igan.metrics.classifier import (
@@ -32,7 +32,7 @@ HELD_OUT = 4  # each fourth image of a class tells how good the classifier is
 @click.option("--epochs", type=click.IntRange(1), required=True)
 @click.option("--batch_size", type=click.IntRange(2), required=True)
 @click.option("--lr", type=click.FloatRange(0, 1, min_open=True), required=True, help="of all that is new")
-@click.option("--seed", type=int, required=True)
+@click.option("--seed", type=SEED, required=True)
 @stage
 def main(weights, **options):
     """Reads the catalog and data/images.h5; writes models/classifier and metrics/classifier.json."""
@@ -50,8 +50,7 @@ def main(weights, **options):
     tested = [(row, image) for row, image in enumerate(catalog.images) if image.class_name in names]
     labels = np.array([[names.index(image.class_name)] for _, image in tested])
     rows = np.array([row for row, _ in tested])
-    # Rows are class by class, so that every fourth row leaves each class three quarters of its images.
-    held_out = np.arange(len(tested)) % HELD_OUT == HELD_OUT - 1
+    held_out = held_out_rows(labels[:, 0])
     with FixedReader("data/images.h5", "images") as images:
         model, curves = train_classifier(
             Rows(images, rows[~held_out]),
@@ -68,7 +67,7 @@ def main(weights, **options):
     write_json(
         "metrics/classifier.json",
         {
-            "accuracy": float((answers.argmax(1) == labels[held_out, 0]).mean()),
+            "accuracy": float((answers.argmax(1) == labels[held_out, 0]).mean()) if held_out.any() else None,
             "training_accuracy": curves[-1]["accuracy"],
             "chance": 1 / len(names),
             "classes": len(names),
@@ -80,6 +79,15 @@ def main(weights, **options):
         },
     )
     checkpoint.clear()
+
+
+def held_out_rows(labels: np.ndarray) -> np.ndarray:
+    """Each fourth image of a class, as bool (N,), from class numbers (N,); of a class of three or fewer, none."""
+    rank = np.zeros(len(labels), dtype=np.int64)
+    for label in np.unique(labels):
+        members = np.flatnonzero(labels == label)
+        rank[members] = np.arange(len(members))
+    return rank % HELD_OUT == HELD_OUT - 1
 
 
 if __name__ == "__main__":

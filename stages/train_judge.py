@@ -4,7 +4,7 @@ import click
 import numpy as np
 
 from s2igan.checkpoint import TrainingCheckpoint
-from s2igan.command import progress, stage
+from s2igan.command import SEED, progress, stage
 from s2igan.datasets.birds import COLOURS, PARTS, render_random
 from s2igan.machine import device, workers
 from s2igan.metrics.classifier import save_classifier, save_no_classifier, train_classifier
@@ -21,7 +21,7 @@ SEED_APART = 1_000_003  # the judge's birds are none of the data set's
 @click.option("--epochs", type=click.IntRange(1), required=True)
 @click.option("--batch_size", type=click.IntRange(2), required=True)
 @click.option("--lr", type=click.FloatRange(0, 1, min_open=True), required=True)
-@click.option("--seed", type=int, required=True)
+@click.option("--seed", type=SEED, required=True)
 @stage
 def main(enabled, renders, load_size, **options):
     """Draws birds whose parts are coloured independently; writes models/judge."""

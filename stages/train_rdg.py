@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from s2igan.checkpoint import TrainingCheckpoint
-from s2igan.command import stage
+from s2igan.command import SEED, stage
 from s2igan.datasets.catalog import read_catalog
 from s2igan.errors import InputError
 from s2igan.figures import evenly, save_sheets
@@ -34,8 +34,15 @@ RECIPE = tuple(Recipe.__dataclass_fields__)
 PREVIEWS = 8
 
 
+def power_of_two(context, parameter, value: int) -> int:
+    """Click's callback: generator and discriminators come from 4 x 4 to a size, and back, by doubling and halving."""
+    if value & (value - 1):
+        raise click.BadParameter(f"{value} is no power of two: give 8, 16, 32, 64 or more")
+    return value
+
+
 @click.command()
-@click.option("--base_size", type=click.IntRange(8), required=True, help="pixels of the first of three scales")
+@click.option("--base_size", type=click.IntRange(8), required=True, callback=power_of_two, help="of the first scale")
 @click.option("--base_channels", type=click.IntRange(4), required=True, help="of the generator")
 @click.option("--discriminator_channels", type=click.IntRange(1), required=True)
 @click.option("--noise_dim", type=click.IntRange(1), required=True)
@@ -74,7 +81,7 @@ PREVIEWS = 8
 @click.option("--lr_discriminator", type=click.FloatRange(0, 1, min_open=True), required=True)
 @click.option("--beta1", type=click.FloatRange(0, 1, max_open=True), required=True)
 @click.option("--beta2", type=click.FloatRange(0, 1, max_open=True), required=True)
-@click.option("--seed", type=int, required=True)
+@click.option("--seed", type=SEED, required=True)
 @stage
 def main(**options):
     """Reads the catalog, images, features, embeddings and models/sen; writes models/rdg, curves and sheets.
@@ -97,6 +104,12 @@ def main(**options):
     if not relation:  # one without weight would teach nobody
         options["relation_outputs"] = 0
     sen, config = load_sen("models/sen")
+    seen, drawn = config["image_encoder"]["crop_size"], 4 * options["base_size"]
+    if seen != drawn:
+        raise InputError(
+            f"rdg.base_size: pictures of {drawn} pixels, but SEN and the relation supervisor know crops of {seen}; "
+            f"set image_features.crop_size, classifier.crop_size and judge.crop_size to {drawn}, or rdg.base_size"
+        )
     catalog = read_catalog("data/catalog")
     with (
         FixedReader("data/images.h5", "images") as images,

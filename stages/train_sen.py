@@ -4,7 +4,7 @@ import click
 import numpy as np
 
 from s2igan.checkpoint import TrainingCheckpoint
-from s2igan.command import stage
+from s2igan.command import SEED, stage
 from s2igan.datasets.catalog import read_catalog
 from s2igan.machine import device
 from s2igan.sen.captions import open_captions
@@ -47,7 +47,7 @@ NETWORK = (
 @click.option("--lr_step_epochs", type=click.IntRange(0), required=True, help="epochs between decays; 0 for none")
 @click.option("--lr_gamma", type=click.FloatRange(0, 1, min_open=True), required=True, help="factor of a decay")
 @click.option("--selection", type=click.Choice(["val", "test"]), required=True, help="split that picks the epoch")
-@click.option("--seed", type=int, required=True)
+@click.option("--seed", type=SEED, required=True)
 @stage
 def main(**options):
     """Reads the catalog, data/logmel.h5 and data/image_features.h5; writes models/sen and its curves.

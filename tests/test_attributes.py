@@ -95,3 +95,12 @@ def test_errors_say_what_was_found():
         part_colour_accuracy(np.full((1, 3), 4), np.zeros((1, 3)), PARTS, 4)
     with pytest.raises(InputError, match="a part is not within 0 to 2"):
         keyword_scores(np.zeros((1, 3)), np.zeros((1, 3)), [3], [0])
+
+
+def test_no_changed_keyword_gives_no_shares():
+    """`keyword.enabled=false` leaves pairs of pictures out, and lists that numpy takes for floats."""
+    nothing = np.zeros((0, 6), dtype=np.int64)
+    scores = keyword_scores(nothing, nothing, np.array([]), np.array([]))
+    assert {name: (score["share"], score["count"]) for name, score in scores.items()} == dict.fromkeys(
+        ("keyword_changed", "keyword_changed_before", "keyword_kept"), (None, 0)
+    )

@@ -82,6 +82,18 @@ def models(config: dict = SEN) -> None:
     rdg().save("models/rdg", {"sen": config}, {"sen": saved_sen(build_sen(config), config)})
 
 
+@pytest.mark.parametrize("stage", ["catalog", "train_sen", "train_rdg", "train_judge", "generate", "evaluate"])
+@pytest.mark.parametrize("seed", ["-1", str(2**32)])
+def test_a_seed_that_no_generator_takes_is_refused_by_every_stage(stage, seed):
+    result = run(stage, "--seed", seed)
+    assert result.exit_code == 2 and f"'--seed': {seed} is not in the range 0<=x<=4294967295." in result.stderr
+
+
+def test_the_first_scale_is_a_power_of_two():
+    result = run("train_rdg", "--base_size", "48")
+    assert result.exit_code == 2 and "'--base_size': 48 is no power of two: give 8, 16, 32, 64" in result.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [

@@ -321,6 +321,12 @@ def test_the_stage_learns_from_three_quarters_of_the_test_classes(project):
     assert scores["classifier_weights"] == sha("models/classifier/classifier.safetensors")
 
 
+def test_every_fourth_image_of_a_class_is_held_out_however_the_classes_lie():
+    labels = np.array([0, 1, 1, 0, 1, 1, 0, 2, 0, 1, 0])
+    assert stage.held_out_rows(labels).nonzero()[0].tolist() == [5, 8]  # the fourth 1 and the fourth 0
+    assert not stage.held_out_rows(np.arange(8)).any()  # a class of one image keeps it
+
+
 def sha(path) -> str:
     return hashlib.sha256(Path(path).read_bytes()).hexdigest()[:16]
 

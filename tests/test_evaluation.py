@@ -3,7 +3,9 @@
 import hashlib
 import json
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -368,7 +370,8 @@ def answers(shown: list[list[int]]) -> np.ndarray:
 @pytest.fixture
 def judged(project, monkeypatch):
     """Generated pictures show what was said; `_shuffled` a wrong crown; `_untrained` all red."""
-    monkeypatch.setattr(evaluation, "load_classifier", lambda *_: (object(), {"parts": PARTS, "colours": COLOURS}))
+    judge = SimpleNamespace(image_size=16)
+    monkeypatch.setattr(evaluation, "load_classifier", lambda *_: (judge, {"parts": PARTS, "colours": COLOURS}))
     monkeypatch.setattr(
         evaluation, "predict", lambda _, pictures: [np.eye(3)[rows(pictures)[:, 0, 0, p]] for p in range(len(PARTS))]
     )
@@ -490,3 +493,38 @@ def test_generate_gives_the_same_bytes_again_and_as_many_captions_as_asked(proje
     assert first == [Path(f"data/generated{control}.h5").read_bytes() for control in CONTROLS]
     run_generate("--captions_per_image", "2")
     assert generated("")[0] == [caption.key for caption in project.split("test")]
+
+
+def test_shuffled_speech_is_of_another_class_or_else_of_another_picture():
+    kinds, images = list("aabbcc"), ["a1", "a2", "b1", "b1", "c1", "c1"]
+    partner = generate.partners(kinds, images, seed=0)
+    assert sorted(partner) == list(range(6)) and all(kinds[i] != kinds[j] for i, j in enumerate(partner))
+    kinds, images = list("aaaab"), ["a1", "a2", "a3", "a3", "b1"]
+    partner = generate.partners(kinds, images, seed=0)
+    assert sorted(partner) == list(range(5)) and all(images[i] != images[j] for i, j in enumerate(partner))
+    images = ["a1"] * 5 + ["b1"]  # five cannot each have another's of one: all have the same one
+    assert generate.partners(images, images, seed=0)[:5].tolist() == [5] * 5
+    assert generate.partners(images, images, seed=0)[5] < 5
+
+
+def test_a_classifier_of_pictures_of_another_size_is_refused(pictures):
+    """Of smaller ones, it would be shown the middle of each generated picture."""
+    model = build_classifier({"heads": [3], "channels": 4, "image_size": 32, "views": 1})
+    save_classifier("models/classifier", "classifier", model)
+    told = "classifier.crop_size: models/classifier knows pictures of 32 pixels, data/generated.h5 has 16; set it to"
+    with pytest.raises(InputError, match=told):
+        image_scores(pictures)
+
+
+@pytest.mark.parametrize(("speaker", "recording", "words"), [
+    ("", "", "voices as tts.test_voices"),
+    ("", "a.wav", "speakers not named"),
+    ("Ann", "a.wav", "1 of 1 speakers unheard in training"),
+    ("Vic", "a.wav", "0 of 1 speakers unheard in training"),  # RDG learns from val too
+])  # fmt: skip
+def test_the_protocol_says_who_speaks_as_far_as_that_is_known(speaker, recording, words):
+    made = catalog()
+    split = {image.key: image.split for image in made.images}
+    who = {"train": "Tom", "val": "Vic", "test": speaker}
+    captions = tuple(replace(c, recording=recording, speaker=who[split[c.image]]) for c in made.captions)
+    assert evaluation._split(replace(made, captions=captions)).endswith(words)

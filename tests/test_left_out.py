@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import soundfile
 from click.testing import CliRunner
-from miniatures_speech import write_manifest
+from miniatures_speech import write_manifest, write_rows
 from PIL import Image
 
 from s2igan.datasets.catalog import read_catalog
@@ -35,6 +35,18 @@ def catalog(unusable):
     words = [word for name in LIMITS for word in (f"--{name}", "0")]
     options = ["--dataset", "manifest", "--raw", "own", "--load_size", "24", "--lowest_rate", "16000"]
     return run("catalog", *options, "--most_clipped", "0.01", "--shortest", "0.25", "--unusable", unusable, *words)
+
+
+def test_one_class_for_all_pictures_counts_as_none(rows):
+    """A column that says `bird` on each row would leave SEN no two captions to tell apart."""
+    for row in rows:
+        row["class"] = "bird"
+    write_rows(Path("own"), rows)
+    result = catalog("stop")
+    assert result.exit_code == 0, result.stderr
+    assert "all pictures are of the class bird: taken as pictures without classes" in result.stdout
+    found = read_catalog("data/catalog")
+    assert {image.class_name for image in found.images} == {""} and len(found.images) == 12
 
 
 def recordings_of(rows, image):

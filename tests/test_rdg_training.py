@@ -305,6 +305,19 @@ def test_a_resumed_run_equals_an_uninterrupted_one(images, tmp_path, monkeypatch
     assert all(np.array_equal(a, b) for a, b in zip(history.sheets, resumed_history.sheets, strict=True))
 
 
+def test_a_loss_that_is_not_finite_stops_before_a_checkpoint_keeps_it(images, tmp_path, monkeypatch):
+    original = training.training_step
+
+    def diverging(*arguments):
+        return original(*arguments) | {"g_1": torch.tensor(float("nan"))}
+
+    monkeypatch.setattr(training, "training_step", diverging)
+    monkeypatch.setattr(training, "CURVE_POINTS", 1)  # the row of curves comes at the end only
+    with pytest.raises(InputError, match="rdg: the loss g_1 is not finite at step 1; lower rdg.lr"):
+        run(images, tmp_path, monkeypatch=monkeypatch)
+    assert not (tmp_path / "checkpoint.pt").exists()
+
+
 def test_an_epoch_is_a_permutation_and_a_batch_depends_on_seed_and_step_alone(images):
     data = training_set(images)
     epoch = [data.batch(0, step, 4) for step in range(3)]

@@ -126,6 +126,24 @@ def test_a_finished_run_is_not_trained_again(data, tmp_path, monkeypatch):
     assert train(network(), *data, **SETTINGS, checkpoint=checkpoint) == first
 
 
+def test_a_run_that_was_stopped_after_its_last_epoch_writes_its_curves(data, tmp_path, monkeypatch):
+    """DVC removes a stage's outputs before it runs again, the curves too."""
+    monkeypatch.setenv("S2IGAN_CHECKPOINTS", str(tmp_path))
+    checkpoint = TrainingCheckpoint("train_sen", SETTINGS, [])
+    first, again = tmp_path / "first.tsv", tmp_path / "again.tsv"
+    train(network(), *data, **SETTINGS, checkpoint=checkpoint, log=first)
+    train(network(), *data, **SETTINGS, checkpoint=checkpoint, log=again)
+    assert again.read_bytes() == first.read_bytes()
+
+
+@pytest.mark.parametrize("classes", [np.zeros(4, np.int64), np.full(4, -1)])
+def test_training_captions_of_one_class_or_picture_have_nothing_to_tell_apart(data, classes):
+    log_mels, features, _, validation = data
+    pairs = Pairs(np.arange(4), np.zeros(4, np.int64), classes)
+    with pytest.raises(InputError, match="of one class, or of one picture, so there is nothing to tell apart"):
+        train(network(0), log_mels, features, pairs, validation, **SETTINGS)
+
+
 def test_reading_from_the_files_gives_the_same_network(data):
     one, other = network(), network()
     train(one, *data, **{**SETTINGS, "epochs": 1})
@@ -166,7 +184,7 @@ def test_a_short_utterance_is_named_by_its_key(data, tmp_path):
     with RaggedWriter(tmp_path / "l.h5", "logmel", BANDS, np.float16) as writer:
         writer.append("a/b/00", np.zeros((20, BANDS)))
         writer.append("a/b/01", np.zeros((3, BANDS)))
-    pairs = Pairs(np.array([0, 1]), np.array([0, 0]), np.array([-1, -1]))
+    pairs = Pairs(np.array([0, 1]), np.array([0, 1]), np.array([-1, -1]))
     with RaggedReader(tmp_path / "l.h5", "logmel") as log_mels:
         with pytest.raises(InputError, match="a/b/01: 3 log-mel frames"):
             train(network(0), log_mels, features, pairs, pairs, **SETTINGS)

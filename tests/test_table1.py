@@ -4,8 +4,10 @@ import json
 import math
 import os
 import signal
+import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -76,6 +78,20 @@ def test_what_cannot_be_run_says_so_before_anything_is_queued(words, told, monke
     monkeypatch.chdir(ROOT)
     result = CliRunner().invoke(main, ["table1", *words])
     assert result.exit_code == 1 and told in result.stderr and len(result.stderr.splitlines()) == 1
+
+
+def test_a_table_is_of_one_commit(tmp_path, monkeypatch):
+    """What is done counts by name and commit, so that a change that no commit has would mix with what was there."""
+    monkeypatch.chdir(tmp_path)
+    Path("conf/scale").mkdir(parents=True)
+    Path("conf/scale/table.yaml").write_text("rdg: 1\n")
+    for words in (("init", "-q"), ("add", "."), ("-c", "user.name=a", "-c", "user.email=b", "commit", "-qm", "c")):
+        subprocess.run(["git", *words], check=True)
+    assert experiments.uncommitted("conf", "stages") == []
+    Path("conf/scale/table.yaml").write_text("rdg: 2\n")
+    result = CliRunner().invoke(main, ["table1"])
+    assert result.exit_code == 1
+    assert result.stderr.startswith("error: conf/scale/table.yaml: not as the commit has it; commit it")
 
 
 STATUS = """Task     Name            Created    Status

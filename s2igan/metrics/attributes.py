@@ -122,7 +122,7 @@ def keyword_scores(
     Raises InputError on shapes that differ or a part out of range.
     """
     before, after = np.asarray(before), np.asarray(after)
-    part, new_colour = np.asarray(part), np.asarray(new_colour)
+    part, new_colour = (np.asarray(numbers, dtype=np.int64) for numbers in (part, new_colour))  # also where empty
     reference = before if kept_reference is None else np.asarray(kept_reference)
     if before.ndim != 2 or not before.shape == after.shape == reference.shape:
         raise InputError(

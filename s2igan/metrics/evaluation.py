@@ -4,13 +4,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import numpy as np
 import torch
 
 from s2igan.datasets.catalog import Catalog, Image
 from s2igan.datasets.grammar import read
+from s2igan.errors import InputError
 from s2igan.metrics.attributes import keyword_scores, named_colours, part_colour_accuracy
-from s2igan.metrics.classifier import Rows, classifier_hash, load_classifier, predict
+from s2igan.metrics.classifier import AnyClassifier, Rows, classifier_hash, load_classifier, predict
 from s2igan.metrics.frechet import (
     frechet_distance,
     frechet_joint_distance,
@@ -142,6 +145,8 @@ def image_scores(
     for control in CONTROLS:
         with FixedReader(f"data/generated{control}.h5", "generated") as generated:
             keys = generated.keys
+            if classifier is not None:
+                _check_size(classifier, generated, "classifier")
             encoded = _encode(encoders, generated, min(generated.shape[1:]))
             if classifier is not None:
                 (probabilities,) = predict(classifier, generated)
@@ -173,7 +178,7 @@ def image_scores(
         "generated_images": len(keys),
         "classes": _classes(real),
         "queries": len(queries),
-        "query_images": queries_per_class,
+        "query_images": max(Counter(query_classes).values()),
         "is_splits": min(is_splits, len(keys)),
         "encoder": encoder.name,
         "encoder_weights": encoder.weights_hash,
@@ -193,12 +198,13 @@ def image_scores(
 
 def _split(catalog: Catalog) -> str:
     """What of the test split nobody has seen in training, as the data say and not as they should."""
-    trained = {caption.speaker for caption in catalog.split("train")} - {""}
+    trained = {caption.speaker for split in ("train", "val") for caption in catalog.split(split)} - {""}
     tested = {caption.speaker for caption in catalog.split("test")} - {""}
     held_out = "classes" if catalog.disjoint == "classes" else "pictures"
     words = f"test split, {held_out} unseen in training"
     if not tested:
-        return f"{words}, voices as tts.test_voices"
+        recorded = any(caption.recording for caption in catalog.split("test"))
+        return f"{words}, speakers not named" if recorded else f"{words}, voices as tts.test_voices"
     return f"{words}, {len(tested - trained)} of {len(tested)} speakers unheard in training"
 
 
@@ -231,6 +237,16 @@ def _about_classifier(classifier) -> dict:
         "classifier_weights": classifier_hash("models/classifier"),
         "classifier_classes": classifier.config["heads"][0],
     }
+
+
+def _check_size(model: AnyClassifier, generated: FixedReader, section: str) -> None:
+    """Raises InputError where `predict` would look at the middle of a generated picture only."""
+    size = generated.shape[-1]
+    if model.image_size != size:
+        raise InputError(
+            f"{section}.crop_size: models/{section} knows pictures of {model.image_size} pixels, {generated.path} has "
+            f"{size}; set it to {size}"
+        )
 
 
 def _identity(encoder: FrozenEncoder) -> tuple[str, str, int]:
@@ -275,6 +291,7 @@ def attribute_scores(catalog: Catalog) -> dict:
     generated = {}
     for control in CONTROLS:
         with FixedReader(f"data/generated{control}.h5", "generated") as file:
+            _check_size(judge, file, "judge")
             keys, seen = file.keys, readings(file)
         named = named_colours([read(text_of[key]) for key in keys], parts, colours)
         class_names = [image_of[key.rsplit("/", 1)[0]].class_name for key in keys]

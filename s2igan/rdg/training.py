@@ -275,10 +275,10 @@ def train(
         for name, value in curves.items():
             total, count = sums.get(name, (0.0, 0))
             sums[name] = (total + float(value), count + 1)
+            if not np.isfinite(sums[name][0]):  # before a checkpoint keeps it
+                raise InputError(f"rdg: the loss {name} is not finite at step {step}; lower rdg.lr and run again")
         if step % log_every == 0 or step == total_steps:
             row = {name: total / count for name, (total, count) in sums.items()}
-            if not all(np.isfinite(list(row.values()))):
-                raise InputError(f"rdg: a loss is not finite at step {step}; lower rdg.lr and run again")
             history.rows.append({"step": step, "images": step * batch_size, **row})
             bar.set_postfix({k: f"{row[k]:.2f}" for k in ("d_2", "g_2", "relation") if k in row})
             sums = {}

@@ -156,6 +156,8 @@ def train(
         if log:
             write_tsv(log, [], CURVES)
         return TrainingResult(0, float("nan"), [])
+    if log:  # a run that was stopped after its last epoch has no epoch to write it in
+        write_tsv(log, state["curves"])
     model.load_state_dict(state["best"]["model"])
     return TrainingResult(state["best"]["epoch"], state["best"]["map"], state["curves"])
 
@@ -255,6 +257,11 @@ def _class_labels(model: SEN, training: Pairs) -> np.ndarray:
         )
     if len(training) < 2:
         raise InputError(f"sen: {len(training)} training captions; give 2 or more")
+    if len(np.unique(np.where(training.classes < 0, -1 - training.image_rows, training.classes))) < 2:
+        raise InputError(
+            "sen: all training captions are of one class, or of one picture, so there is nothing to tell apart; "
+            "give the training split another one"
+        )
     return class_labels(training.classes, known)
 
 
