@@ -70,14 +70,12 @@ def finished(names: Sequence[str] = (), files: Sequence[str] = ()) -> list[Exper
 
 def present_commit() -> str:
     """The commit that new experiments are upon, in short."""
-    words = ["git", "rev-parse", "--short", "HEAD"]
-    return subprocess.run(words, capture_output=True, text=True, check=True).stdout.strip()
+    return _git("rev-parse", "--short", "HEAD").strip()
 
 
 def uncommitted(*paths: str) -> list[str]:
     """The files under `paths` that are not as the present commit has them."""
-    words = ["git", "status", "--porcelain", "--", *paths]
-    return [line[3:] for line in subprocess.run(words, capture_output=True, text=True, check=True).stdout.splitlines()]
+    return [line[3:] for line in _git("status", "--porcelain", "--", *paths).splitlines()]
 
 
 def flat_scores(files: Mapping[str, Mapping]) -> dict[str, float]:
@@ -177,6 +175,14 @@ def _stages() -> list[str]:
 def parse_stages(log: str) -> list[tuple[str, str]]:
     """("Running" or "Stage", stage) of each line in which DVC says that it runs or skips a stage."""
     return re.findall(r"^(Running|Stage)(?: stage)? '(\w+)'", log, re.MULTILINE)
+
+
+def _git(*words: str) -> str:
+    done = subprocess.run(["git", *words], capture_output=True, text=True)
+    if done.returncode:
+        lines = done.stderr.strip().splitlines() or ["no message"]
+        raise InputError(f"git {words[0]}: {lines[0]}; give the command in a clone of the project")
+    return done.stdout
 
 
 def _dvc(*words: str, **variables: str) -> str:

@@ -35,7 +35,7 @@ from s2igan.tables import write_rows
 def main(dataset, raw, load_size, unusable, lowest_rate, most_clipped, shortest, **limits):
     """Writes data/catalog/{images,captions,left_out}.csv, data/catalog/catalog.json and data/images.h5."""
     source = sources.load(dataset, raw, Limits(**limits))
-    catalog = without_a_single_class(check(source.catalog, dataset))
+    catalog = check(source.catalog, dataset)
     left_out = dict(unusable_recordings(catalog, lowest_rate, most_clipped, shortest))
     stop_at(left_out, unusable)
     heard = {caption.image for caption in catalog.captions if caption.key not in left_out}
@@ -47,7 +47,8 @@ def main(dataset, raw, load_size, unusable, lowest_rate, most_clipped, shortest,
                 stop_at({image.key: str(picture)}, unusable)
             elif image.key in heard:
                 out.append([image.key], picture[None])
-        catalog = check(without(catalog, left_out), f"{dataset}, without what cannot be used")
+        usable = check(without(catalog, left_out), f"{dataset}, without what cannot be used")
+        catalog = without_a_single_class(usable)
     write_catalog("data/catalog", catalog)
     write_rows("data/catalog/left_out.csv", ("key", "reason"), left_out.items())
     if left_out:

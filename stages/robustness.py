@@ -56,7 +56,7 @@ def main(captions, snr_db, rates, noise, batch_size, seed):
     with RaggedReader("data/speech.h5", "speech") as speech:
         engine_voices = speech.column("voice")
         voice_of = {c.key: c.speaker if c.recording else engine_voices[speech.index(c.key)] for c in catalog.captions}
-        trained = {voice_of[caption.key] for split in ("train", "val") for caption in catalog.split(split)}
+        trained = {voice_of[caption.key] for caption in catalog.heard()}
         voices = [voice_of[caption.key] for caption in chosen]
         again = []
         if speech.attributes["train_voices"]:  # the engine may have spoken captions of the test alone

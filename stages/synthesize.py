@@ -44,7 +44,7 @@ def main(engine, rate, model, vocoder, train_voices, test_voices):
     recorded = transcode(files, sample_rate, workers()) if files else iter(())
     voice_of = {key: voice for key, _, voice in spoken}
     voice_of |= {c.key: c.speaker or "unknown" for c in catalog.captions if c.recording}
-    heard = {voice_of[caption.key] for split in ("train", "val") for caption in catalog.split(split)}
+    heard = {voice_of[caption.key] for caption in catalog.heard()}
     attributes = {
         "sample_rate": sample_rate,
         "engine": engine if spoken else RECORDINGS,

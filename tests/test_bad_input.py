@@ -9,6 +9,7 @@ import h5py
 import numpy as np
 import pytest
 import soundfile
+import yaml
 from click.testing import CliRunner
 from tiny import rdg
 
@@ -17,6 +18,7 @@ from s2igan.datasets.catalog import Caption, Catalog, Image, write_catalog
 from s2igan.errors import InputError
 from s2igan.sen.model import build_sen, save_sen, saved_sen
 from s2igan.store import FixedReader, FixedWriter, RaggedWriter
+from stages import train_rdg
 
 ROOT = Path(__file__).parents[1]
 ESPEAK = ["--engine", "espeak", "--rate", "175", "--model", "", "--vocoder", ""]
@@ -92,6 +94,20 @@ def test_a_seed_that_no_generator_takes_is_refused_by_every_stage(stage, seed):
 def test_the_first_scale_is_a_power_of_two():
     result = run("train_rdg", "--base_size", "48")
     assert result.exit_code == 2 and "'--base_size': 48 is no power of two: give 8, 16, 32, 64" in result.stderr
+
+
+def test_pictures_of_another_size_than_sen_knows_are_refused():
+    """Cut to the middle, they would teach the relation supervisor to tell fakes by how near they are."""
+    encoder = SEN["image_encoder"] | {"crop_size": 64}
+    save_sen("models/sen", build_sen(SEN), SEN | {"image_encoder": encoder})
+    for path in train_rdg.INPUTS:
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        Path(path).touch()
+    values = yaml.safe_load((ROOT / "params.yaml").read_text())["rdg"] | {"base_size": 32}
+    words = [f"--{'' if v else 'no-'}{k}" if isinstance(v, bool) else f"--{k}={v}" for k, v in values.items()]
+    told = "rdg.base_size: pictures of 128 pixels, but SEN and the relation supervisor know crops of 64; set "
+    refused(run("train_rdg", *words), told, "image_features.crop_size", "classifier.crop_size", "judge.crop_size")
+    assert not Path("models/rdg").exists()
 
 
 @pytest.mark.parametrize(

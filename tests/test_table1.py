@@ -85,6 +85,9 @@ def test_a_table_is_of_one_commit(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("conf/scale").mkdir(parents=True)
     Path("conf/scale/table.yaml").write_text("rdg: 1\n")
+    result = CliRunner().invoke(main, ["table1"])  # as a downloaded archive is
+    assert result.exit_code == 1 and result.stderr.startswith("error: git status: fatal: not a git repository")
+    assert result.stderr.endswith("give the command in a clone of the project\n") and result.stderr.count("\n") == 1
     for words in (("init", "-q"), ("add", "."), ("-c", "user.name=a", "-c", "user.email=b", "commit", "-qm", "c")):
         subprocess.run(["git", *words], check=True)
     assert experiments.uncommitted("conf", "stages") == []

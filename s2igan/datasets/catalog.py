@@ -67,6 +67,10 @@ class Catalog:
         wanted = {image.key for image in self.images if image.split == name}
         return [caption for caption in self.captions if caption.image in wanted]
 
+    def heard(self) -> list[Caption]:
+        """The captions that training hears: SEN is selected by those of val, and RDG learns from them."""
+        return self.split("train") + self.split("val")
+
     def first_of(self, name: str) -> list[Caption]:
         """The first caption of each image in split `name`."""
         return list({caption.image: caption for caption in reversed(self.split(name))}.values())[::-1]

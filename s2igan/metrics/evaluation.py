@@ -125,6 +125,8 @@ def image_scores(
     with FixedReader("data/images.h5", "images") as images:
         pictures = Rows(images, [images.index(image.key) for image in real])
         with FixedReader("data/generated.h5", "generated") as generated:
+            if classifier is not None:
+                _check_size(classifier, generated, "classifier")
             encoded = _encode(encoders, pictures, min(generated.shape[1:]))
     features, fid_features = encoded[0], encoded[-1]
     statistics = gaussian_statistics(fid_features)
@@ -145,8 +147,6 @@ def image_scores(
     for control in CONTROLS:
         with FixedReader(f"data/generated{control}.h5", "generated") as generated:
             keys = generated.keys
-            if classifier is not None:
-                _check_size(classifier, generated, "classifier")
             encoded = _encode(encoders, generated, min(generated.shape[1:]))
             if classifier is not None:
                 (probabilities,) = predict(classifier, generated)
@@ -198,7 +198,7 @@ def image_scores(
 
 def _split(catalog: Catalog) -> str:
     """What of the test split nobody has seen in training, as the data say and not as they should."""
-    trained = {caption.speaker for split in ("train", "val") for caption in catalog.split(split)} - {""}
+    trained = {caption.speaker for caption in catalog.heard()} - {""}
     tested = {caption.speaker for caption in catalog.split("test")} - {""}
     held_out = "classes" if catalog.disjoint == "classes" else "pictures"
     words = f"test split, {held_out} unseen in training"

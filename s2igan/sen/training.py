@@ -36,6 +36,11 @@ class Pairs:
     def __len__(self) -> int:
         return len(self.log_mel_rows)
 
+    @property
+    def kinds(self) -> np.ndarray:
+        """What tells them apart, (n,), not negative: the class, or the image where there is none."""
+        return np.where(self.classes < 0, self.classes.max(initial=-1) + 1 + self.image_rows, self.classes)
+
 
 @dataclass(frozen=True)
 class TrainingResult:
@@ -84,6 +89,7 @@ def train(
     loss that is not finite. Source: section 2.2.1; the defaults are the published code's numbers.
     """
     labels = _class_labels(model, training)
+    kinds = torch.from_numpy(training.kinds)
     _check_lengths(model, log_mels, training, validation)
     speech_of, features_of = _sources(log_mels, image_features, training, validation, preload_bytes)
     lengths = np.asarray(log_mels.lengths)[training.log_mel_rows]
@@ -117,12 +123,9 @@ def train(
                 image_rows = training.image_rows[items]
                 features = features_of(image_rows)[np.arange(len(items)), views[items]]
                 classes = torch.from_numpy(labels[items]).to(device)
-                # Captions of one image match that image, also where no class says so.
-                alike = np.where(labels[items] < 0, len(labels) + image_rows, labels[items])
 
                 outputs = model(log_mel.to(device), frames, torch.from_numpy(features).to(device))
-                kinds = torch.from_numpy(alike).to(device)
-                loss, matching, distinctive = model.objective(outputs, kinds, classes)
+                loss, matching, distinctive = model.objective(outputs, kinds[items].to(device), classes)
                 _check_finite(loss, epoch, step, lr)
                 optimizer.zero_grad()
                 loss.backward()
@@ -152,12 +155,10 @@ def train(
                 write_tsv(log, state["curves"])
 
     model.eval()
+    if log:  # also where no epoch is left to write them: there is none, or the run was stopped after the last
+        write_tsv(log, state["curves"], CURVES)
     if not epochs:
-        if log:
-            write_tsv(log, [], CURVES)
         return TrainingResult(0, float("nan"), [])
-    if log:  # a run that was stopped after its last epoch has no epoch to write it in
-        write_tsv(log, state["curves"])
     model.load_state_dict(state["best"]["model"])
     return TrainingResult(state["best"]["epoch"], state["best"]["map"], state["curves"])
 
@@ -214,8 +215,7 @@ def validate(
     with torch.inference_mode():
         features = torch.from_numpy(features_of(image_rows)[:, 0])
         gallery = model.image(features.to(device)).cpu()  # (G, D)
-    # Without a class, the image itself stands for one, in numbers that no class has.
-    alike = np.where(pairs.classes < 0, pairs.classes.max() + 1 + pairs.image_rows, pairs.classes)
+    alike = pairs.kinds
 
     # The table is in order of classes; batches as they come would have nothing to tell apart.
     order = np.random.default_rng(0).permutation(len(pairs))
@@ -257,7 +257,7 @@ def _class_labels(model: SEN, training: Pairs) -> np.ndarray:
         )
     if len(training) < 2:
         raise InputError(f"sen: {len(training)} training captions; give 2 or more")
-    if len(np.unique(np.where(training.classes < 0, -1 - training.image_rows, training.classes))) < 2:
+    if len(np.unique(training.kinds)) < 2:
         raise InputError(
             "sen: all training captions are of one class, or of one picture, so there is nothing to tell apart; "
             "give the training split another one"
