@@ -71,7 +71,10 @@ def main(scale, system, batch, steps):
         for count in (batch, batch, rdg["matching_captions"])
     )
     pictures = torch.rand(batch, 3, size, size, generator=generator).to(device()) * 2 - 1
-    data = Batch(pictures, speech, mismatched, *frozen, kinds[:batch], more, kinds[batch:])
+    shifts = torch.rand(2, batch, 2, generator=generator).to(device()) * 2 - 1
+    data = Batch(
+        pictures, speech, mismatched, *frozen, kinds[:batch], more_speech=more, more_kinds=kinds[batch:], shifts=shifts
+    )
     optimizers = Optimizers(model, recipe)
     started = 0.0
     for step in range(steps + 1):  # the first step warms up

@@ -22,8 +22,11 @@ def device():
     return torch.device(os.environ.get("S2IGAN_DEVICE") or ("cuda" if torch.cuda.is_available() else "cpu"))
 
 
-def slow_bfloat16(device) -> bool:
-    """Whether this device computes bfloat16 in software: a processor without the instructions (AVX-512 at least)."""
+def fast_bfloat16(device) -> bool:
+    """Whether this device has instructions for bfloat16: where not, it is many times slower than float32."""
     import torch
 
-    return device.type == "cpu" and not torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    # Not oneDNN's own answer: it also says yes to AVX-512 without these instructions, and then emulates them.
+    return torch.cpu._is_avx512_bf16_supported()

@@ -11,9 +11,9 @@ from s2igan.command import SEED, stage
 from s2igan.datasets.catalog import read_catalog
 from s2igan.errors import InputError
 from s2igan.figures import evenly, save_sheets
-from s2igan.machine import device, slow_bfloat16
+from s2igan.machine import device, fast_bfloat16
 from s2igan.rdg.batches import NEGATIVES, POSITIVES, TrainingSet
-from s2igan.rdg.generator import DENSE
+from s2igan.rdg.generator import DENSE, UPSAMPLINGS
 from s2igan.rdg.model import RDG
 from s2igan.rdg.relation import NORMS
 from s2igan.rdg.training import Recipe, train
@@ -32,6 +32,7 @@ INPUTS = (
 )
 RECIPE = tuple(Recipe.__dataclass_fields__)
 PREVIEWS = 8
+PRECISIONS = ("auto", "float32", "bfloat16")  # auto: bfloat16 where the device computes it fast
 
 
 def power_of_two(context, parameter, value: int) -> int:
@@ -49,6 +50,7 @@ def power_of_two(context, parameter, value: int) -> int:
 @click.option("--condition_dim", type=click.IntRange(1), required=True)
 @click.option("--residual_blocks", type=click.IntRange(0), required=True, help="in each refinement stage")
 @click.option("--dense", type=click.Choice(DENSE), required=True, help="what a stage sees of the earlier ones (eq. 7)")
+@click.option("--upsampling", type=click.Choice(UPSAMPLINGS), required=True, help="in the generator")
 @click.option("--initialisation", type=click.Choice(["orthogonal", "default"]), required=True)
 @click.option("--condition_scale", type=click.FloatRange(0, min_open=True), required=True, help="factor before F^ca")
 @click.option("--condition_noise/--no-condition_noise", required=True, help="F^ca draws, or gives its mean")
@@ -72,9 +74,10 @@ def power_of_two(context, parameter, value: int) -> int:
 @click.option("--kl_weight", type=click.FloatRange(0), required=True)
 @click.option("--r1_weight", type=click.FloatRange(0), required=True, help="gradient penalty on real images")
 @click.option("--r1_interval", type=click.IntRange(1), required=True, help="steps between penalties")
+@click.option("--translation", type=click.FloatRange(0, 0.5), required=True, help="DiffAugment's, share of the side")
 @click.option("--ema_decay", type=click.FloatRange(0, 1, max_open=True), required=True)
 @click.option("--ema_batch_norm/--no-ema_batch_norm", required=True, help="average batch-norm statistics too")
-@click.option("--precision", type=click.Choice(["float32", "bfloat16"]), required=True, help="of the step's products")
+@click.option("--precision", type=click.Choice(PRECISIONS), required=True, help="of the step's products")
 @click.option("--epochs", type=click.IntRange(1), required=True)
 @click.option("--batch_size", type=click.IntRange(2), required=True)
 @click.option("--lr", type=click.FloatRange(0, 1, min_open=True), required=True)
@@ -88,6 +91,9 @@ def main(**options):
 
     A speech encoder that is trained along begins as models/sen and reads data/logmel.h5 in place of embeddings.
     """
+    if options["precision"] == "auto":
+        options["precision"] = "bfloat16" if fast_bfloat16(device()) else "float32"
+        click.echo(f"rdg.precision=auto: {options['precision']}", err=True)
     speech_encoder = options["speech_encoder"]
     trained = speech_encoder == "trained"
     inputs = [*INPUTS, *sorted(Path("models/sen").glob("*")), *(["data/logmel.h5"] if trained else [])]
@@ -97,7 +103,7 @@ def main(**options):
     epochs, batch_size = options.pop("epochs"), options.pop("batch_size")
     matching_captions = options.pop("matching_captions")
     positive, negative = options.pop("relation_positive"), options.pop("relation_negative")
-    if recipe.precision == "bfloat16" and slow_bfloat16(device()):
+    if recipe.precision == "bfloat16" and not fast_bfloat16(device()):
         click.echo("rdg.precision=bfloat16: this processor has no bfloat16; float32 is many times faster", err=True)
     matching = recipe.matching_weight > 0
     relation = options["relation_outputs"] > 0 and recipe.relation_weight > 0
@@ -164,7 +170,7 @@ def main(**options):
     write_tsv("metrics/rdg_training.tsv", history.rows)
     save_sheets("metrics/figures/rdg_training.png", history.sheets)
     config = {**config, "speech_encoder": speech_encoder}
-    model.save("models/rdg", {"sen": config}, {"sen": saved_sen(heard_by, config)})
+    model.save("models/rdg", {"sen": config, "precision": recipe.precision}, {"sen": saved_sen(heard_by, config)})
     checkpoint.clear()
 
 

@@ -38,6 +38,7 @@ RECIPE = dict(
     ema_batch_norm=True,
     sen_weight=0.0,
     colour_weight=0.0,
+    translation=0.0,
     precision="float32",
 )
 

@@ -61,6 +61,7 @@ def batch_for(model: RDG, sen, trained: bool) -> Batch:
         frames = None
     return Batch(
         draw(BATCH, 3, size, size).tanh(), speech, other, *(draw(BATCH, FEATURES) for _ in range(3)),
+        shifts=torch.rand(2, BATCH, 2, generator=generator) * 2 - 1,
         frames=frames, mismatched_frames=frames, kinds=torch.tensor([0, 1, 1, 2]), labels=torch.tensor([0, 1, 1, 2]),
     )  # fmt: skip
 
@@ -152,7 +153,7 @@ def test_colour_weight_adds_its_term_alone():
 def test_reference_has_the_losses_of_the_published_formulas():
     """Eqs. 8 to 12 with mismatched pairs, four relation outputs and the mean condition for D, written out."""
     published = {"precision": "float32", "condition_noise": True, "r1_weight": 0.0, "kl_weight": 2.0}
-    published |= {"matching_weight": 0.0}
+    published |= {"matching_weight": 0.0, "translation": 0.0}
     # The players learn one after the other; at this rate their weights stay, so that all losses are of one network.
     published |= {"lr": 1e-30, "lr_discriminator": 1e-30, "own_condition": False, "projection": False}
     sen, model, optimizers, batch, curves = one_step("reference", **published)

@@ -15,6 +15,7 @@ def rdg(**changes) -> RDG:
         condition_dim=6,
         residual_blocks=1,
         dense="all",
+        upsampling="nearest",
         condition_scale=1.0,
         condition_noise=True,
         discriminator_norm=True,

@@ -41,6 +41,7 @@ class Batch:
     labels: Tensor | None = None  # (B,), classes of SEN's classifier, -1 for none
     more_speech: Tensor | None = None  # (K, A), further captions, which the matching loss tells the own ones from
     more_kinds: Tensor | None = None  # (K,), of the pictures that they describe
+    shifts: Tensor | None = None  # (2, B, 2) in [-1, 1]: how far augmentation moves real and generated images
 
 
 class TrainingSet:
@@ -133,6 +134,7 @@ class TrainingSet:
             labels=torch.from_numpy(self.labels[chosen]),
             more_speech=self._speech(self.all_captions[more])[0] if len(more) else None,
             more_kinds=torch.from_numpy(self.caption_kinds[more]) if len(more) else None,
+            shifts=torch.rand(2, len(chosen), 2, generator=step_generator(seed, step, "shifts")) * 2 - 1,
         )
 
     def _speech(self, rows: np.ndarray) -> tuple[Tensor, Tensor | None]:

@@ -13,14 +13,18 @@ from torch.nn import functional as F
 from s2igan.rdg.conditioning import JoinCondition
 
 DENSE = ("all", "previous", "none")
+UPSAMPLINGS = ("nearest", "bilinear")
 
 
 class UpBlock(nn.Sequential):
-    """Nearest up-sampling by 2, 3x3 convolution, batch norm, gated linear unit."""
+    """Up-sampling by 2, 3x3 convolution, batch norm, gated linear unit.
 
-    def __init__(self, in_channels: int, out_channels: int):
+    `upsampling` is one of UPSAMPLINGS: nearest in the paper's code; bilinear leaves no mesh of single pixels.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, upsampling: str = "nearest"):
         super().__init__(
-            nn.Upsample(scale_factor=2, mode="nearest"),
+            nn.Upsample(scale_factor=2, mode=upsampling),
             nn.Conv2d(in_channels, 2 * out_channels, 3, padding=1, bias=False),
             nn.BatchNorm2d(2 * out_channels),
             nn.GLU(dim=1),
@@ -51,7 +55,9 @@ class InitialStage(nn.Module):
     doublings of the size: the number of channels at the end is N at every S.
     """
 
-    def __init__(self, noise_dim: int, condition_dim: int, base_channels: int, base_size: int):
+    def __init__(
+        self, noise_dim: int, condition_dim: int, base_channels: int, base_size: int, upsampling: str = "nearest"
+    ):
         super().__init__()
         doublings = int(math.log2(base_size // 4))
         widths = [base_channels * 2**i for i in range(doublings, -1, -1)]
@@ -60,7 +66,7 @@ class InitialStage(nn.Module):
             nn.BatchNorm1d(widths[0] * 4 * 4 * 2),
             nn.GLU(dim=1),
         )
-        self.up = nn.Sequential(*[UpBlock(a, b) for a, b in zip(widths, widths[1:], strict=False)])
+        self.up = nn.Sequential(*[UpBlock(a, b, upsampling) for a, b in zip(widths, widths[1:], strict=False)])
 
     def forward(self, noise: Tensor, condition: Tensor) -> Tensor:
         x = self.linear(torch.cat([condition, noise], dim=1))
@@ -81,23 +87,24 @@ class RefinementStage(nn.Module):
         out_channels: int,
         residual_blocks: int,
         repeat_input: bool,
+        upsampling: str = "nearest",
     ):
         super().__init__()
         channels = hidden_channels[-1]
-        self.repeat_input = repeat_input
+        self.repeat_input, self.upsampling = repeat_input, upsampling
         self.join = JoinCondition(condition_dim, sum(hidden_channels), 2 * channels)
         self.refine = nn.Sequential(
             nn.BatchNorm2d(2 * channels),
             nn.GLU(dim=1),
             *[ResidualBlock(channels) for _ in range(residual_blocks)],
         )
-        self.up = UpBlock(2 * channels if repeat_input else channels, out_channels)
+        self.up = UpBlock(2 * channels if repeat_input else channels, out_channels, upsampling)
 
     def forward(self, hidden: list[Tensor], condition: Tensor) -> Tensor:
         last = hidden[-1]
         size = last.shape[-2:]
         # "h_0 up-sampled to h_1's size": earlier features come at half the size or less.
-        joined = [h if h.shape[-2:] == size else F.interpolate(h, size=size) for h in hidden]
+        joined = [h if h.shape[-2:] == size else F.interpolate(h, size=size, mode=self.upsampling) for h in hidden]
         x = self.refine(self.join(torch.cat(joined, dim=1), condition))
         return self.up(torch.cat([x, last], dim=1) if self.repeat_input else x)
 
@@ -126,6 +133,7 @@ class DenseGenerator(nn.Module):
         base_size: int,
         residual_blocks: int = 2,
         dense: str = "all",
+        upsampling: str = "nearest",
         scales: int = 3,
     ):
         super().__init__()
@@ -133,7 +141,7 @@ class DenseGenerator(nn.Module):
             raise ValueError(f"dense is {dense!r}; expected one of {DENSE}")
         self.dense = dense
         channels = [base_channels // 2**i for i in range(scales)]
-        self.initial = InitialStage(noise_dim, condition_dim, base_channels, base_size)
+        self.initial = InitialStage(noise_dim, condition_dim, base_channels, base_size, upsampling)
         self.stages = nn.ModuleList(
             RefinementStage(
                 channels[:i] if dense == "all" else channels[i - 1 : i],
@@ -141,6 +149,7 @@ class DenseGenerator(nn.Module):
                 channels[i],
                 residual_blocks,
                 repeat_input=dense == "previous",
+                upsampling=upsampling,
             )
             for i in range(1, scales)
         )

@@ -37,6 +37,7 @@ class SpeechToImage(nn.Module):
         base_size: int,
         residual_blocks: int,
         dense: str,
+        upsampling: str,
         condition_scale: float,
         condition_noise: bool,
     ):
@@ -46,7 +47,7 @@ class SpeechToImage(nn.Module):
         self.condition_noise_dim = condition_dim if condition_noise else 0
         self.augment = ConditioningAugmentation(embedding_dim, condition_dim, condition_scale)
         self.generator = DenseGenerator(
-            noise_dim, condition_dim, base_channels, base_size, residual_blocks, dense, SCALES
+            noise_dim, condition_dim, base_channels, base_size, residual_blocks, dense, upsampling, SCALES
         )
 
     @property
@@ -83,6 +84,7 @@ class RDG(nn.Module):
         condition_dim: int,
         residual_blocks: int,
         dense: str,
+        upsampling: str,
         condition_scale: float,
         condition_noise: bool,
         discriminator_norm: bool,
@@ -107,6 +109,7 @@ class RDG(nn.Module):
                 base_size,
                 residual_blocks,
                 dense,
+                upsampling,
                 condition_scale,
                 condition_noise,
             )

@@ -18,6 +18,7 @@ from s2igan.checkpoint import TrainingCheckpoint, step_generator
 from s2igan.command import progress
 from s2igan.errors import InputError
 from s2igan.rdg import losses
+from s2igan.rdg.augmentation import translate
 from s2igan.rdg.batches import Batch, TrainingSet
 from s2igan.rdg.model import RDG, SCALES
 from s2igan.rdg.relation import Relation
@@ -52,6 +53,7 @@ class Recipe:
     ema_batch_norm: bool
     sen_weight: float  # of L_SEN, where the speech encoder is trained
     colour_weight: float
+    translation: float  # largest shift of what D sees, as a share of the side; 0: none
     precision: str  # float32 | bfloat16
 
 
@@ -124,7 +126,10 @@ def training_step(
     optimizers.discriminators.zero_grad(set_to_none=True)
     fixed = told.detach()
     total = torch.zeros((), device=fixed.device)
-    for i, (discriminator, real, fake) in enumerate(zip(model.discriminators, reals, fakes, strict=True)):
+    real_shifts, fake_shifts = batch.shifts if recipe.translation else (None, None)
+    seen_fakes = [translate(fake, fake_shifts, recipe.translation) for fake in fakes]
+    for i, (discriminator, real, fake) in enumerate(zip(model.discriminators, reals, seen_fakes, strict=True)):
+        real = translate(real, real_shifts, recipe.translation)
         if with_r1:
             real = real.detach().requires_grad_()
         features = discriminator.features(real)
@@ -168,7 +173,7 @@ def training_step(
     divergence = losses.kl_loss(mean, log_variance)
     curves["kl"] = divergence.detach()
     total = recipe.kl_weight * divergence
-    for i, (discriminator, fake) in enumerate(zip(model.discriminators, fakes, strict=True)):
+    for i, (discriminator, fake) in enumerate(zip(model.discriminators, seen_fakes, strict=True)):
         features = discriminator.features(fake)
         loss = losses.generator_loss(discriminator.logits(features, told))
         curves[f"g_{i}"] = loss.detach()
