@@ -1,4 +1,4 @@
-"""evaluate: retrieval by speech, quality and meaning of the generated pictures, beside chance and two controls."""
+"""evaluate: retrieval by speech, quality and meaning of the generated images, beside chance, controls, ceilings."""
 
 import click
 

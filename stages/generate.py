@@ -27,12 +27,8 @@ def main(captions_per_image, batch_size, seed):
     """
     catalog = read_catalog("data/catalog")
     kind_of = catalog.kind_of()
-    keys, images, taken = [], [], {}
-    for caption in catalog.split("test"):
-        taken[caption.image] = taken.get(caption.image, 0) + 1
-        if taken[caption.image] <= captions_per_image:
-            keys.append(caption.key)
-            images.append(caption.image)
+    captions = catalog.first_captions("test", captions_per_image)
+    keys, images = [caption.key for caption in captions], [caption.image for caption in captions]
     partner = partners([kind_of[image] for image in images], images, seed)
     seeds = [image_seed(key, seed) for key in keys]
     speech = caption_embeddings(keys, device())

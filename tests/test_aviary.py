@@ -9,6 +9,7 @@ from s2igan.datasets.aviary import (
     caption,
     captions,
     image_pose,
+    render_described,
     render_image,
     species,
     species_table,
@@ -101,3 +102,17 @@ def test_impossible_counts_are_refused():
         species_table(10, -1, 2, 0)
     with pytest.raises(InputError, match="cannot show"):
         species_table(5, 4, 0, 0)
+
+
+def test_a_described_bird_has_the_colours_that_were_named_and_the_rest_of_its_key():
+    red, blue, other = (
+        render_described((key, f"a bird with a {colour} crown"), 64, 0).astype(int)
+        for key, colour in (("a/0/0", "red"), ("a/0/0", "blue"), ("a/0/1", "red"))
+    )
+    changed = np.abs(red - blue).sum(axis=0) > 60
+    assert 0.02 < changed.mean() < 0.25  # the crown, and nothing else
+    (r, _, b), (r_blue, _, b_blue) = red[:, changed].mean(axis=1), blue[:, changed].mean(axis=1)
+    assert r > 2 * b and b_blue > 1.5 * r_blue
+    assert (red != other).mean() > 0.3  # another pose, other colours of what was not named
+    again = render_described(("a/0/0", "a bird with a red crown"), 64, 0)
+    np.testing.assert_array_equal(red, again)

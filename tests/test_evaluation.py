@@ -32,7 +32,7 @@ PARTS, COLOURS = ["crown", "wing"], ["red", "green", "blue"]
 IMAGES = 4
 RGB = dict(red=(220, 30, 30), green=(30, 220, 30), blue=(30, 30, 220))
 CROWN = {"t0": "red", "t1": "green", "t2": "blue"}  # of each test class; the wing is always blue
-CONTROLS = ("", "_untrained", "_shuffled")
+CONTROLS = ("", "_untrained", "_shuffled", "_oracle")
 SHOWN = ("speech_to_image_map", "map_chance", "median_rank")  # of retrieval, on the terminal
 
 
@@ -118,13 +118,14 @@ def write_speech(project, embedding_of):
 
 @pytest.fixture
 def pictures(project):
-    """`generated` shows the real pictures; `_shuffled` the same under another class; `_untrained` grey."""
+    """`generated` and `_oracle` show the real pictures; `_shuffled` those under another class; `_untrained` grey."""
     write("data/images.h5", "images", [i.key for i in project.images], [picture(i.key) for i in project.images])
     captions = project.split("test")
     keys = [caption.key for caption in captions]
     write_speech(project, lambda caption: speech_of(caption.key))
     fakes = np.stack([picture(key, 16) for key in keys])
     write("data/generated.h5", "generated", keys, fakes)
+    write("data/generated_oracle.h5", "generated", keys, fakes)
     write("data/generated_shuffled.h5", "generated", keys, np.roll(fakes, 2 * IMAGES, axis=0))
     grey = 120 + np.random.default_rng(0).integers(0, 3, (len(keys), 3, 1, 1)) + np.zeros((1, 3, 16, 16))
     write("data/generated_untrained.h5", "generated", keys, grey.astype(np.uint8))
@@ -150,15 +151,19 @@ def test_the_frechet_distance_cannot_see_whose_speech_it_is_and_the_joint_one_ca
     scores = image_scores(pictures)
     assert scores["fid_shuffled"] == pytest.approx(scores["fid"], abs=1e-9)
     (joint,) = (key for key in scores if key.startswith("fj") and not key.endswith(CONTROLS[1:]))
+    assert scores[f"{joint}_oracle"] == scores[joint]
     assert scores[f"{joint}_shuffled"] > scores[joint] + 0.05
     assert scores["map_shuffled"] < 0.4  # each query meets its own colour under another class only
 
 
-def test_every_score_is_there_for_both_controls_and_beside_chance(pictures):
+def test_every_score_is_there_for_each_control_and_beside_chance(pictures):
     scores = image_scores(pictures)
-    for name in ("is_mean", "is_std", "fid", "kid", "map", "map_same_images"):
+    for name in ("is_mean", "is_std", "fid", "kid", "fd_classifier", "precision", "recall", "map", "map_same_images"):
         for control in CONTROLS:
             assert np.isfinite(scores[f"{name}{control}"])
+    assert {name for name in scores if name.endswith("_real")} == {
+        f"{name}_real" for name in ("is_mean", "is_std", "fid", "kid", "fd_classifier", "precision", "recall", "map")
+    }
     # 24 fakes, of which 22 are not the query's own and 6 are of its class.
     p, harmonic = 5 / 21, sum(1 / k for k in range(1, 23))
     assert scores["map_chance"] == pytest.approx(p + (1 - p) * harmonic / 22)
@@ -183,9 +188,11 @@ def test_only_the_features_that_the_field_uses_make_a_fid(pictures, encoder, nam
     scores = image_scores(pictures, encoder)
     assert scores["encoder"] == scores["fid_encoder"] == encoder
     measured = {key for key in scores if key.startswith(("fi", "fd", "fj", "k")) and isinstance(scores[key], float)}
-    assert {key for key in measured if not key.endswith(CONTROLS[1:])} == names
+    own = {"fd_classifier"}
+    assert {key for key in measured if not key.endswith((*CONTROLS[1:], "_real"))} == names | own
     assert set(evaluation.distance_names(encoder)) == names
-    assert measured == {f"{name}{control}" for name in names for control in CONTROLS}
+    expected = {f"{name}{control}" for name in names | own for control in (*CONTROLS, "_real")}
+    assert measured == {name for name in expected if not name.startswith("fj") or not name.endswith("_real")}
 
 
 def test_the_fid_encoder_measures_distances_and_the_other_one_retrieval(pictures):
@@ -225,13 +232,13 @@ def test_both_encoders_and_the_classifier_are_recorded(pictures):
 
 
 def test_pictures_are_encoded_once_where_both_encoders_are_the_same(pictures):
-    everything = 12 + 3 * 24
+    everything, trained = 12 + 4 * 24, len(pictures.images) - 12
     first, second = MeanColour("efficientnet_lite0"), MeanColour("efficientnet_lite0")
     image_scores(pictures, first, second)
-    assert first.seen == everything and second.seen == 0
+    assert first.seen == everything + trained and second.seen == 0
     first, second = MeanColour("inception_v3"), MeanColour("inception_v3_fid")
     image_scores(pictures, first, second)
-    assert first.seen == second.seen == everything
+    assert (first.seen, second.seen) == (everything, everything + trained)
 
 
 def test_pictures_are_read_a_block_at_a_time(pictures, monkeypatch):
@@ -247,9 +254,11 @@ def test_pictures_are_read_a_block_at_a_time(pictures, monkeypatch):
         return found
 
     monkeypatch.setattr(FixedReader, "values", watched)
-    monkeypatch.setattr(evaluation, "predict", lambda _, file: [np.eye(3)[np.arange(len(file)) % 3]])
+    monkeypatch.setattr(
+        evaluation, "describe", lambda _, file: (np.eye(len(file), 2), [np.eye(3)[np.arange(len(file)) % 3]])
+    )
     parts = image_scores(pictures)
-    assert max(read) == 5 and sum(read) == 12 + 3 * 24
+    assert max(read) == 5 and sum(read) == 4 * 24 + len(pictures.images)
     for name in ("fid", "fid_untrained", "map", "map_shuffled"):
         assert parts[name] == pytest.approx(whole[name], abs=1e-5)
 
@@ -286,6 +295,18 @@ def test_the_inception_score_is_that_of_the_classifier(pictures):
     scores = image_scores(pictures)
     for control in CONTROLS:
         assert scores[f"is_mean{control}"] == pytest.approx(1) and scores[f"is_std{control}"] == 0
+
+
+def test_without_a_renderer_there_is_no_ceiling(pictures):
+    write("data/generated_oracle.h5", "generated", [], np.zeros((0, 3, 16, 16), np.uint8))
+    scores = image_scores(pictures)
+    assert not [name for name in scores if name.endswith("_oracle")] and "map_real" in scores
+
+
+def test_real_images_find_those_of_their_class_but_not_themselves(pictures):
+    """Colours of a class differ from those of the others by far, so each query finds its class's images first."""
+    scores = image_scores(pictures)
+    assert scores["map_real"] == 1 and scores["fid_real"] > scores["fid"]
 
 
 def test_the_same_files_give_the_same_scores(pictures):
@@ -383,6 +404,7 @@ def judged(project, monkeypatch):
     keys = [caption.key for caption in project.split("test")]
     write("data/generated.h5", "generated", keys, answers([true(key) for key in keys]))
     write("data/generated_shuffled.h5", "generated", keys, answers([true(key, 1) for key in keys]))
+    write("data/generated_oracle.h5", "generated", keys, answers([true(key) for key in keys]))
     write("data/generated_untrained.h5", "generated", keys, answers([[0, 0] for _ in keys]))
     columns = dict(part=["crown"] * 8, new=["green"] * 8)
     few = keys[:8]  # red crowns that are to turn green
@@ -401,6 +423,7 @@ def test_attribute_scores_count_what_the_judge_reads(judged):
     scores = evaluation.attribute_scores(judged)
     assert scores["judge_accuracy"] == 1
     assert scores["part_colour_accuracy"] == scores["part_colour_accuracy_all_parts"] == 1
+    assert scores["part_colour_accuracy_oracle"] == 1
     assert scores["part_colour_accuracy_shuffled"] == pytest.approx(1 / 2)  # wings right, crowns wrong
     assert scores["part_colour_accuracy_untrained"] == pytest.approx(1 / 6)  # a third of the crowns
     assert scores["colour_chance"] == pytest.approx(1 / 3)
@@ -473,7 +496,7 @@ def test_the_controls_are_the_network_at_its_start_and_speech_of_another_class(p
             weights.mul_(1.5)
     model.save("models/rdg", {}, {"sen": saved_sen(build_sen(SEN), SEN)})
     run_generate()
-    trained, untrained, shuffled = (generated(control)[1] for control in CONTROLS)
+    trained, untrained, shuffled = (generated(control)[1] for control in generate.CONTROLS)
     np.testing.assert_array_equal(untrained, fresh)
     assert (trained != fresh).any(axis=(1, 2, 3)).all() and (trained != shuffled).any(axis=(1, 2, 3)).all()
     classes = [key.split("/")[0] for key in keys]
@@ -488,9 +511,9 @@ def test_generate_gives_the_same_bytes_again_and_as_many_captions_as_asked(proje
     write_speech(project, lambda caption: speech_of(caption.key))
     rdg().save("models/rdg", {}, {"sen": saved_sen(build_sen(SEN), SEN)})
     run_generate()
-    first = [Path(f"data/generated{control}.h5").read_bytes() for control in CONTROLS]
+    first = [Path(f"data/generated{control}.h5").read_bytes() for control in generate.CONTROLS]
     run_generate()
-    assert first == [Path(f"data/generated{control}.h5").read_bytes() for control in CONTROLS]
+    assert first == [Path(f"data/generated{control}.h5").read_bytes() for control in generate.CONTROLS]
     run_generate("--captions_per_image", "2")
     assert generated("")[0] == [caption.key for caption in project.split("test")]
 

@@ -95,7 +95,8 @@ def test_a_data_set_runs_from_its_own_files_to_scores_and_figures(run):
     assert sen["map_chance"] == pytest.approx(float(np.mean(chance)), rel=1e-4)
     assert scores["fd_efficientnet_lite0"] > 0 and "map_same_images" in scores
     classes = {image.class_name for image in catalog.images} - {""}
-    assert ("is_mean" in scores) == bool(classes)
+    assert ("is_mean" in scores) == ("fd_classifier" in scores) == bool(classes)
+    assert "fd_efficientnet_lite0_real" in scores and not [score for score in scores if score.endswith("_oracle")]
     if name in ("cub", "oxford102"):
         assert 0 < scores["map_chance"] < 1
     assert attributes == {"protocol": "judge.enabled=false: the data set's attributes are not known"}

@@ -176,7 +176,9 @@ def test_the_dag_leaves_every_score(smoke):
         "sen": "speech_to_image_map image_to_speech_map map_chance speech_to_image_r1 speech_to_image_r5 "
         "speech_to_image_r10 median_rank",
         "eval": "is_mean is_std fd_efficientnet_lite0 is_mean_untrained fd_efficientnet_lite0_untrained "
-        "fd_efficientnet_lite0_shuffled map_shuffled map map_chance map_same_images map_same_images_chance",
+        "fd_efficientnet_lite0_shuffled fd_efficientnet_lite0_oracle fd_efficientnet_lite0_real fd_classifier "
+        "precision recall map_oracle map_real is_mean_oracle is_mean_real map_shuffled map "
+        "map_chance map_same_images map_same_images_chance",
         "attributes": "judge_accuracy part_colour_accuracy colour_chance keyword_changed keyword_kept",
     }
     for file, names in expected.items():

@@ -6,7 +6,7 @@ made again alone, on any machine, in any order.
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -99,6 +99,19 @@ def image_pose(species_name: str, index: int, seed: int) -> Pose:
 def render_image(species: Species, index: int, size: int, seed: int) -> np.ndarray:
     """A species' image number `index`: (size, size, 3) uint8."""
     return birds.render(species.bird, image_pose(species.name, index, seed), size)
+
+
+def render_described(caption: tuple[str, str], size: int, seed: int) -> np.ndarray:
+    """What a perfect listener and painter draws of a caption (key, text): uint8 (3, size, size).
+
+    The parts that the text names have the colours that it names; what else there is, pose included, is drawn at
+    random from the key and the seed.
+    """
+    key, text = caption
+    rng = _rng("described", key, seed)
+    bird, named = birds.random_bird(rng), grammar.read(text)
+    colours = tuple(named.get(part, colour) for part, colour in zip(PARTS, bird.colours, strict=True))
+    return birds.render(replace(bird, colours=colours), birds.random_pose(rng), size).transpose(2, 0, 1)
 
 
 def captions(species: Species, image_index: int, count: int, seed: int) -> list[str]:

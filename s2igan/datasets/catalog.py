@@ -75,6 +75,16 @@ class Catalog:
         """The first caption of each image in split `name`."""
         return list({caption.image: caption for caption in reversed(self.split(name))}.values())[::-1]
 
+    def first_captions(self, name: str, per_image: int) -> list[Caption]:
+        """The first `per_image` captions of each image in split `name`: those that images are generated from."""
+        taken: Counter[str] = Counter()
+        chosen = []
+        for caption in self.split(name):
+            taken[caption.image] += 1
+            if taken[caption.image] <= per_image:
+                chosen.append(caption)
+        return chosen
+
     def image_of(self) -> dict[str, Image]:
         """Each image under its key."""
         return {image.key: image for image in self.images}

@@ -80,15 +80,23 @@ class Classifier(nn.Module):
         self.attention = nn.Conv2d(width, len(heads) * views, 1)
         self.place = nn.Parameter(torch.zeros(len(heads) * views, places))
         self.answers = nn.ModuleList(nn.Linear(views * width, classes) for classes in heads)
+        self.feature_dim = len(heads) * views * width
 
-    def forward(self, images: Tensor) -> list[Tensor]:
-        """(B, 3, S, S) in [-1, 1] -> a list of H logits (B, classes of the head)."""
+    def pooled(self, images: Tensor) -> Tensor:
+        """(B, 3, S, S) in [-1, 1] -> what each head sees under its attention (B, H, A·C)."""
         maps = self.features(images).flatten(2)  # (B, C, L)
         weights = self.attention(maps.unflatten(2, (SMALLEST_MAP, SMALLEST_MAP))).flatten(2)
         weights = (weights + self.place).softmax(dim=2)  # (B, H·A, L)
         pooled = weights @ maps.transpose(1, 2)  # (B, H·A, C)
-        pooled = pooled.unflatten(1, (len(self.answers), self.views)).flatten(2)  # (B, H, A·C)
+        return pooled.unflatten(1, (len(self.answers), self.views)).flatten(2)
+
+    def answer(self, pooled: Tensor) -> list[Tensor]:
+        """What `pooled` gives -> a list of H logits (B, classes of the head)."""
         return [answer(pooled[:, h]) for h, answer in enumerate(self.answers)]
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        """(B, 3, S, S) in [-1, 1] -> a list of H logits (B, classes of the head)."""
+        return self.answer(self.pooled(images))
 
     def rates(self) -> list[tuple[list[nn.Parameter], float]]:
         """All parameters, at the full learning rate."""
@@ -119,17 +127,25 @@ class InceptionClassifier(nn.Module):
         width = self.body.fc.in_features
         self.body.fc = nn.Identity()
         self.answers = nn.ModuleList(nn.Linear(width, classes) for classes in heads)
+        self.feature_dim = width
         expected = Inception_V3_Weights.IMAGENET1K_V1.transforms()
         self.register_buffer("mean", torch.tensor(expected.mean)[:, None, None], persistent=False)
         self.register_buffer("deviation", torch.tensor(expected.std)[:, None, None], persistent=False)
 
-    def forward(self, images: Tensor) -> list[Tensor]:
-        """(B, 3, S, S) in [-1, 1] -> a list of H logits (B, classes of the head)."""
+    def pooled(self, images: Tensor) -> Tensor:
+        """(B, 3, S, S) in [-1, 1] -> pooled features (B, 2048)."""
         size = (INCEPTION_SIDE, INCEPTION_SIDE)
         if images.shape[-2:] != size:
             images = F.interpolate(images, size, mode="bilinear", antialias=True)
-        features = self.body(((images + 1.0) / 2.0 - self.mean) / self.deviation)  # (B, 2048)
-        return [answer(features) for answer in self.answers]
+        return self.body(((images + 1.0) / 2.0 - self.mean) / self.deviation)
+
+    def answer(self, pooled: Tensor) -> list[Tensor]:
+        """What `pooled` gives -> a list of H logits (B, classes of the head)."""
+        return [answer(pooled) for answer in self.answers]
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        """(B, 3, S, S) in [-1, 1] -> a list of H logits (B, classes of the head)."""
+        return self.answer(self.pooled(images))
 
     def rates(self) -> list[tuple[list[nn.Parameter], float]]:
         """The parameters of body and heads, each with its share of the learning rate."""
@@ -323,18 +339,23 @@ def train_classifier(
     return model.eval(), curves
 
 
-@torch.no_grad()
 def predict(model: AnyClassifier, images, batch_size: int = 128) -> list[np.ndarray]:
-    """Class probabilities of each head: a list of H arrays (N, classes) float32.
+    """Class probabilities of each head: a list of H arrays (N, classes) float32. See `describe`."""
+    return describe(model, images, batch_size)[1]
 
-    Larger images are cropped to their middle; nothing else is changed, and no probability depends
+
+@torch.no_grad()
+def describe(model: AnyClassifier, images, batch_size: int = 128) -> tuple[np.ndarray, list[np.ndarray]]:
+    """The features that the answers rest on (N, F) float32, and each head's probabilities (N, classes) float32.
+
+    Larger images are cropped to their middle; nothing else is changed, and no value depends
     on the batch. images: (N, 3, S, S) uint8, anything that gives rows. Raises InputError when
     they are smaller than the network's.
     """
     model.eval()
     device = next(model.parameters()).device
     size = model.image_size
-    parts = []
+    features, parts = [np.zeros((0, model.feature_dim), np.float32)], []
     for start in range(0, len(images), batch_size):
         rows = np.arange(start, min(start + batch_size, len(images)))
         batch = _rows(images, rows)
@@ -345,8 +366,9 @@ def predict(model: AnyClassifier, images, batch_size: int = 128) -> list[np.ndar
                 "train it again at their size"
             )
         crops = centre_crop(torch.from_numpy(np.ascontiguousarray(batch)), size)
-        logits = model(to_float(crops).to(device))
-        parts.append([answer.softmax(dim=1).cpu().numpy() for answer in logits])
+        pooled = model.pooled(to_float(crops).to(device))
+        features.append(pooled.flatten(1).cpu().numpy())
+        parts.append([answer.softmax(dim=1).cpu().numpy() for answer in model.answer(pooled)])
     if not parts:
-        return [np.zeros((0, answer.out_features), np.float32) for answer in model.answers]
-    return [np.concatenate(head) for head in zip(*parts, strict=True)]
+        parts = [[np.zeros((0, answer.out_features), np.float32) for answer in model.answers]]
+    return np.concatenate(features), [np.concatenate(head) for head in zip(*parts, strict=True)]

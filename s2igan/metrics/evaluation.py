@@ -13,7 +13,7 @@ from s2igan.datasets.catalog import Catalog, Image
 from s2igan.datasets.grammar import read
 from s2igan.errors import InputError
 from s2igan.metrics.attributes import keyword_scores, named_colours, part_colour_accuracy
-from s2igan.metrics.classifier import AnyClassifier, Rows, classifier_hash, load_classifier, predict
+from s2igan.metrics.classifier import AnyClassifier, Rows, classifier_hash, describe, load_classifier, predict
 from s2igan.metrics.frechet import (
     frechet_distance,
     frechet_joint_distance,
@@ -21,6 +21,7 @@ from s2igan.metrics.frechet import (
     kernel_distance,
 )
 from s2igan.metrics.inception_score import inception_score
+from s2igan.metrics.precision_recall import precision_recall
 from s2igan.metrics.retrieval import choose_queries, cross_modal_retrieval, image_retrieval_map, precision_at
 from s2igan.sen.captions import caption_embeddings, listening_sen
 from s2igan.store import FixedReader
@@ -28,7 +29,7 @@ from s2igan.vision.encoders import FrozenEncoder, encode_images
 from s2igan.vision.transforms import centre_crop
 
 MAP = {False: "map", True: "map_same_images"}  # by whether the query images' own fakes are in the gallery
-CONTROLS = ("", "_untrained", "_shuffled")
+CONTROLS = ("", "_untrained", "_shuffled", "_oracle")
 KERNEL_SUBSET = 1000
 BLOCK = 512
 PRECISION_AT = (1, 2, 5, 10, 20, 50, 100)
@@ -108,12 +109,16 @@ def image_scores(
     is_splits: int,
     seed: int,
 ) -> dict:
-    """Inception score, Fréchet distance and retrieval mAP of the generated pictures and of both controls.
+    """Inception score, Fréchet distance and retrieval mAP of the generated pictures, of controls and ceilings.
 
     `encoder` is that of the mAP, `fid_encoder` that of the distances, named by `distance_names`; where both
     are the same, pictures are encoded once. The Fréchet distance compares sets of pictures and cannot see
     which speech a picture belongs to; the joint distance `fjd` can. Without classes there is no Inception
     score (no classifier learned any) and only the mAP of the authors' protocol (nothing else is relevant).
+
+    `fd_classifier` is the Fréchet distance on the features of models/classifier, which no other network shares.
+    `_real` are the real test images in place of generated ones; of distances, precision and recall, the training
+    images. `_oracle` is there where data/generated_oracle.h5 has images.
     """
     kind_of = catalog.kind_of()
     real = [image for image in catalog.images if image.split == "test"]
@@ -127,9 +132,16 @@ def image_scores(
         with FixedReader("data/generated.h5", "generated") as generated:
             if classifier is not None:
                 _check_size(classifier, generated, "classifier")
-            encoded = _encode(encoders, pictures, min(generated.shape[1:]))
+            size = min(generated.shape[1:])
+        encoded = _encode(encoders, pictures, size)
+        own_features, own_answers = describe(classifier, pictures) if classifier else (None, None)
+        trained_keys = [image.key for image in catalog.images if image.split != "test"]
+        trained = Rows(images, [images.index(key) for key in trained_keys])
+        (trained_features,) = _encode(encoders[-1:], trained, size)
+        trained_own = describe(classifier, trained)[0] if classifier else None
     features, fid_features = encoded[0], encoded[-1]
     statistics = gaussian_statistics(fid_features)
+    own_statistics = gaussian_statistics(own_features) if classifier else None
     queries, across_images = _queries(catalog, real, queries_per_class, seed)
     protocols = (False, True) if across_images else (True,)
     query_images = [real[row].key for row in queries]
@@ -143,43 +155,60 @@ def image_scores(
     embeddings = caption_embeddings(spoken, device)  # once: an encoder that RDG trained embeds anew each time
     real_speech = embeddings[[row_of[first[image.key]] for image in real]]
 
+    def quality(control: str, keys: list[str], fid: np.ndarray, own: np.ndarray | None) -> dict:
+        """How far images are from the real test images, whatever was said; by features (N, F)."""
+        subset = min(KERNEL_SUBSET, len(real), len(keys))
+        precision, recall = precision_recall(fid_features, fid)
+        found = {
+            name: frechet_distance(*statistics, *gaussian_statistics(fid)),
+            kernel: kernel_distance(fid_features, fid, real_keys, keys, subset_size=subset, seed=seed)[0],
+            "precision": precision,
+            "recall": recall,
+        }
+        if own is not None:
+            found["fd_classifier"] = frechet_distance(*own_statistics, *gaussian_statistics(own))
+        return {f"{score}{control}": value for score, value in found.items()}
+
+    def certainty(control: str, keys: list[str], probabilities: np.ndarray) -> dict:
+        mean, deviation = inception_score(probabilities, keys, splits=min(is_splits, len(keys)), seed=seed)
+        return {f"is_mean{control}": mean, f"is_std{control}": deviation}
+
+    def found_by_real(fake_features: np.ndarray, keys: list[str], same: bool) -> tuple[float, float]:
+        kinds = [kind_of[key] for key in keys]
+        return image_retrieval_map(features[queries], query_classes, query_images, fake_features, kinds, keys, same)[:2]
+
     scores: dict = {}
     for control in CONTROLS:
         with FixedReader(f"data/generated{control}.h5", "generated") as generated:
+            if not len(generated):  # nobody can draw this data set perfectly
+                continue
             keys = generated.keys
-            encoded = _encode(encoders, generated, min(generated.shape[1:]))
-            if classifier is not None:
-                (probabilities,) = predict(classifier, generated)
-                parts = min(is_splits, len(keys))
-                mean, deviation = inception_score(probabilities, keys, splits=parts, seed=seed)
-                scores |= {f"is_mean{control}": mean, f"is_std{control}": deviation}
-        fake_features, fake_fid_features = encoded[0], encoded[-1]
+            encoded = _encode(encoders, generated, size)
+            own, answers = describe(classifier, generated) if classifier else (None, None)
         fake_images = [key.rsplit("/", 1)[0] for key in keys]
-        fake_classes = [kind_of[key] for key in fake_images]
         speech = embeddings[[row_of[key] for key in keys]]
-        subset = min(KERNEL_SUBSET, len(real), len(keys))
-        retrieved = {
-            same: image_retrieval_map(
-                features[queries], query_classes, query_images, fake_features, fake_classes, fake_images, same
-            )
-            for same in protocols
-        }
-        scores |= {
-            f"{name}{control}": frechet_distance(*statistics, *gaussian_statistics(fake_fid_features)),
-            f"{joint}{control}": frechet_joint_distance(fid_features, real_speech, fake_fid_features, speech),
-            f"{kernel}{control}": kernel_distance(
-                fid_features, fake_fid_features, real_keys, keys, subset_size=subset, seed=seed
-            )[0],
-            **{f"{MAP[same]}{control}": retrieved[same][0] for same in protocols},
-        }
+        scores |= quality(control, keys, encoded[-1], own)
+        if classifier:
+            scores |= certainty(control, keys, answers[0])
+        scores[f"{joint}{control}"] = frechet_joint_distance(fid_features, real_speech, encoded[-1], speech)
+        found = {same: found_by_real(encoded[0], fake_images, same) for same in protocols}
+        scores |= {f"{MAP[same]}{control}": found[same][0] for same in protocols}
+        if not control:
+            chance, drawn = {same: found[same][1] for same in protocols}, len(keys)
+    scores |= quality("_real", trained_keys, trained_features, trained_own)
+    if classifier:
+        scores |= certainty("_real", real_keys, own_answers[0])
+    if across_images and min(Counter(classes)[name] for name in query_classes) > 1:
+        scores["map_real"] = found_by_real(features, real_keys, False)[0]
     scores |= {
-        **{f"{MAP[same]}_chance": retrieved[same][1] for same in protocols},
+        **{f"{MAP[same]}_chance": chance[same] for same in protocols},
         "real_images": len(real),
-        "generated_images": len(keys),
+        "training_images": len(trained_keys),
+        "generated_images": drawn,
         "classes": _classes(real),
         "queries": len(queries),
         "query_images": max(Counter(query_classes).values()),
-        "is_splits": min(is_splits, len(keys)),
+        "is_splits": min(is_splits, drawn),
         "encoder": encoder.name,
         "encoder_weights": encoder.weights_hash,
         "encoder_input_size": encoder.input_size,
@@ -191,7 +220,9 @@ def image_scores(
         "distances by fid_encoder; resize bilinear, antialiased, but that of TensorFlow 1 in inception_v3_fid; "
         "map: fakes of the query's own captions left out; map_same_images: only fakes of query images' captions; "
         "_untrained: the network at initialisation; _shuffled: each caption's speech from another class, or from "
-        "another picture where there is no other class for each",
+        "another picture where there is no other class for each; _oracle: the true renderer, given the colours that "
+        "the caption names, the rest at random; _real: the real test images, of distances, precision and recall the "
+        "training images; precision, recall: 3 neighbours, by fid_encoder; fd_classifier: by models/classifier",
     }
     return scores
 
@@ -291,6 +322,8 @@ def attribute_scores(catalog: Catalog) -> dict:
     generated = {}
     for control in CONTROLS:
         with FixedReader(f"data/generated{control}.h5", "generated") as file:
+            if not len(file):
+                continue
             _check_size(judge, file, "judge")
             keys, seen = file.keys, readings(file)
         named = named_colours([read(text_of[key]) for key in keys], parts, colours)
@@ -309,8 +342,7 @@ def attribute_scores(catalog: Catalog) -> dict:
     return {
         "judge_accuracy": of_real["accuracy"],
         "part_colour_accuracy": generated[""]["accuracy"],
-        "part_colour_accuracy_untrained": generated["_untrained"]["accuracy"],
-        "part_colour_accuracy_shuffled": generated["_shuffled"]["accuracy"],
+        **{f"part_colour_accuracy{control}": found["accuracy"] for control, found in generated.items() if control},
         "part_colour_accuracy_all_parts": all_parts["accuracy"],
         "colour_chance": generated[""]["chance"],
         "keyword_changed": keyword["keyword_changed"]["share"],
