@@ -36,7 +36,7 @@ def frozen_encoder(name: str, input_size: int) -> FrozenEncoder:
 
 
 @click.command()
-@click.option("--scale", default="demo", type=click.Choice(["smoke", "demo", "paper"]))
+@click.option("--scale", default="demo", type=click.Choice(["smoke", "demo", "large", "paper"]))
 @click.option("--system", default="s2igan", help="of conf/system/; with its speech encoder frozen")
 @click.option("--batch", default=0, help="pictures a step (default: the scale's)")
 @click.option("--steps", default=5, type=click.IntRange(1))

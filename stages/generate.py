@@ -37,7 +37,8 @@ def main(captions_per_image, batch_size, seed):
         condition = speech[partner] if control == "_shuffled" else speech
         size = 4 * config["network"]["base_size"]
         path = f"data/generated{control}.h5"
-        with FixedWriter(path, "generated", (3, size, size), "uint8", {"seed": seed}, ["seed"]) as out:
+        about = {"seed": seed, "precision": config.get("precision", "float32")}
+        with FixedWriter(path, "generated", (3, size, size), "uint8", about, ["seed"]) as out:
             start = 0
             with progress(None, f"generated{control}", len(keys)) as bar:
                 for pictures in generate(model, condition, seeds, batch_size, device()):

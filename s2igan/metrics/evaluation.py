@@ -132,7 +132,7 @@ def image_scores(
         with FixedReader("data/generated.h5", "generated") as generated:
             if classifier is not None:
                 _check_size(classifier, generated, "classifier")
-            size = min(generated.shape[1:])
+            size, precision = min(generated.shape[1:]), generated.attributes.get("precision", "float32")
         encoded = _encode(encoders, pictures, size)
         own_features, own_answers = describe(classifier, pictures) if classifier else (None, None)
         trained_keys = [image.key for image in catalog.images if image.split != "test"]
@@ -158,12 +158,12 @@ def image_scores(
     def quality(control: str, keys: list[str], fid: np.ndarray, own: np.ndarray | None) -> dict:
         """How far images are from the real test images, whatever was said; by features (N, F)."""
         subset = min(KERNEL_SUBSET, len(real), len(keys))
-        precision, recall = precision_recall(fid_features, fid)
+        among_real, among_fakes = precision_recall(fid_features, fid)
         found = {
             name: frechet_distance(*statistics, *gaussian_statistics(fid)),
             kernel: kernel_distance(fid_features, fid, real_keys, keys, subset_size=subset, seed=seed)[0],
-            "precision": precision,
-            "recall": recall,
+            "precision": among_real,
+            "recall": among_fakes,
         }
         if own is not None:
             found["fd_classifier"] = frechet_distance(*own_statistics, *gaussian_statistics(own))
@@ -206,6 +206,7 @@ def image_scores(
         "training_images": len(trained_keys),
         "generated_images": drawn,
         "classes": _classes(real),
+        "rdg_precision": precision,
         "queries": len(queries),
         "query_images": max(Counter(query_classes).values()),
         "is_splits": min(is_splits, drawn),
