@@ -18,12 +18,14 @@ from s2igan.datasets.catalog import Caption, Catalog, Image, write_catalog
 from s2igan.datasets.grammar import read
 from s2igan.errors import InputError
 from s2igan.metrics import evaluation
-from s2igan.metrics.classifier import build_classifier, save_classifier
+from s2igan.metrics.classifier import build_classifier, load_classifier, save_classifier
+from s2igan.metrics.frechet import frechet_distance, gaussian_statistics
 from s2igan.rdg.sampling import generate as draw
 from s2igan.rdg.sampling import image_seed
 from s2igan.sen.model import build_sen, load_sen, save_sen, saved_sen
 from s2igan.store import FixedReader, FixedWriter
 from s2igan.tables import write_json
+from s2igan.vision.transforms import to_float
 from stages import evaluate, generate
 
 # N items, S size of a picture
@@ -307,6 +309,30 @@ def test_real_images_find_those_of_their_class_but_not_themselves(pictures):
     """Colours of a class differ from those of the others by far, so each query finds its class's images first."""
     scores = image_scores(pictures)
     assert scores["map_real"] == 1 and scores["fid_real"] > scores["fid"]
+    p, harmonic = 2 / 10, sum(1 / k for k in range(1, 12))  # 12 images but the query; 3 of its class
+    assert scores["map_real_chance"] == pytest.approx(p + (1 - p) * harmonic / 11)
+
+
+def test_no_more_training_images_are_compared_than_were_generated(pictures):
+    assert image_scores(pictures)["training_images"] == 8
+    real = [image for image in pictures.images if image.split == "test"]
+    keys = [f"{real[row].key}/00" for row in evaluation._queries(pictures, real, 2, 0)[0]]
+    write("data/generated.h5", "generated", keys, [picture(key, 16) for key in keys])
+    assert image_scores(pictures)["training_images"] == len(keys) == 6
+
+
+def test_the_classifier_s_distance_is_between_its_pooled_features(pictures):
+    scores, (model, _) = image_scores(pictures), load_classifier("models/classifier", "classifier")
+    real = [image.key for image in pictures.images if image.split == "test"]
+    with FixedReader("data/generated_untrained.h5", "generated") as file:
+        grey = file.values()
+    with torch.no_grad():
+        sets = [
+            model.pooled(to_float(torch.from_numpy(images)))[:, 0].numpy()
+            for images in (np.stack([picture(key)[:, 1:17, 1:17] for key in real]), grey)
+        ]
+    expected = frechet_distance(*gaussian_statistics(sets[0]), *gaussian_statistics(sets[1]))
+    assert scores["fd_classifier_untrained"] == pytest.approx(expected, rel=1e-4) and expected > 0
 
 
 def test_the_same_files_give_the_same_scores(pictures):
@@ -535,6 +561,13 @@ def test_a_classifier_of_pictures_of_another_size_is_refused(pictures):
     model = build_classifier({"heads": [3], "channels": 4, "image_size": 32, "views": 1})
     save_classifier("models/classifier", "classifier", model)
     told = "classifier.crop_size: models/classifier knows pictures of 32 pixels, data/generated.h5 has 16; set it to"
+    with pytest.raises(InputError, match=told):
+        image_scores(pictures)
+
+
+def test_a_ceiling_of_another_size_is_refused(pictures):
+    write("data/generated_oracle.h5", "generated", ["t0/00/00"], np.zeros((1, 3, 18, 18), np.uint8))
+    told = "oracle.crop_size: data/generated_oracle.h5 has images of 18 pixels, data/generated.h5 of 16; set it to 16"
     with pytest.raises(InputError, match=told):
         image_scores(pictures)
 

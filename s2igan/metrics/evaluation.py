@@ -11,6 +11,7 @@ import torch
 
 from s2igan.datasets.catalog import Catalog, Image
 from s2igan.datasets.grammar import read
+from s2igan.datasets.splits import limit
 from s2igan.errors import InputError
 from s2igan.metrics.attributes import keyword_scores, named_colours, part_colour_accuracy
 from s2igan.metrics.classifier import AnyClassifier, Rows, classifier_hash, describe, load_classifier, predict
@@ -117,8 +118,8 @@ def image_scores(
     score (no classifier learned any) and only the mAP of the authors' protocol (nothing else is relevant).
 
     `fd_classifier` is the Fréchet distance on the features of models/classifier, which no other network shares.
-    `_real` are the real test images in place of generated ones; of distances, precision and recall, the training
-    images. `_oracle` is there where data/generated_oracle.h5 has images.
+    `_real` are the real test images in place of generated ones; for distances, precision and recall, training
+    images, at most as many as were generated. `_oracle` is there where data/generated_oracle.h5 has images.
     """
     kind_of = catalog.kind_of()
     real = [image for image in catalog.images if image.split == "test"]
@@ -132,10 +133,12 @@ def image_scores(
         with FixedReader("data/generated.h5", "generated") as generated:
             if classifier is not None:
                 _check_size(classifier, generated, "classifier")
-            size, precision = min(generated.shape[1:]), generated.attributes.get("precision", "float32")
+            size, drawn = min(generated.shape[1:]), len(generated)
+            precision = generated.attributes.get("precision", "float32")
         encoded = _encode(encoders, pictures, size)
         own_features, own_answers = describe(classifier, pictures) if classifier else (None, None)
         trained_keys = [image.key for image in catalog.images if image.split != "test"]
+        trained_keys = limit(trained_keys, drawn, seed, "evaluate")
         trained = Rows(images, [images.index(key) for key in trained_keys])
         (trained_features,) = _encode(encoders[-1:], trained, size)
         trained_own = describe(classifier, trained)[0] if classifier else None
@@ -182,6 +185,11 @@ def image_scores(
         with FixedReader(f"data/generated{control}.h5", "generated") as generated:
             if not len(generated):  # nobody can draw this data set perfectly
                 continue
+            if min(generated.shape[1:]) != size:
+                raise InputError(
+                    f"oracle.crop_size: {generated.path} has images of {min(generated.shape[1:])} pixels, "
+                    f"data/generated.h5 of {size}; set it to {size}"
+                )
             keys = generated.keys
             encoded = _encode(encoders, generated, size)
             own, answers = describe(classifier, generated) if classifier else (None, None)
@@ -194,14 +202,13 @@ def image_scores(
         found = {same: found_by_real(encoded[0], fake_images, same) for same in protocols}
         scores |= {f"{MAP[same]}{control}": found[same][0] for same in protocols}
         if not control:
-            chance, drawn = {same: found[same][1] for same in protocols}, len(keys)
+            scores |= {f"{MAP[same]}_chance": found[same][1] for same in protocols}
     scores |= quality("_real", trained_keys, trained_features, trained_own)
     if classifier:
         scores |= certainty("_real", real_keys, own_answers[0])
     if across_images and min(Counter(classes)[name] for name in query_classes) > 1:
-        scores["map_real"] = found_by_real(features, real_keys, False)[0]
+        scores["map_real"], scores["map_real_chance"] = found_by_real(features, real_keys, False)
     scores |= {
-        **{f"{MAP[same]}_chance": chance[same] for same in protocols},
         "real_images": len(real),
         "training_images": len(trained_keys),
         "generated_images": drawn,
@@ -222,7 +229,7 @@ def image_scores(
         "map: fakes of the query's own captions left out; map_same_images: only fakes of query images' captions; "
         "_untrained: the network at initialisation; _shuffled: each caption's speech from another class, or from "
         "another picture where there is no other class for each; _oracle: the true renderer, given the colours that "
-        "the caption names, the rest at random; _real: the real test images, of distances, precision and recall the "
+        "the caption names, the rest at random; _real: the real test images, for distances, precision and recall "
         "training images; precision, recall: 3 neighbours, by fid_encoder; fd_classifier: by models/classifier",
     }
     return scores
@@ -363,5 +370,6 @@ def attribute_scores(catalog: Catalog) -> dict:
         "keyword_other_parts": keyword["keyword_kept"]["count"],
         "protocol": "test split; part_colour_accuracy: over the parts that the caption names, mean of parts; "
         "_all_parts: also those it leaves out; judge_accuracy: the judge on real test pictures; keyword: one colour "
-        "word changed, spoken anew in the same test voice, drawn with the same noise",
+        "word changed, spoken anew in the same test voice, drawn with the same noise; "
+        "_untrained, _shuffled, _oracle: as in eval.json",
     }
