@@ -19,6 +19,7 @@ from s2igan.metrics.classifier import (
     build_classifier,
     classifier_hash,
     cosine_rate,
+    describe,
     load_classifier,
     predict,
     save_classifier,
@@ -26,6 +27,7 @@ from s2igan.metrics.classifier import (
 )
 from s2igan.store import FixedReader, FixedWriter
 from s2igan.vision.encoders import encode_images, load_encoder
+from s2igan.vision.transforms import to_float
 from stages import train_classifier as stage
 
 PALETTE = np.array([[220, 40, 40], [40, 60, 220], [240, 220, 60]], dtype=np.uint8)
@@ -67,6 +69,23 @@ def test_a_prediction_does_not_depend_on_its_batch():
     whole, alone = (predict(model, images, batch_size=size)[0] for size in (10, 1))
     np.testing.assert_allclose(whole, alone, rtol=1e-5)
     assert predict(model, images[:0])[0].shape == (0, 3)
+
+
+def test_features_are_each_head_s_pooled_ones_and_its_answer_is_linear_in_them():
+    """Without attention, a view is the mean over the places of the last feature map."""
+    images, _ = spots(6, size=16)
+    model = build_classifier({"heads": [3, 5], "channels": 8, "image_size": 16, "views": 1}).eval()
+    nn.init.zeros_(model.attention.weight)
+    nn.init.zeros_(model.attention.bias)
+    features, heads = describe(model, images, batch_size=4)
+    with torch.no_grad():
+        mean = model.features(to_float(torch.from_numpy(images))).mean(dim=(2, 3)).numpy()
+    assert features.shape == (6, model.feature_dim) and model.feature_dim == 2 * mean.shape[1]
+    np.testing.assert_allclose(features, np.tile(mean, 2), rtol=1e-4, atol=1e-6)
+    for answer, own, found in zip(model.answers, np.split(features, 2, axis=1), heads, strict=True):
+        expected = answer(torch.from_numpy(own)).softmax(dim=1).detach()
+        np.testing.assert_allclose(found, expected, rtol=1e-5)
+    assert describe(model, images[:0])[0].shape == (0, model.feature_dim)
 
 
 def test_larger_images_are_read_in_their_middle():
@@ -203,6 +222,7 @@ def test_inception_answers_by_a_linear_layer_on_the_encoders_features(inception_
     model = build_classifier({"network": "inception_v3", "heads": [3, 5], "image_size": 20})
     model.body.load_state_dict(encoder.network.state_dict())
     features = torch.from_numpy(encode_images(encoder, images))
+    np.testing.assert_allclose(describe(model, images)[0], features, rtol=1e-4, atol=1e-5)
     for answer, found in zip(model.answers, predict(model, images), strict=True):
         expected = (features @ answer.weight.T + answer.bias).softmax(dim=1).detach()
         assert expected.std(dim=0).max() > 1e-4  # it does answer by the picture
