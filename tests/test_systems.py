@@ -271,7 +271,7 @@ def project(tmp_path_factory):
         config["catalog"]["raw"] = str(folder)
         for name, section in (
             ("catalog", ""), ("synthesize", "tts"), ("logmel", ""), ("image_features", ""),
-            ("train_classifier", "classifier"), ("train_judge", "judge"),
+            ("train_classifier", "classifier"), ("train_judge", "judge"), ("oracle", ""),
         ):  # fmt: skip
             stage(name, config, section)
         yield folder
