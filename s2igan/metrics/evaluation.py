@@ -173,7 +173,9 @@ def image_scores(
         return {f"{score}{control}": value for score, value in found.items()}
 
     def certainty(control: str, keys: list[str], probabilities: np.ndarray) -> dict:
-        mean, deviation = inception_score(probabilities, keys, splits=min(is_splits, len(keys)), seed=seed)
+        """Inception score over parts of equally many images, whatever is scored: it grows with their number."""
+        parts = max(1, round(min(is_splits, drawn) * len(keys) / drawn))
+        mean, deviation = inception_score(probabilities, keys, splits=parts, seed=seed)
         return {f"is_mean{control}": mean, f"is_std{control}": deviation}
 
     def found_by_real(fake_features: np.ndarray, keys: list[str], same: bool) -> tuple[float, float]:

@@ -239,7 +239,7 @@ def train(
     """
     if batch_size > len(data):
         raise InputError(f"rdg.batch_size={batch_size}: only {len(data)} training images; make it smaller")
-    model.to(device).train()
+    model.to(device, memory_format=torch.channels_last).train()  # convolutions are faster so
     for average in (model.average, model.average_sen):
         if average is not None:
             average.eval()
