@@ -313,6 +313,15 @@ def test_real_images_find_those_of_their_class_but_not_themselves(pictures):
     assert scores["map_real_chance"] == pytest.approx(p + (1 - p) * harmonic / 11)
 
 
+def test_a_split_of_the_inception_score_is_as_large_for_real_images_as_for_generated_ones(pictures, monkeypatch):
+    found = []
+    monkeypatch.setattr(
+        evaluation, "inception_score", lambda _, keys, splits, seed: found.append((len(keys), splits)) or (1.0, 0.0)
+    )
+    evaluation.image_scores(pictures, *[MeanColour("inception_v3")] * 2, queries_per_class=2, is_splits=6, seed=0)
+    assert found == [(24, 6)] * 4 + [(12, 3)]
+
+
 def test_no_more_training_images_are_compared_than_were_generated(pictures):
     assert image_scores(pictures)["training_images"] == 8
     real = [image for image in pictures.images if image.split == "test"]
