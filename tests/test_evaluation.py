@@ -35,6 +35,10 @@ IMAGES = 4
 RGB = dict(red=(220, 30, 30), green=(30, 220, 30), blue=(30, 30, 220))
 CROWN = {"t0": "red", "t1": "green", "t2": "blue"}  # of each test class; the wing is always blue
 CONTROLS = ("", "_untrained", "_shuffled", "_oracle")
+OF_A_SET = (
+    *("is_mean", "is_std", "fid", "kid", "precision", "recall"),
+    *("fd_classifier", "precision_classifier", "recall_classifier"),
+)
 SHOWN = ("speech_to_image_map", "map_chance", "median_rank")  # of retrieval, on the terminal
 
 
@@ -160,11 +164,11 @@ def test_the_frechet_distance_cannot_see_whose_speech_it_is_and_the_joint_one_ca
 
 def test_every_score_is_there_for_each_control_and_beside_chance(pictures):
     scores = image_scores(pictures)
-    for name in ("is_mean", "is_std", "fid", "kid", "fd_classifier", "precision", "recall", "map", "map_same_images"):
+    for name in (*OF_A_SET, "map", "map_same_images"):
         for control in CONTROLS:
             assert np.isfinite(scores[f"{name}{control}"])
     assert {name for name in scores if name.endswith("_real")} == {
-        f"{name}_real" for name in ("is_mean", "is_std", "fid", "kid", "fd_classifier", "precision", "recall", "map")
+        f"{name}_real" for name in (*OF_A_SET, "map")
     }
     # 24 fakes, of which 22 are not the query's own and 6 are of its class.
     p, harmonic = 5 / 21, sum(1 / k for k in range(1, 23))

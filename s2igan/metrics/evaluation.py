@@ -170,6 +170,7 @@ def image_scores(
         }
         if own is not None:
             found["fd_classifier"] = frechet_distance(*own_statistics, *gaussian_statistics(own))
+            found["precision_classifier"], found["recall_classifier"] = precision_recall(own_features, own)
         return {f"{score}{control}": value for score, value in found.items()}
 
     def certainty(control: str, keys: list[str], probabilities: np.ndarray) -> dict:
@@ -232,7 +233,7 @@ def image_scores(
         "_untrained: the network at initialisation; _shuffled: each caption's speech from another class, or from "
         "another picture where there is no other class for each; _oracle: the true renderer, given the colours that "
         "the caption names, the rest at random; _real: the real test images, for distances, precision and recall "
-        "training images; precision, recall: 3 neighbours, by fid_encoder; fd_classifier: by models/classifier",
+        "training images; precision, recall: 3 neighbours, by fid_encoder; …_classifier: by models/classifier",
     }
     return scores
 
