@@ -82,7 +82,7 @@ def save_sheets(path: str | Path, sheets: Sequence[np.ndarray], size: int = 96) 
 def curves(
     table: dict[str, Sequence[float]], x: str, panels: dict[str, Sequence[str]], path: str | Path
 ) -> None:
-    """Lines of the table's columns over column `x`, a panel a group; what the table lacks is left out.
+    """Lines of the table's columns over column `x`, a panel a group; columns that are missing or all NaN are left out.
 
     A line joins the numbers of its column over those that are NaN, where nothing was measured.
     """
@@ -91,7 +91,8 @@ def curves(
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    panels = {title: there for title, names in panels.items() if (there := [n for n in names if n in table])}
+    measured = {name for name, values in table.items() if not len(values) or not np.isnan(values).all()}
+    panels = {title: there for title, names in panels.items() if (there := [n for n in names if n in measured])}
     figure, axes = pyplot.subplots(1, len(panels), figsize=(4.6 * len(panels), 3.2), squeeze=False)
     for axis, (title, names) in zip(axes[0], panels.items(), strict=True):
         for name in names:

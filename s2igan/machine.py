@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import os
 
+import click
+
 from s2igan.errors import InputError
+
+PRECISIONS = ("auto", "float32", "bfloat16")
 
 
 def workers() -> int:
@@ -30,3 +34,16 @@ def fast_bfloat16(device) -> bool:
         return torch.cuda.is_bf16_supported(including_emulation=False)
     # Not oneDNN's own answer: it also says yes to AVX-512 without these instructions, and then emulates them.
     return torch.cpu._is_avx512_bf16_supported()
+
+
+def training_precision(parameter: str, asked: str, device) -> str:
+    """float32 or bfloat16, for products in training: what `parameter` asks for, or of `auto` what is fast here.
+
+    Says on standard error what `auto` came to, and where bfloat16 was asked for and is slow.
+    """
+    if asked == "auto":
+        asked = "bfloat16" if fast_bfloat16(device) else "float32"
+        click.echo(f"{parameter}=auto: {asked}", err=True)
+    elif asked == "bfloat16" and not fast_bfloat16(device):
+        click.echo(f"{parameter}=bfloat16: this processor has no bfloat16; float32 is many times faster", err=True)
+    return asked

@@ -11,7 +11,7 @@ from s2igan.command import SEED, stage
 from s2igan.datasets.catalog import read_catalog
 from s2igan.errors import InputError
 from s2igan.figures import evenly, save_sheets
-from s2igan.machine import device, fast_bfloat16
+from s2igan.machine import PRECISIONS, device, training_precision
 from s2igan.rdg.batches import NEGATIVES, POSITIVES, TrainingSet
 from s2igan.rdg.generator import DENSE, UPSAMPLINGS
 from s2igan.rdg.model import RDG
@@ -32,7 +32,6 @@ INPUTS = (
 )
 RECIPE = tuple(Recipe.__dataclass_fields__)
 PREVIEWS = 8
-PRECISIONS = ("auto", "float32", "bfloat16")  # auto: bfloat16 where the device computes it fast
 
 
 def power_of_two(context, parameter, value: int) -> int:
@@ -91,9 +90,7 @@ def main(**options):
 
     A speech encoder that is trained along begins as models/sen and reads data/logmel.h5 in place of embeddings.
     """
-    if options["precision"] == "auto":
-        options["precision"] = "bfloat16" if fast_bfloat16(device()) else "float32"
-        click.echo(f"rdg.precision=auto: {options['precision']}", err=True)
+    options["precision"] = training_precision("rdg.precision", options["precision"], device())
     speech_encoder = options["speech_encoder"]
     trained = speech_encoder == "trained"
     inputs = [*INPUTS, *sorted(Path("models/sen").glob("*")), *(["data/logmel.h5"] if trained else [])]
@@ -103,8 +100,6 @@ def main(**options):
     epochs, batch_size = options.pop("epochs"), options.pop("batch_size")
     matching_captions = options.pop("matching_captions")
     positive, negative = options.pop("relation_positive"), options.pop("relation_negative")
-    if recipe.precision == "bfloat16" and not fast_bfloat16(device()):
-        click.echo("rdg.precision=bfloat16: this processor has no bfloat16; float32 is many times faster", err=True)
     matching = recipe.matching_weight > 0
     relation = options["relation_outputs"] > 0 and recipe.relation_weight > 0
     if not relation:  # one without weight would teach nobody

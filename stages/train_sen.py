@@ -6,7 +6,7 @@ import numpy as np
 from s2igan.checkpoint import TrainingCheckpoint
 from s2igan.command import SEED, stage
 from s2igan.datasets.catalog import read_catalog
-from s2igan.machine import device
+from s2igan.machine import PRECISIONS, device, training_precision
 from s2igan.sen.captions import open_captions
 from s2igan.sen.model import ENCODERS, IMAGE_PROJECTIONS, OBJECTIVES, build_sen, save_sen
 from s2igan.sen.training import Pairs, train
@@ -46,7 +46,9 @@ NETWORK = (
 @click.option("--weight_decay", type=click.FloatRange(0), required=True)
 @click.option("--lr_step_epochs", type=click.IntRange(0), required=True, help="epochs between decays; 0 for none")
 @click.option("--lr_gamma", type=click.FloatRange(0, 1, min_open=True), required=True, help="factor of a decay")
+@click.option("--precision", type=click.Choice(PRECISIONS), required=True, help="of the speech encoder's products")
 @click.option("--selection", type=click.Choice(["val", "test"]), required=True, help="split that picks the epoch")
+@click.option("--learn_val/--no-learn_val", required=True, help="val teaches too; then it picks no epoch: the last")
 @click.option("--seed", type=SEED, required=True)
 @stage
 def main(**options):
@@ -54,14 +56,18 @@ def main(**options):
 
     An encoder of text reads the catalog's captions in place of the log-mels.
     """
+    options["precision"] = training_precision("sen.precision", options["precision"], device())
     checkpoint = TrainingCheckpoint("train_sen", options, INPUTS)
     catalog = read_catalog("data/catalog")
     with (
         open_captions(options) as log_mels,
         FixedReader("data/image_features.h5", "image_features") as features,
     ):
+        selection, learn_val = options.pop("selection"), options.pop("learn_val")
+        chosen_by = [] if learn_val and selection == "val" else catalog.split(selection)
         training, validation = (
-            pairs(catalog, split, log_mels, features) for split in ("train", options["selection"])
+            pairs(catalog, captions, log_mels, features)
+            for captions in (catalog.heard() if learn_val else catalog.split("train"), chosen_by)
         )
         network = {key: options.pop(key) for key in NETWORK}
         network["conv_channels"] = list(network["conv_channels"])
@@ -71,9 +77,9 @@ def main(**options):
             "feature_dim": features.shape[1],
             "classes": classes if network["distinctive_weight"] else 0,
             "image_encoder": features.attributes,
+            "precision": options["precision"],
             **log_mels.attributes,
         }
-        options.pop("selection")
         if not options.pop("pretrain"):
             options["epochs"] = 0
         options |= {"checkpoint": checkpoint, "log": CURVES}
@@ -84,19 +90,21 @@ def main(**options):
     if not result.best_epoch:
         click.echo("not trained: the network as it is at initialisation")
         return
+    if not chosen_by:
+        click.echo(f"kept epoch {result.best_epoch}, the last: sen.learn_val leaves no captions to choose by")
+        return
     # Classes or images, whichever the splits do not share.
     held_out = f"held-out {catalog.disjoint}"
     click.echo(f"kept epoch {result.best_epoch}: speech to image mAP {result.best_map:.3f} on {held_out}")
 
 
-def pairs(catalog, split, log_mels, features) -> Pairs:
-    """The captions of one split, by their rows in the two files and their class numbers."""
+def pairs(catalog, captions, log_mels, features) -> Pairs:
+    """Captions of the catalog by their rows in the two files and their class numbers."""
     image_of, ids = catalog.image_of(), catalog.class_ids()
-    captions = catalog.split(split)
     return Pairs(
-        np.array([log_mels.index(caption.key) for caption in captions]),
-        np.array([features.index(caption.image) for caption in captions]),
-        np.array([ids[image_of[caption.image].class_name] for caption in captions]),
+        np.array([log_mels.index(caption.key) for caption in captions], np.int64),
+        np.array([features.index(caption.image) for caption in captions], np.int64),
+        np.array([ids[image_of[caption.image].class_name] for caption in captions], np.int64),
     )
 
 

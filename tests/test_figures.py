@@ -110,6 +110,13 @@ def test_a_line_joins_what_was_measured(tmp_path):
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
 
 
+def test_a_panel_of_which_nothing_was_measured_is_left_out(tmp_path):
+    columns, losses = {"epoch": [1.0, 2.0], "loss": [3.0, 1.0]}, {"losses": ["loss"]}
+    curves({**columns, "map": [float("nan")] * 2}, "epoch", {**losses, "mAP": ["map"]}, tmp_path / "a.png")
+    curves(columns, "epoch", losses, tmp_path / "b.png")
+    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
+
+
 def test_the_same_call_gives_the_same_bytes(tmp_path):
     for folder in (tmp_path / "x", tmp_path / "y"):
         sheet([plain(RED)], 1, folder / "sheet.png", 16)

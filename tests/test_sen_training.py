@@ -8,6 +8,7 @@ from s2igan.errors import InputError
 from s2igan.sen import losses
 from s2igan.sen import training as module
 from s2igan.sen.model import SEN, build_sen
+from s2igan.sen.text_encoder import ALPHABET
 from s2igan.sen.training import Pairs, average_precision, epoch_batches, train
 from s2igan.store import FixedReader, FixedWriter, RaggedReader, RaggedWriter
 
@@ -83,6 +84,26 @@ def test_the_best_epoch_is_the_one_kept(data, monkeypatch):
     assert (result.best_epoch, result.best_map) == (2, 0.9)
     assert torch.equal(model.image.linear.weight, seen[1])
     assert not torch.equal(seen[1], seen[2])
+
+
+@pytest.mark.parametrize("encoder", ["conv_gru", "li2020", "char_cnn_rnn"])
+def test_bfloat16_is_float32_with_fewer_digits(encoder):
+    torch.manual_seed(0)
+    config = {"encoder": encoder, "bands": 40, "conv_channels": (8, 8), "gru_hidden": 8, "width": 0.05}
+    unprojected = {} if encoder == "conv_gru" else {"image_projection": "none"}  # these end in a centred layer
+    model = build_sen({**config, **unprojected, "feature_dim": 12, "classes": 0}, seed=0)
+    letters = 40 if encoder != "char_cnn_rnn" else len(ALPHABET)
+    speech = torch.randn(6, 250, letters)
+    lengths = torch.tensor([250, 201, 250, 240, 230, 220])
+    slopes, found = [], []
+    for precise in (True, False):
+        with torch.autocast("cpu", torch.bfloat16, enabled=not precise):
+            found.append(model.speech(speech, lengths).float())
+        weights = list(model.speech.parameters())
+        slopes.append(torch.cat([s.flatten() for s in torch.autograd.grad(found[-1].square()[:, 0].sum(), weights)]))
+    assert not torch.equal(*found)
+    assert torch.cosine_similarity(*found).min() > 0.95
+    assert torch.cosine_similarity(*slopes, dim=0) > 0.95
 
 
 def test_the_learning_rate_falls_in_steps(data):

@@ -6,8 +6,8 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from s2igan.errors import InputError
 from s2igan.sen.model import SEN, build_sen, embed_speech, load_sen, pad, save_sen
+from s2igan.sen.recurrent import BidirectionalGRU
 from s2igan.sen.speech_encoder import (
-    BidirectionalGRU,
     Centred,
     SelfAttention,
     SpeechEncoder,
@@ -85,10 +85,13 @@ def test_valid_batch_norm_by_hand():
 def test_gru_equals_a_packed_one():
     ours = BidirectionalGRU(3, 4, 2)
     packed = nn.GRU(3, 4, 2, bidirectional=True, batch_first=True)
+    of_ours, theirs = [], []
     for layer in range(2):
         for module, suffix in ((ours.forwards, ""), (ours.backwards, "_reverse")):
             for name, value in module[layer].named_parameters():
-                getattr(packed, name.replace("_l0", f"_l{layer}{suffix}")).data.copy_(value.data)
+                theirs.append(getattr(packed, name.replace("_l0", f"_l{layer}{suffix}")))
+                theirs[-1].data.copy_(value.data)
+                of_ours.append(value)
     x = torch.randn(3, 6, 3, generator=torch.Generator().manual_seed(0), requires_grad=True)
     lengths = torch.tensor([4, 6, 1])
     expected = packed(pack_padded_sequence(x, lengths, True, enforce_sorted=False))[0]
@@ -96,8 +99,8 @@ def test_gru_equals_a_packed_one():
     valid = valid_frames(lengths, 6)[..., None]
     found = ours(x, lengths) * valid
     torch.testing.assert_close(found, expected)
-    slope = torch.autograd.grad(found.square().sum(), x)[0]
-    torch.testing.assert_close(slope, torch.autograd.grad(expected.square().sum(), x)[0])
+    slopes = torch.autograd.grad(found.square().sum(), [x, *of_ours])
+    torch.testing.assert_close(slopes, torch.autograd.grad(expected.square().sum(), [x, *theirs]))
 
 
 def test_attention_weighs_each_channel_by_itself():

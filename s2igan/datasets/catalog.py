@@ -68,7 +68,7 @@ class Catalog:
         return [caption for caption in self.captions if caption.image in wanted]
 
     def heard(self) -> list[Caption]:
-        """The captions that training hears: SEN is selected by those of val, and RDG learns from them."""
+        """The captions that training hears: SEN is selected by those of val, or learns from them, and RDG does."""
         return self.split("train") + self.split("val")
 
     def first_of(self, name: str) -> list[Caption]:

@@ -74,6 +74,7 @@ def retrieval_scores(catalog: Catalog, device: torch.device) -> tuple[dict, list
         "images": len(pictures),
         "classes": _classes(pictures),
         "voices": len(config["speech"].get("test_voices", [])),
+        "sen_precision": config.get("precision", "float32"),
         "encoder": config["image_encoder"]["encoder"],
         "encoder_weights": config["image_encoder"]["weights_hash"],
         "protocol": f"{_split(catalog)}; cosine; map: relevant = same class (without classes, the own picture); "

@@ -33,7 +33,7 @@ def generate(
 
     `speech` is (N, A), `seeds` N numbers; the order of the output is theirs.
     """
-    model = model.to(device).eval()
+    model = model.to(device, memory_format=torch.channels_last).eval()  # convolutions are faster so
     for start in range(0, len(seeds), batch_size):
         rows = slice(start, start + batch_size)
         latent = latents(seeds[rows], model.latent_dim).to(device)

@@ -6,8 +6,8 @@ An utterance's embedding does not depend on the batch that it is padded into.
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from s2igan.sen.recurrent import BidirectionalLSTM
 from s2igan.sen.speech_encoder import (
-    BidirectionalLSTM,
     Embedding,
     ValidBatchNorm,
     check_lengths,

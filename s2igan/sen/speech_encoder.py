@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from s2igan.errors import InputError
+from s2igan.sen.recurrent import BidirectionalGRU
 
 # B batch, T frames (padded to the longest of the batch), M mel bands, C channels, H hidden units,
 # D embedding = 2 H
@@ -137,6 +138,7 @@ class Centred(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, size) -> (B, size)."""
+        x = x.float()
         if not self.training:
             return x - self.mean
         mean = x.mean(dim=0)
@@ -159,38 +161,6 @@ class ValidBatchNorm(nn.BatchNorm1d):
         normed = torch.zeros_like(frames)
         normed[valid] = super().forward(frames[valid])  # (valid frames, C)
         return normed.transpose(1, 2)
-
-
-class BidirectionalGRU(nn.Module):
-    """Stacked bidirectional GRU over padded sequences that does not see the padding.
-
-    Each direction is a one-layer network of its own. The forward one never sees the padding, which
-    comes last; for the backward one each utterance is reversed within its own length, so that the
-    padding comes last again. Same result as a packed sequence, in little more than half the time
-    on a CPU, where the backward pass over packed sequences is slow.
-    """
-
-    layer: type[nn.RNNBase] = nn.GRU
-
-    def __init__(self, width: int, hidden: int, layers: int):
-        super().__init__()
-        widths = [width] + [2 * hidden] * (layers - 1)
-        self.forwards = nn.ModuleList(self.layer(w, hidden, batch_first=True) for w in widths)
-        self.backwards = nn.ModuleList(self.layer(w, hidden, batch_first=True) for w in widths)
-
-    def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
-        """(B, T, C), lengths (B,) -> (B, T, 2 H); what comes out beyond a length is meaningless."""
-        order = _reversal(lengths, x.shape[1])
-        for ahead, behind in zip(self.forwards, self.backwards, strict=True):
-            reverse = behind(_reorder(x, order))[0]
-            x = torch.cat([ahead(x)[0], _reorder(reverse, order)], dim=2)
-        return x
-
-
-class BidirectionalLSTM(BidirectionalGRU):
-    """The same of LSTMs."""
-
-    layer = nn.LSTM
 
 
 class SelfAttention(nn.Module):
@@ -217,16 +187,3 @@ def mean_over_time(x: Tensor, lengths: Tensor) -> Tensor:
     """Mean of the valid frames: (B, T, C), lengths (B,) -> (B, C)."""
     valid = valid_frames(lengths, x.shape[1])[..., None]
     return x.masked_fill(~valid, 0).sum(dim=1) / lengths[:, None]
-
-
-def _reversal(lengths: Tensor, frames: int) -> Tensor:
-    """Row indices into (B·T) that reverse each utterance within its length; its own inverse."""
-    step = torch.arange(frames, device=lengths.device)
-    last = lengths[:, None] - 1
-    within = torch.where(step <= last, last - step, step)  # (B, T)
-    start = torch.arange(len(lengths), device=lengths.device)[:, None] * frames
-    return (start + within).flatten()
-
-
-def _reorder(x: Tensor, order: Tensor) -> Tensor:
-    return x.flatten(0, 1).index_select(0, order).view_as(x)

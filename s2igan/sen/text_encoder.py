@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from s2igan.errors import InputError
+from s2igan.sen.recurrent import run_float32
 from s2igan.sen.speech_encoder import Embedding, check_lengths, mean_over_time, valid_frames
 
 # B batch, T characters (padded to the longest of the batch), M size of the alphabet, C channels, D embedding
@@ -59,7 +60,7 @@ class CharacterEncoder(nn.Module):
             # Neither pads, so a frame that is counted in `lengths` has seen the text alone.
             x = F.max_pool1d(F.relu(convolution(x)), size, stride)
             lengths = (lengths - KERNEL + 1 - size) // stride + 1
-        x = self.recurrent(x.transpose(1, 2))[0]  # (B, C, T) -> (B, T, C); what lies behind comes last
+        x = run_float32(self.recurrent, x.transpose(1, 2))  # (B, C, T) -> (B, T, C); what lies behind comes last
         return self.embedding(mean_over_time(x, lengths))
 
 

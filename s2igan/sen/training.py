@@ -67,6 +67,7 @@ def train(
     weight_decay: float = 1e-3,
     lr_step_epochs: int = 50,
     lr_gamma: float = 0.1,
+    precision: str = "float32",
     checkpoint: TrainingCheckpoint | None = None,
     checkpoint_seconds: float = 60.0,
     log: Path | str | None = None,
@@ -77,7 +78,8 @@ def train(
     Best is the highest speech-to-image mAP on the validation pairs (view 0 of each image), the
     earliest of equals; without validation pairs, the last epoch. The learning rate is multiplied
     by `lr_gamma` after each `lr_step_epochs` epochs (0: never). Adam; a view of the image is drawn
-    for each caption in each epoch. Captions of class -1 teach by the matching loss alone. No epoch at all
+    for each caption in each epoch. `precision` bfloat16 is for the products of the speech encoder; all else, and
+    validation, is float32. Captions of class -1 teach by the matching loss alone. No epoch at all
     leaves the network as it is.
 
     With a `checkpoint`, progress is saved after each epoch and each `checkpoint_seconds`; the same
@@ -124,7 +126,9 @@ def train(
                 features = features_of(image_rows)[np.arange(len(items)), views[items]]
                 classes = torch.from_numpy(labels[items]).to(device)
 
-                outputs = model(log_mel.to(device), frames, torch.from_numpy(features).to(device))
+                with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16"):
+                    speech = model.speech(log_mel.to(device), frames)
+                outputs = model.outputs(speech.float(), torch.from_numpy(features).to(device))
                 loss, matching, distinctive = model.objective(outputs, kinds[items].to(device), classes)
                 _check_finite(loss, epoch, step, lr)
                 optimizer.zero_grad()

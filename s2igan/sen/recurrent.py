@@ -1,0 +1,132 @@
+"""Bidirectional recurrent networks over padded utterances, which do not see the padding."""
+
+# B batch, T frames, C input size, H hidden units, D directions
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.amp import custom_bwd, custom_fwd
+from torch.autograd.function import once_differentiable
+
+
+class BidirectionalLSTM(nn.Module):
+    """Stacked bidirectional LSTM over padded sequences that does not see the padding.
+
+    Each direction is a one-layer network of its own. The forward one never sees the padding, which
+    comes last; for the backward one each utterance is reversed within its own length, so that the
+    padding comes last again. Same result as a packed sequence, in little more than half the time
+    on a CPU, where the backward pass over packed sequences is slow.
+    """
+
+    layer: type[nn.RNNBase] = nn.LSTM
+
+    def __init__(self, width: int, hidden: int, layers: int):
+        super().__init__()
+        widths = [width] + [2 * hidden] * (layers - 1)
+        self.forwards = nn.ModuleList(self.layer(w, hidden, batch_first=True) for w in widths)
+        self.backwards = nn.ModuleList(self.layer(w, hidden, batch_first=True) for w in widths)
+
+    def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
+        """(B, T, C), lengths (B,) -> (B, T, 2 H); what comes out beyond a length is meaningless."""
+        order = _reversal(lengths, x.shape[1])
+        for ahead, behind in zip(self.forwards, self.backwards, strict=True):
+            forward, backward = self._both(ahead, behind, x, _reorder(x, order))
+            x = torch.cat([forward, _reorder(backward, order)], dim=2)
+        return x
+
+    def _both(self, ahead: nn.RNNBase, behind: nn.RNNBase, x: Tensor, reverse: Tensor) -> tuple[Tensor, Tensor]:
+        """Both directions of a layer, (B, T, C) each -> (B, T, H) each."""
+        return run_float32(ahead, x), run_float32(behind, reverse)
+
+
+class BidirectionalGRU(BidirectionalLSTM):
+    """The same of GRUs; on a CPU both directions go through one loop over time, several times faster than apart."""
+
+    layer = nn.GRU
+
+    def _both(self, ahead: nn.GRU, behind: nn.GRU, x: Tensor, reverse: Tensor) -> tuple[Tensor, Tensor]:
+        if x.device.type != "cpu":  # elsewhere the library has one kernel for the whole loop
+            return super()._both(ahead, behind, x, reverse)
+        layers = (ahead, behind)
+        gates = torch.stack(
+            [F.linear(i, layer.weight_ih_l0, layer.bias_ih_l0) for i, layer in zip((x, reverse), layers, strict=True)]
+        )  # (D, B, T, 3 H)
+        weights = torch.stack([layer.weight_hh_l0 for layer in layers])
+        biases = torch.stack([layer.bias_hh_l0 for layer in layers])
+        return tuple(GRULoop.apply(gates.permute(2, 0, 1, 3).contiguous(), weights, biases).permute(1, 2, 0, 3))
+
+
+class GRULoop(torch.autograd.Function):
+    """The loop over time of D independent GRUs of one size at once (Cho et al. 2014), with its gradient.
+
+    As little as can be is left inside the loop: the gradient of the weights, for one, is a single product over all
+    steps, where automatic differentiation adds one a step. Gates in PyTorch's order: reset, update, new.
+    """
+
+    @staticmethod
+    @custom_fwd(device_type="cpu", cast_inputs=torch.float32)
+    def forward(ctx, gates: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        """Input's share of the gates (T, D, B, 3 H), weight (D, 3 H, H), bias (D, 3 H) -> hidden (T, D, B, H).
+
+        h_0 = 0; r, z = sigmoid(input's + hidden's), n = tanh(input's + r * hidden's), h_t = n + z * (h_{t-1} - n).
+        """
+        steps, directions, batch, width = gates.shape
+        size = width // 3
+        hidden = gates.new_zeros(steps + 1, directions, batch, size)
+        resets_updates = gates.new_empty(steps, directions, batch, 2 * size)
+        proposals, heard = gates.new_empty(2, steps, directions, batch, size)  # n, and the hidden's share of it
+        turned = weight.transpose(1, 2).contiguous()
+        share = gates.new_empty(directions, batch, width)
+        for t in range(steps):
+            torch.baddbmm(bias[:, None], hidden[t], turned, out=share)
+            both = torch.add(gates[t, ..., : 2 * size], share[..., : 2 * size], out=resets_updates[t]).sigmoid_()
+            heard[t] = share[..., 2 * size :]
+            torch.addcmul(gates[t, ..., 2 * size :], both[..., :size], heard[t], out=proposals[t]).tanh_()
+            torch.lerp(proposals[t], hidden[t], both[..., size:], out=hidden[t + 1])
+        ctx.save_for_backward(hidden, resets_updates, proposals, heard, weight)
+        return hidden[1:]
+
+    @staticmethod
+    @custom_bwd(device_type="cpu")
+    @once_differentiable
+    def backward(ctx, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        hidden, resets_updates, proposals, heard, weight = ctx.saved_tensors
+        reset, update = resets_updates.chunk(2, dim=-1)
+        # How h_t moves with what each gate is given, before the loop: d h_t / d (r, z, n).
+        new = (1 - update) * (1 - proposals.square())
+        factors = torch.stack(
+            [new * heard * reset * (1 - reset), (hidden[:-1] - proposals) * update * (1 - update), new * reset], dim=-2
+        )  # (T, D, B, 3, H); the last of the hidden's share, which the reset gate scales
+        of_share = torch.empty_like(factors)
+        of_hidden = torch.empty_like(proposals)
+        later = torch.zeros_like(proposals[0])
+        for t in reversed(range(len(proposals))):
+            now = torch.add(later, gradient[t], out=of_hidden[t])
+            torch.mul(now[..., None, :], factors[t], out=of_share[t])
+            torch.baddbmm(now * update[t], of_share[t].flatten(-2), weight, out=later)
+        of_share = of_share.flatten(-2)  # (T, D, B, 3 H)
+        of_gates = torch.cat([of_share[..., : 2 * now.shape[-1]], of_hidden * new], dim=-1)
+        by_direction = of_share.transpose(0, 1).flatten(1, 2)  # (D, T·B, 3 H)
+        of_weight = by_direction.transpose(1, 2) @ hidden[:-1].transpose(0, 1).flatten(1, 2)
+        return of_gates, of_weight, by_direction.sum(dim=1)
+
+
+def run_float32(layer: nn.RNNBase, x: Tensor) -> Tensor:
+    """What a layer of the library makes of (B, T, C), (B, T, H): autocast has no bfloat16 for it on a CPU."""
+    with torch.autocast(x.device.type, enabled=False):
+        return layer(x.float())[0]
+
+
+def _reversal(lengths: Tensor, frames: int) -> Tensor:
+    """Row indices into (B·T) that reverse each utterance within its length; its own inverse."""
+    step = torch.arange(frames, device=lengths.device)
+    last = lengths[:, None] - 1
+    within = torch.where(step <= last, last - step, step)  # (B, T)
+    start = torch.arange(len(lengths), device=lengths.device)[:, None] * frames
+    return (start + within).flatten()
+
+
+def _reorder(x: Tensor, order: Tensor) -> Tensor:
+    return x.flatten(0, 1).index_select(0, order).view_as(x)
