@@ -21,11 +21,11 @@ FOLDER = "metrics/figures"
 
 @click.command()
 @click.option("--samples", type=click.IntRange(1), required=True, help="rows of a figure")
-@click.option("--birds", type=click.IntRange(1), required=True, help="pictures of the sheet of real ones")
+@click.option("--birds", type=click.IntRange(1), required=True, help="pictures on each sheet: real ones, drawn ones")
 @click.option("--seed", type=SEED, required=True)
 @stage
 def main(samples, birds, seed):
-    """Reads the catalog, pictures, models and curves; writes metrics/figures/*.png."""
+    """Reads the catalog, pictures, generated ones, models and curves; writes metrics/figures/*.png."""
     catalog = read_catalog("data/catalog")
     rng = np.random.default_rng(seed)
     with FixedReader("data/images.h5", "images") as images:
@@ -45,6 +45,10 @@ def main(samples, birds, seed):
     sizes = [f"{scale.shape[-1]} px" for scale in drawn]
     headings = ["real", *sizes, "other noise"]
     table(rows, [words(caption) for caption in picked], headings, f"{FOLDER}/samples.png")
+
+    with FixedReader("data/generated.h5", "generated") as generated:
+        chosen = evenly(range(len(generated)), birds)  # by number alone, so that nobody picks
+        sheet(list(generated.values(chosen)), 10, f"{FOLDER}/generated.png", 96)
 
     with FixedReader("data/keyword_before.h5", "generated") as before, FixedReader(
         "data/keyword_after.h5", "generated"

@@ -107,7 +107,7 @@ def test_a_data_set_runs_from_its_own_files_to_scores_and_figures(run):
         with FixedReader(folder / f"data/generated{control}.h5", "generated") as file:
             drawn[control] = file.values()
     assert (drawn[""] != drawn["_untrained"]).any() and (drawn[""] != drawn["_shuffled"]).any(axis=(1, 2, 3)).all()
-    for figure in ("dataset", "samples", "keyword", "sen_curves", "rdg_curves", "rdg_training"):
+    for figure in ("dataset", "samples", "generated", "keyword", "sen_curves", "rdg_curves", "rdg_training"):
         assert (folder / f"metrics/figures/{figure}.png").stat().st_size > 500
 
 

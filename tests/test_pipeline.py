@@ -185,7 +185,7 @@ def test_the_dag_leaves_every_score(smoke):
         scores = json.loads((smoke / f"metrics/{file}.json").read_text())
         assert all(isinstance(scores[name], int | float) for name in names.split())
         assert scores["protocol"]
-    for figure in ("dataset", "samples", "keyword", "sen_curves", "rdg_curves", "rdg_training"):
+    for figure in ("dataset", "samples", "generated", "keyword", "sen_curves", "rdg_curves", "rdg_training"):
         assert (smoke / f"metrics/figures/{figure}.png").stat().st_size > 1000
 
 

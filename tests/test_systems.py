@@ -12,11 +12,12 @@ from torch import nn
 from torch.nn import functional as F
 
 from s2igan import cli
+from s2igan.datasets.catalog import read_catalog
 from s2igan.rdg.batches import Batch
 from s2igan.rdg.model import RDG
 from s2igan.rdg.training import Optimizers, Recipe, draw_latent, real_pyramid, training_step
 from s2igan.sen.conv_lstm_encoder import ConvLSTMEncoder
-from s2igan.sen.model import build_sen
+from s2igan.sen.model import build_sen, load_sen
 from s2igan.sen.speech_encoder import SpeechEncoder
 from s2igan.sen.text_encoder import ALPHABET, CharacterEncoder
 
@@ -275,6 +276,18 @@ def project(tmp_path_factory):
         ):  # fmt: skip
             stage(name, config, section)
         yield folder
+
+
+@pytest.mark.parametrize("learn_val", [False, True])
+def test_classes_of_val_pick_the_epoch_or_teach(learn_val, project):
+    config = smoke("s2igan")
+    config["sen"]["learn_val"] = learn_val
+    told = stage("train_sen", config, "sen")
+    catalog = read_catalog(project / "data/catalog")
+    taught = {image.class_name for image in catalog.images if image.split in ("train", "val")[: 1 + learn_val]}
+    assert load_sen(project / "models/sen")[0].classes == len(taught)
+    expected = "kept epoch 1, the last: sen.learn_val leaves no captions to choose by"
+    assert (expected in told) == learn_val == ("mAP" not in told)
 
 
 @pytest.mark.parametrize("system", ["end_to_end", "stackgan_v2_text", "li2020"])

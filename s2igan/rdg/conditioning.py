@@ -34,8 +34,8 @@ class ConditioningAugmentation(nn.Module):
 class JoinCondition(nn.Module):
     """A 3x3 convolution of features joined with the condition, which is spread over the plane.
 
-    The same as `convolution(cat([plane of condition, features]))` with zero padding, in less time: over a
-    constant plane the result differs only between corners, edges and inside, so that the condition's share
+    The same as `convolution(cat([plane of condition, features]))` with zero padding, on large planes in less time:
+    over a constant plane the result differs only between corners, edges and inside, so that the condition's share
     is computed on 3 x 3 and stretched.
     """
 
@@ -45,6 +45,10 @@ class JoinCondition(nn.Module):
 
     def forward(self, features: Tensor, condition: Tensor) -> Tensor:
         """features (B, H, S, S), S > 2, condition (B, C) -> (B, out, S, S)."""
+        if max(features.shape[-2:]) <= 4:  # nothing to save
+            plane = condition[:, None, None].expand(-1, *features.shape[-2:], -1)
+            joined = torch.cat([plane, features.permute(0, 2, 3, 1)], dim=3)  # in channels-last order, as features are
+            return self.convolution(joined.permute(0, 3, 1, 2))
         sizes = [condition.shape[1], features.shape[1]]
         of_condition, of_features = self.convolution.weight.split(sizes, dim=1)
         small = F.conv2d(condition[:, :, None, None].expand(-1, -1, 3, 3), of_condition, padding=1)  # (B, out, 3, 3)

@@ -7,6 +7,7 @@ from __future__ import annotations
 import math
 
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from s2igan.rdg.conditioning import JoinCondition
 
@@ -25,6 +26,18 @@ def same_block(in_channels: int, out_channels: int, norm: bool = True) -> nn.Seq
     if norm:
         layers.append(nn.BatchNorm2d(out_channels))
     return nn.Sequential(*layers, nn.LeakyReLU(0.2, inplace=True))
+
+
+class Logit(nn.Conv2d):
+    """A 4x4 convolution of 4x4 features to one number: an inner product, which is faster as such."""
+
+    def __init__(self, channels: int):
+        super().__init__(channels, 1, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, 4, 4) -> (B, 1)."""
+        # in channels-last order, which is that of the memory
+        return F.linear(*(t.permute(0, 2, 3, 1).flatten(1) for t in (x, self.weight)), self.bias)
 
 
 class Discriminator(nn.Module):
@@ -65,8 +78,8 @@ class Discriminator(nn.Module):
         self.condition = nn.Linear(condition_dim, condition_dim) if own_condition else nn.Identity()
         self.join = JoinCondition(condition_dim, features, features)
         rest = [nn.BatchNorm2d(features)] if norm else []
-        self.conditional = nn.Sequential(*rest, nn.LeakyReLU(0.2, inplace=True), nn.Conv2d(features, 1, 4))
-        self.unconditional = nn.Conv2d(features, 1, 4)
+        self.conditional = nn.Sequential(*rest, nn.LeakyReLU(0.2, inplace=True), Logit(features))
+        self.unconditional = Logit(features)
         self.projection = nn.Linear(condition_dim, features, bias=False) if projection else None
         self.embedding = nn.Linear(features, embedding_dim) if embedding_dim else None
 
