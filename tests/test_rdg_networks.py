@@ -5,8 +5,8 @@ import torch
 from tiny import rdg
 
 from s2igan.rdg.conditioning import ConditioningAugmentation, JoinCondition
-from s2igan.rdg.discriminator import Discriminator
-from s2igan.rdg.generator import DenseGenerator
+from s2igan.rdg.discriminator import Discriminator, Logit
+from s2igan.rdg.generator import DenseGenerator, GatedLinearUnit
 from s2igan.rdg.model import load_generator
 from s2igan.rdg.relation import NORMS, RelationSupervisor
 
@@ -146,7 +146,7 @@ def test_saved_generator_draws_the_same_and_the_untrained_one_does_not(tmp_path)
         assert torch.equal(untrained.augment.linear.weight, rdg().average.augment.linear.weight)
 
 
-@pytest.mark.parametrize("size", [4, 7])
+@pytest.mark.parametrize("size", [3, 4, 5, 7])
 def test_convolution_with_a_spread_condition_equals_the_plain_one(size):
     torch.manual_seed(0)
     join = JoinCondition(5, 3, 4).double()
@@ -154,6 +154,16 @@ def test_convolution_with_a_spread_condition_equals_the_plain_one(size):
     plane = condition[:, :, None, None].expand(-1, -1, size, size)
     plain = join.convolution(torch.cat([plane, features], dim=1))
     assert torch.allclose(join(features, condition), plain, atol=1e-12)
+
+
+@pytest.mark.parametrize("order", [torch.contiguous_format, torch.channels_last])
+def test_gates_and_logits_are_the_librarys_in_any_order_of_memory(order):
+    torch.manual_seed(0)
+    x = torch.randn(3, 6, 4, 4).contiguous(memory_format=order)
+    torch.testing.assert_close(GatedLinearUnit()(x), torch.nn.functional.glu(x, dim=1))
+    logit = Logit(6).to(memory_format=order)
+    expected = torch.nn.functional.conv2d(x, logit.weight, logit.bias)
+    torch.testing.assert_close(logit(x).flatten(), expected.flatten())
 
 
 def test_batch_norm_of_all_relations_keeps_what_one_of_each_relation_loses():
