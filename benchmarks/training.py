@@ -2,6 +2,8 @@
 
     python -m benchmarks.training                     # the sizes of params.yaml
     python -m benchmarks.training --scale paper --system reference --batch 4 --steps 2
+
+The last line says what share of the speed of a plain matrix product the step reaches.
 """
 
 import resource
@@ -12,9 +14,10 @@ import click
 import torch
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
+from torch.utils.flop_counter import FlopCounterMode
 from torchvision.models import inception_v3
 
-from s2igan.machine import device
+from s2igan.machine import PRECISIONS, device, training_precision
 from s2igan.rdg.batches import Batch
 from s2igan.rdg.model import RDG
 from s2igan.rdg.training import Optimizers, Recipe, draw_latent, training_step
@@ -35,23 +38,45 @@ def frozen_encoder(name: str, input_size: int) -> FrozenEncoder:
     return FrozenEncoder(name, network, input_size, "random")
 
 
+def product_speed(dtype: torch.dtype, size: int = 2048, repeats: int = 20) -> float:
+    """Operations a second of a matrix product in this precision."""
+    left, right = torch.randn(2, size, size, dtype=dtype, device=device())
+    for _ in range(3):
+        left @ right
+    finish()
+    started = time.perf_counter()
+    for _ in range(repeats):
+        left @ right
+    finish()
+    return repeats * 2 * size**3 / (time.perf_counter() - started)
+
+
+def finish() -> None:
+    """Waits for what a GPU was told to do."""
+    if device().type == "cuda":
+        torch.cuda.synchronize()
+
+
 @click.command()
 @click.option("--scale", default="demo", type=click.Choice(["smoke", "demo", "large", "paper"]))
 @click.option("--system", default="s2igan", help="of conf/system/; with its speech encoder frozen")
 @click.option("--batch", default=0, help="pictures a step (default: the scale's)")
+@click.option("--precision", default="", type=click.Choice(["", *PRECISIONS]), help="default: the scale's")
 @click.option("--steps", default=5, type=click.IntRange(1))
-def main(scale, system, batch, steps):
-    """Prints parameter counts, losses and pictures a second."""
+def main(scale, system, batch, precision, steps):
+    """Prints parameter counts, losses, pictures a second, and the share of a matrix product's speed."""
     with initialize_config_dir(str(Path("conf").resolve()), version_base=None):
         composed = compose("config", overrides=[f"scale={scale}", f"system={system}"])
     config = OmegaConf.to_container(composed, resolve=True)
     rdg, features = config["rdg"], config["image_features"]
+    rdg["precision"] = training_precision("rdg.precision", precision or rdg["precision"], device())
     recipe = Recipe(**{key: rdg.pop(key) for key in RECIPE})
     batch = batch or rdg["batch_size"]
     network = {key: value for key, value in rdg.items() if key not in LOOP}
     embedding = 2 * config["sen"]["gru_hidden"]
     matching = recipe.matching_weight > 0
-    model = RDG(embedding_dim=embedding, image_embedding_dim=embedding, matching=matching, **network).to(device())
+    model = RDG(embedding_dim=embedding, image_embedding_dim=embedding, matching=matching, **network)
+    model.to(device(), memory_format=torch.channels_last).train()
     encoder = frozen_encoder(features["encoder"], features["input_size"]).to(device())
     projection = torch.nn.Linear(encoder.feature_dim, embedding).requires_grad_(False).to(device())
     counted = (
@@ -76,19 +101,34 @@ def main(scale, system, batch, steps):
         pictures, speech, mismatched, *frozen, kinds[:batch], more_speech=more, more_kinds=kinds[batch:], shifts=shifts
     )
     optimizers = Optimizers(model, recipe)
-    started = 0.0
+    started, operations = 0.0, FlopCounterMode(display=False)
+
+    def one(*arguments) -> dict[str, torch.Tensor]:
+        with torch.autocast(device().type, torch.bfloat16, enabled=recipe.precision == "bfloat16"):
+            return training_step(*arguments)
+
     for step in range(steps + 1):  # the first step warms up
         if step == 1:
+            finish()
             started = time.perf_counter()
         r1 = recipe.r1_weight > 0 and step % recipe.r1_interval == 0
         relation = model.relation is not None and step % recipe.relation_interval == 0
         latent = draw_latent(model, batch, 0, step, "benchmark").to(device())
-        curves = training_step(model, optimizers, data, latent, projection, encoder, recipe, r1, relation)
+        curves = one(model, optimizers, data, latent, projection, encoder, recipe, r1, relation)
         assert all(torch.isfinite(value) for value in curves.values())
         click.echo(f"step {step}: " + " ".join(f"{name} {float(value):.2f}" for name, value in curves.items()))
+    finish()
     seconds = (time.perf_counter() - started) / steps
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     click.echo(f"{seconds:.2f} s a step of {batch}, {batch / seconds:.2f} pictures/s, {memory:.1f} GiB at most")
+    with operations:  # a step without the costly terms, as most are, if the scale has an interval for them
+        often = recipe.relation_interval == 1 and model.relation is not None
+        one(model, optimizers, data, latent, projection, encoder, recipe, False, often)
+    count, peak = operations.get_total_flops(), product_speed(getattr(torch, recipe.precision))
+    click.echo(
+        f"{recipe.precision}: {count / 1e9:.1f} GFLOP a step, {count / seconds / 1e9:.0f} GFLOP/s, "
+        f"{count / seconds / peak:.0%} of a matrix product's {peak / 1e9:.0f}"
+    )
 
 
 if __name__ == "__main__":
