@@ -101,7 +101,7 @@ def main(scale, system, batch, precision, steps):
         pictures, speech, mismatched, *frozen, kinds[:batch], more_speech=more, more_kinds=kinds[batch:], shifts=shifts
     )
     optimizers = Optimizers(model, recipe)
-    started, operations = 0.0, FlopCounterMode(display=False)
+    started = 0.0
 
     def one(*arguments) -> dict[str, torch.Tensor]:
         with torch.autocast(device().type, torch.bfloat16, enabled=recipe.precision == "bfloat16"):
@@ -121,8 +121,9 @@ def main(scale, system, batch, precision, steps):
     seconds = (time.perf_counter() - started) / steps
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     click.echo(f"{seconds:.2f} s a step of {batch}, {batch / seconds:.2f} pictures/s, {memory:.1f} GiB at most")
-    with operations:  # a step without the costly terms, as most are, if the scale has an interval for them
-        often = recipe.relation_interval == 1 and model.relation is not None
+    # Of a step without the costly terms, as most are, where the scale has an interval for them.
+    often = recipe.relation_interval == 1 and model.relation is not None
+    with FlopCounterMode(display=False) as operations:
         one(model, optimizers, data, latent, projection, encoder, recipe, False, often)
     count, peak = operations.get_total_flops(), product_speed(getattr(torch, recipe.precision))
     click.echo(

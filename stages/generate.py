@@ -27,7 +27,7 @@ def main(captions_per_image, batch_size, seed):
     """
     catalog = read_catalog("data/catalog")
     kind_of = catalog.kind_of()
-    captions = catalog.first_captions("test", captions_per_image)
+    captions = catalog.first_of("test", captions_per_image)
     keys, images = [caption.key for caption in captions], [caption.image for caption in captions]
     partner = partners([kind_of[image] for image in images], images, seed)
     seeds = [image_seed(key, seed) for key in keys]

@@ -23,7 +23,7 @@ from s2igan.vision.transforms import centre_crop
 @stage
 def main(enabled, captions_per_image, load_size, crop_size, seed):
     """Reads the catalog; writes data/generated_oracle.h5, without images where it is not enabled."""
-    captions = read_catalog("data/catalog").first_captions("test", captions_per_image) if enabled else []
+    captions = read_catalog("data/catalog").first_of("test", captions_per_image) if enabled else []
     draw = partial(render_described, size=load_size, seed=seed)
     drawn = ordered_map(draw, [(caption.key, caption.text) for caption in captions], workers())
     shape = (3, crop_size, crop_size)

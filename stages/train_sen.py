@@ -48,7 +48,7 @@ NETWORK = (
 @click.option("--lr_gamma", type=click.FloatRange(0, 1, min_open=True), required=True, help="factor of a decay")
 @click.option("--precision", type=click.Choice(PRECISIONS), required=True, help="of the speech encoder's products")
 @click.option("--selection", type=click.Choice(["val", "test"]), required=True, help="split that picks the epoch")
-@click.option("--learn_val/--no-learn_val", required=True, help="val teaches too; then it picks no epoch: the last")
+@click.option("--learn_val/--no-learn_val", required=True, help="train on val too, and keep the last epoch")
 @click.option("--seed", type=SEED, required=True)
 @stage
 def main(**options):

@@ -71,12 +71,8 @@ class Catalog:
         """The captions that training hears: SEN is selected by those of val, or learns from them, and RDG does."""
         return self.split("train") + self.split("val")
 
-    def first_of(self, name: str) -> list[Caption]:
-        """The first caption of each image in split `name`."""
-        return list({caption.image: caption for caption in reversed(self.split(name))}.values())[::-1]
-
-    def first_captions(self, name: str, per_image: int) -> list[Caption]:
-        """The first `per_image` captions of each image in split `name`: those that images are generated from."""
+    def first_of(self, name: str, per_image: int = 1) -> list[Caption]:
+        """The first `per_image` captions of each image in split `name`."""
         taken: Counter[str] = Counter()
         chosen = []
         for caption in self.split(name):

@@ -153,7 +153,7 @@ class RDG(nn.Module):
         kinds and labels (B,) as in `Objective`. Scalar.
         """
         with torch.autocast(speech.device.type, enabled=False):
-            return self.sen.objective(self.sen.outputs(speech, features), kinds, labels)[0]
+            return self.sen.objective(self.sen(speech, features), kinds, labels)[0]
 
     @torch.no_grad()
     def update_average(self, decay: float, batch_norm: bool = True) -> None:

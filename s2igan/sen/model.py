@@ -48,18 +48,12 @@ class SEN(nn.Module):
         self.objective = objective or Objective()
         self.classifier = nn.Linear(speech.embedding_dim, classes) if classes else None
 
-    def forward(
-        self, log_mel: Tensor, lengths: Tensor, features: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Embed and classify matched pairs.
+    def forward(self, speech: Tensor, features: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Embed and classify matched pairs, from what the speech encoder made of them.
 
-        log_mel (B, T, M) padded, lengths (B,), features (B, F) -> speech (B, D), image (B, D),
-        speech logits (B, N), image logits (B, N); N is 0 without a classifier.
+        speech embeddings (B, D), image features (B, F) -> speech (B, D), image (B, D), speech logits (B, N),
+        image logits (B, N); N is 0 without a classifier.
         """
-        return self.outputs(self.speech(log_mel, lengths), features)
-
-    def outputs(self, speech: Tensor, features: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """The same from speech embeddings (B, D) that are there already."""
         image = self.image(features)
         if self.classifier is None:
             return speech, image, speech[:, :0], image[:, :0]

@@ -128,7 +128,7 @@ def train(
 
                 with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16"):
                     speech = model.speech(log_mel.to(device), frames)
-                outputs = model.outputs(speech.float(), torch.from_numpy(features).to(device))
+                outputs = model(speech.float(), torch.from_numpy(features).to(device))
                 loss, matching, distinctive = model.objective(outputs, kinds[items].to(device), classes)
                 _check_finite(loss, epoch, step, lr)
                 optimizer.zero_grad()
