@@ -1,7 +1,7 @@
 """Memory of the data stages on a synthetic catalogue of CUB's full size: `python -m benchmarks.memory`.
 
-11,788 pictures and 117,880 short recordings are written as a data set of one's own (`dataset=manifest`), and each
-data stage runs on them in a process of its own, with scale=paper's picture sizes. Printed for each: seconds, and the
+11,788 images and 117,880 short recordings are written as a data set of one's own (`dataset=manifest`), and each
+data stage runs on them in a process of its own, with scale=paper's image sizes. Printed for each: seconds, and the
 peak of the memory of it and its workers (proportional set size, so that shared pages count once), sampled each 0.2 s.
 `--images 200` shows in a minute that it runs.
 """
@@ -40,7 +40,7 @@ SECONDS = 0.4
 
 
 def write_data_set(raw: Path, images: int) -> None:
-    """Pictures of noise and recordings of noise, ten a picture, and their manifest.csv."""
+    """Images of noise and recordings of noise, ten an image, and their manifest.csv."""
     rng = np.random.default_rng(0)
     (raw / "pictures").mkdir(parents=True)
     (raw / "sounds").mkdir()
@@ -48,7 +48,7 @@ def write_data_set(raw: Path, images: int) -> None:
     with open(raw / "manifest.csv", "w", newline="") as file:
         table = csv.writer(file)
         table.writerow(["image", "recording", "class", "split"])
-        for i in progress(range(images), "pictures and sounds"):
+        for i in progress(range(images), "images and sounds"):
             number = i * CLASSES // images
             split = "test" if number % 4 == 0 else "val" if number % 20 == 1 else "train"
             small = rng.integers(0, 255, (12, 12, 3), dtype=np.uint8)
@@ -115,7 +115,7 @@ def main(images, folder):
     with tempfile.TemporaryDirectory(dir=folder) as temporary:
         work = Path(temporary)
         write_data_set(work / "data/raw/manifest", images)
-        click.echo(f"{images} pictures, {images * CAPTIONS} recordings of {SECONDS} s, {os.cpu_count()} cores")
+        click.echo(f"{images} images, {images * CAPTIONS} recordings of {SECONDS} s, {os.cpu_count()} cores")
         highest = 0.0
         for stage, section in STAGES.items():
             if stage == "embed":

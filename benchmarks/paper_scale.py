@@ -1,6 +1,6 @@
 """The whole pipeline at scale=paper's real sizes on a miniature of CUB: `python -m benchmarks.paper_scale`.
 
-256-pixel pictures, the paper's networks, recipe and encoders; 18 pictures, one epoch, small batches. Inception's
+256-pixel images, the paper's networks, recipe and encoders; 18 images, one epoch, small batches. Inception's
 weights, of both kinds, are random ones that this program writes, so nothing is downloaded and no score means
 anything. It runs `dvc exp run -S dataset=cub -S scale=paper` in a temporary copy of the repository, and prints what
 each stage took: seconds, and the peak of the memory of it and its workers, as `benchmarks.memory` does.
@@ -70,7 +70,7 @@ def costs_of(command: list[str], folder: Path, environment: dict[str, str]) -> d
 
 
 @click.command()
-@click.option("--batch", type=click.IntRange(2, 9), default=4, show_default=True, help="pictures a step of RDG")
+@click.option("--batch", type=click.IntRange(2, 9), default=4, show_default=True, help="images a step of RDG")
 @click.option("--folder", type=click.Path(path_type=Path), help="where to work (default: a temporary folder)")
 def main(batch, folder):
     """Prints seconds and peak memory of each stage."""

@@ -1,7 +1,7 @@
 """Speed of synthesis and of log-mels on one core.
 
-    python -m benchmarks.speech
-    python -m benchmarks.speech --engine coqui --model tts_models/en/ljspeech/tacotron2-DDC --count 10
+python -m benchmarks.speech
+python -m benchmarks.speech --engine coqui --model tts_models/en/ljspeech/tacotron2-DDC --count 10
 """
 
 import random
@@ -11,7 +11,7 @@ import click
 import torch
 import yaml
 
-from s2igan.command import failing_in_one_line
+from s2igan.command import report_user_errors
 from s2igan.speech.audio import decode, encode_flac
 from s2igan.speech.engine import ENGINES, create_engine, options_for
 from s2igan.speech.log_mel import LogMel
@@ -36,7 +36,7 @@ def sentences(count: int) -> list[str]:
 @click.option("--model", default="", help="name or folder of a model (coqui)")
 @click.option("--vocoder", default="", help="name or folder of its vocoder, empty for the model's own (coqui)")
 @click.option("--count", type=click.IntRange(min=1), default=300, show_default=True)
-@failing_in_one_line
+@report_user_errors
 def main(engine: str, model: str, vocoder: str, count: int) -> None:
     """Print how many times faster than speech synthesis is, and the time of a log-mel."""
     torch.set_num_threads(1)

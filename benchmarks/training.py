@@ -1,4 +1,4 @@
-"""Speed and parameter counts of RDG: one training step at a scale's sizes, on random pictures and speech.
+"""Speed and parameter counts of RDG: one training step at a scale's sizes, on random images and speech.
 
     python -m benchmarks.training                     # the sizes of params.yaml
     python -m benchmarks.training --scale paper --system reference --batch 4 --steps 2
@@ -24,9 +24,7 @@ from s2igan.rdg.training import Optimizers, Recipe, draw_latent, training_step
 from s2igan.vision.encoders import FrozenEncoder, load_encoder
 
 RECIPE = tuple(Recipe.__dataclass_fields__)
-LOOP = (
-    *("epochs", "batch_size", "relation_positive", "relation_negative", "speech_encoder", "matching_captions"),
-)
+LOOP = (*("epochs", "batch_size", "relation_positive", "relation_negative", "speech_encoder", "matching_captions"),)
 
 
 def frozen_encoder(name: str, input_size: int) -> FrozenEncoder:
@@ -60,11 +58,11 @@ def finish() -> None:
 @click.command()
 @click.option("--scale", default="demo", type=click.Choice(["smoke", "demo", "large", "paper"]))
 @click.option("--system", default="s2igan", help="of conf/system/; with its speech encoder frozen")
-@click.option("--batch", default=0, help="pictures a step (default: the scale's)")
+@click.option("--batch", default=0, help="images a step (default: the scale's)")
 @click.option("--precision", default="", type=click.Choice(["", *PRECISIONS]), help="default: the scale's")
 @click.option("--steps", default=5, type=click.IntRange(1))
 def main(scale, system, batch, precision, steps):
-    """Prints parameter counts, losses, pictures a second, and the share of a matrix product's speed."""
+    """Prints parameter counts, losses, images a second, and the share of a matrix product's speed."""
     with initialize_config_dir(str(Path("conf").resolve()), version_base=None):
         composed = compose("config", overrides=[f"scale={scale}", f"system={system}"])
     config = OmegaConf.to_container(composed, resolve=True)
@@ -90,7 +88,7 @@ def main(scale, system, batch, precision, steps):
     size = 4 * rdg["base_size"]
     generator = torch.Generator().manual_seed(0)
     frozen = [torch.randn(batch, encoder.feature_dim, generator=generator).to(device()) for _ in range(3)]
-    kinds = torch.arange(batch + rdg["matching_captions"]).to(device())
+    groups = torch.arange(batch + rdg["matching_captions"]).to(device())
     speech, mismatched, more = (
         torch.nn.functional.normalize(torch.randn(count, embedding, generator=generator)).to(device())
         for count in (batch, batch, rdg["matching_captions"])
@@ -98,7 +96,14 @@ def main(scale, system, batch, precision, steps):
     pictures = torch.rand(batch, 3, size, size, generator=generator).to(device()) * 2 - 1
     shifts = torch.rand(2, batch, 2, generator=generator).to(device()) * 2 - 1
     data = Batch(
-        pictures, speech, mismatched, *frozen, kinds[:batch], more_speech=more, more_kinds=kinds[batch:], shifts=shifts
+        pictures,
+        speech,
+        mismatched,
+        *frozen,
+        groups[:batch],
+        more_speech=more,
+        more_groups=groups[batch:],
+        shifts=shifts,
     )
     optimizers = Optimizers(model, recipe)
     started = 0.0

@@ -1,4 +1,4 @@
-"""`s2igan`: speak a sentence or play a recording and get a picture; follow one item through the pipeline."""
+"""`s2igan`: speak a sentence or play a recording and get an image; follow one item through the pipeline."""
 
 from __future__ import annotations
 
@@ -6,26 +6,26 @@ from pathlib import Path
 
 import click
 
-from s2igan.command import SEED, failing_in_one_line
+from s2igan.command import SEED, report_user_errors
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="s2igan")
 def main():
-    """Speech-to-image generation: a spoken description becomes a picture, without text in between."""
+    """Speech-to-image generation: a spoken description becomes an image, without text in between."""
 
 
 @main.command()
 @click.argument("text", required=False)
 @click.option("--wav", type=click.Path(path_type=Path), help="a recording, in place of TEXT, in any audio format")
-@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="the picture to write (.png)")
+@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="the image to write (.png)")
 @click.option("--voice", help="who says TEXT (default: the first test voice)")
-@click.option("--seed", type=SEED, default=0, show_default=True, help="another number, another picture")
-@click.option("--count", type=click.IntRange(1, 64), default=1, show_default=True, help="pictures side by side")
+@click.option("--seed", type=SEED, default=0, show_default=True, help="another number, another image")
+@click.option("--count", type=click.IntRange(1, 64), default=1, show_default=True, help="images side by side")
 @click.option("--save-wav", type=click.Path(path_type=Path), help="also write the sound that was heard")
-@click.option("--size", type=click.IntRange(16, 2048), default=256, show_default=True, help="pixels of a picture")
+@click.option("--size", type=click.IntRange(16, 2048), default=256, show_default=True, help="pixels of an image")
 @click.option("--models", type=click.Path(path_type=Path), default=Path("models"), show_default=True)
-@failing_in_one_line
+@report_user_errors
 def speak(text, wav, output, voice, seed, count, save_wav, size, models):
     """Draws what TEXT, or the recording given by --wav, describes.
 
@@ -63,8 +63,8 @@ def speak(text, wav, output, voice, seed, count, save_wav, size, models):
 @main.command()
 @click.argument("key")
 @click.option("--wav", type=click.Path(path_type=Path), help="write the item's sound here")
-@click.option("--png", type=click.Path(path_type=Path), help="write the item's pictures, real and generated, here")
-@failing_in_one_line
+@click.option("--png", type=click.Path(path_type=Path), help="write the item's images, real and generated, here")
+@report_user_errors
 def trace(key, wav, png):
     """Shows what every stage made of one caption KEY, `<class>/<image>/<nn>` (or the start of one)."""
     from s2igan.trace import trace as follow
@@ -76,7 +76,7 @@ def trace(key, wav, png):
 @main.command()
 @click.argument("dataset")
 @click.option("--folder", type=click.Path(path_type=Path), help="where to (default: data/raw/DATASET)")
-@failing_in_one_line
+@report_user_errors
 def fetch(dataset, folder):
     """Downloads what is public of DATASET (cub, oxford102, stamps), checks and unpacks it."""
     from s2igan.datasets.fetch import fetch_data_set
@@ -91,7 +91,7 @@ def fetch(dataset, folder):
 @click.option("--by", "key", default="system", show_default=True, help="the parameter that tells groups apart")
 @click.option("--baseline", help="the group that the others are tested against (default: the first)")
 @click.option("--score", "scores", multiple=True, help="as metrics/*.json name it; several times for several")
-@failing_in_one_line
+@report_user_errors
 def compare(experiments, key, baseline, scores):
     """Means, deviations and a paired test over the seeds of EXPERIMENTS (default: all upon this commit).
 
@@ -120,7 +120,7 @@ def compare(experiments, key, baseline, scores):
 @click.option("--system", "systems", multiple=True, help="of conf/system/; several times for several (default: all)")
 @click.option("--samples", type=click.IntRange(1), default=8, show_default=True, help="columns of the figure")
 @click.option("--jobs", type=click.IntRange(1), default=1, show_default=True, help="runs at a time; they share cores")
-@failing_in_one_line
+@report_user_errors
 def table1(scale, seeds, systems, samples, jobs):
     """Runs every system with every seed on DVC's queue; writes metrics/table1.csv and docs/results.md.
 

@@ -18,10 +18,10 @@ SEED = click.IntRange(0, 2**32 - 1)  # what every generator of numbers takes
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
-def failing_in_one_line(command: Callable) -> Callable:
+def report_user_errors(command: Callable) -> Callable:
     """Ends `command` on bad input with one line on standard error and exit code 1.
 
-    What a person can mend is InputError, and what the machine refuses (a full disk, a folder without
+    What a person can fix is InputError, and what the machine refuses (a full disk, a folder without
     permission); anything else is a defect and keeps its traceback.
     """
 
@@ -35,8 +35,8 @@ def failing_in_one_line(command: Callable) -> Callable:
             where = error.filename2 or error.filename or "output"  # a rename fails for its target
             told = " ".join(str(error).split()) or "an operating system error"
             why = os.strerror(error.errno) if error.errno else told
-            mend = "free some space and run the same command again" if error.errno in FULL else "check the path"
-            raise SystemExit(_fail(f"{where}: {why}; {mend}")) from error
+            hint = "free some space and run the same command again" if error.errno in FULL else "check the path"
+            raise SystemExit(_fail(f"{where}: {why}; {hint}")) from error
 
     return run
 
@@ -54,7 +54,7 @@ def stage(command: Callable) -> Callable:
         click.echo(f"[{name}] {shown}", err=True)
         return command(**options)
 
-    return failing_in_one_line(run)
+    return report_user_errors(run)
 
 
 def _shown(value) -> str:

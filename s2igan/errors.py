@@ -2,7 +2,7 @@
 
 
 class InputError(Exception):
-    """Input that a person can mend: one line that names the file or key, what was found and the mend."""
+    """Input that a person can fix: one line that names the file or key, what was found and what to do."""
 
     def __init__(self, message: str):
         super().__init__(" ".join(message.split()))

@@ -1,6 +1,6 @@
-"""Pictures for people: grids of samples with words beside them, and curves."""
+"""Images for people: grids of samples with words beside them, and curves."""
 
-# n pictures, S size
+# n images, S size
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def evenly(items: Sequence, count: int) -> list:
 
 
 def enlarge(picture: np.ndarray, size: int) -> Image.Image:
-    """A uint8 picture (3, S, S) at `size` pixels: small scales by whole pixels, so that they look small."""
+    """A uint8 image (3, S, S) at `size` pixels: small scales by whole pixels, so that they look small."""
     image = Image.fromarray(np.ascontiguousarray(picture.transpose(1, 2, 0)))
     smooth = size / image.width < 2 or size % image.width
     return image.resize((size, size), Image.LANCZOS if smooth else Image.NEAREST)
@@ -43,7 +43,7 @@ def table(
     size: int = 128,
     text_width: int = 300,
 ) -> None:
-    """Rows of pictures (3, S, S), each with its words at the left and one heading a column."""
+    """Rows of images (3, S, S), each with its words at the left and one heading a column."""
     font, small = _font(15), _font(13)
     columns = max(len(row) for row in rows)
     head = 26 if any(headings) else 0
@@ -64,7 +64,7 @@ def table(
 
 
 def sheet(pictures: Sequence[np.ndarray], columns: int, path: str | Path, size: int) -> None:
-    """Pictures (3, S, S) in reading order, `columns` a row."""
+    """Images (3, S, S) in reading order, `columns` a row."""
     rows = -(-len(pictures) // columns)
     image = Image.new("RGB", (columns * (size + GAP) + GAP, rows * (size + GAP) + GAP), PAPER)
     for i, picture in enumerate(pictures):
@@ -79,9 +79,7 @@ def save_sheets(path: str | Path, sheets: Sequence[np.ndarray], size: int = 96) 
     sheet(pictures, len(sheets[0]) if len(sheets) else 1, path, size)
 
 
-def curves(
-    table: dict[str, Sequence[float]], x: str, panels: dict[str, Sequence[str]], path: str | Path
-) -> None:
+def curves(table: dict[str, Sequence[float]], x: str, panels: dict[str, Sequence[str]], path: str | Path) -> None:
     """Lines of the table's columns over column `x`, a panel a group; columns that are missing or all NaN are left out.
 
     A line joins the numbers of its column over those that are NaN, where nothing was measured.

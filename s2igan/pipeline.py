@@ -1,4 +1,4 @@
-"""Words or a recording to a picture, for people: what the command line and the keyword test call."""
+"""Words or a recording to an image, for people: what the command line and the keyword test call."""
 
 # T samples, A speech embedding size, S base size
 
@@ -34,7 +34,7 @@ class Pipeline:
         self.sen, self.config = load_sen(Path(models) / "rdg" / "sen")
         self.sen.to(self.device)
         size = 4 * drawing["network"]["base_size"]
-        self.shape = (3, size, size)  # of a picture of the last scale
+        self.shape = (3, size, size)  # of an image of the last scale
         self.reads = reads(self.config)
         self.log_mel = None if self.reads else LogMel(**self.config["log_mel"])
 
@@ -82,10 +82,10 @@ class Pipeline:
         return self.embed(self.say(spoken, workers), [key for key, *_ in spoken])
 
     def draw(self, embeddings: np.ndarray, seeds: Sequence[int], batch_size: int = 32) -> list[np.ndarray]:
-        """Embeddings (N, A) -> uint8 pictures at the three scales: (N, 3, S, S), (N, 3, 2S, 2S), (N, 3, 4S, 4S)."""
+        """Embeddings (N, A) -> uint8 images at the three scales: (N, 3, S, S), (N, 3, 2S, 2S), (N, 3, 4S, 4S)."""
         batches = list(generate(self.generator, embeddings, seeds, batch_size, self.device))
         return [np.concatenate(scale) for scale in zip(*batches, strict=True)]
 
     def seeds(self, keys: Sequence[str], seed: int) -> list[int]:
-        """A seed for each picture, as the generate stage draws them."""
+        """A seed for each image, as the generate stage draws them."""
         return [image_seed(key, seed) for key in keys]

@@ -53,9 +53,7 @@ class _Output(io.FileIO):
 class _Writer:
     """Writes `path` under a temporary name; it appears whole at the clean end of `with`, or not at all."""
 
-    def __init__(
-        self, path: str | Path, kind: str, attributes: dict | None = None, columns: Sequence[str] = ()
-    ):
+    def __init__(self, path: str | Path, kind: str, attributes: dict | None = None, columns: Sequence[str] = ()):
         self.path = Path(path)
         self.kind = kind
         self.attributes = attributes or {}
@@ -128,9 +126,7 @@ class _Writer:
         if key in self._seen:
             raise InputError(f"{self.path}: key {key} is written twice; keys must be unique")
         if values.dtype.kind == "f" and not np.isfinite(values).all():
-            raise InputError(
-                f"{self.path}: {key} has NaN or infinite {self.kind}; mend its source and run again"
-            )
+            raise InputError(f"{self.path}: {key} has NaN or infinite {self.kind}; fix its source and run again")
         if columns.keys() != self._columns.keys():
             raise InputError(f"{self.path}: {key} has columns {sorted(columns)}; expected {sorted(self._columns)}")
         for name, value in columns.items():
@@ -198,9 +194,7 @@ class RaggedWriter(_Writer):
         """Adds `values` under `key`, and one value to each column."""
         values = np.asarray(values, dtype=self.dtype)
         if values.ndim != 1 + len(self.tail) or values.shape[1:] != self.tail:
-            raise InputError(
-                f"{self.path}: {key} has an array of {values.shape}; expected (t, *{self.tail})"
-            )
+            raise InputError(f"{self.path}: {key} has an array of {values.shape}; expected (t, *{self.tail})")
         self._admit(key, values, columns)
         self._offsets.append(self._offsets[-1] + len(values))
         self._pending.append(values)
@@ -230,25 +224,25 @@ class _Reader:
         self.kind = kind
 
     def __enter__(self):
-        mend = "delete it and run `dvc repro`"
+        hint = "delete it and run `dvc repro`"
         if not self.path.is_file():
             raise InputError(f"{self.path}: missing; run `dvc repro` (or `dvc checkout`) to make it")
         try:
             self._file = h5py.File(self.path, "r")
         except OSError as error:
-            raise InputError(f"{self.path}: truncated, or not an HDF5 file; {mend}") from error
+            raise InputError(f"{self.path}: truncated, or not an HDF5 file; {hint}") from error
         try:
             found = self._file.attrs.get("format", "a foreign HDF5 file")
             expected = FORMAT.format(kind=self.kind)
             if found != expected:
-                raise InputError(f"{self.path}: holds {found}, expected {expected}; {mend}")
+                raise InputError(f"{self.path}: holds {found}, expected {expected}; {hint}")
             self.attributes: dict = json.loads(self._file["attributes"][:].tobytes())
             self.keys: list[str] = [key.decode() for key in self._file["keys"][:]]
             self._rows = {key: row for row, key in enumerate(self.keys)}
             self._open()
         except (KeyError, OSError, ValueError) as error:
             self._file.close()
-            raise InputError(f"{self.path}: damaged ({error}); {mend}") from error
+            raise InputError(f"{self.path}: damaged ({error}); {hint}") from error
         except BaseException:
             self._file.close()
             raise

@@ -165,7 +165,7 @@ def write_page(
 
 
 def draw_samples(path: str | Path, experiments: Sequence[Experiment], count: int) -> None:
-    """A figure: real pictures above, then a row a system, each of the same test captions with the same noise."""
+    """A figure: real images above, then a row a system, each of the same test captions with the same noise."""
     from dvc.api import DVCFileSystem
 
     drawn: dict[str, np.ndarray] = {}
@@ -187,13 +187,13 @@ def draw_samples(path: str | Path, experiments: Sequence[Experiment], count: int
 
 
 def _real(folder: Path, generated: FixedReader, count: int) -> tuple[list[str], np.ndarray]:
-    """Keys of captions of different classes, and the real pictures that they describe, cut as the generated are."""
+    """Keys of captions of different classes, and the real images that they describe, cut as the generated are."""
     import torch
 
     catalog = read_catalog(folder / "catalog")
-    kind_of, image_of, first = catalog.kind_of(), {caption.key: caption.image for caption in catalog.captions}, {}
+    group_of, image_of, first = catalog.group_of(), {caption.key: caption.image for caption in catalog.captions}, {}
     for key in generated.keys:
-        first.setdefault(kind_of[image_of[key]], key)
+        first.setdefault(group_of[image_of[key]], key)
     keys = evenly(list(first.values()), count)
     with FixedReader(folder / "images.h5", "images") as images:
         real = images.values([images.index(image_of[key]) for key in keys])

@@ -11,7 +11,7 @@ from s2igan.datasets.catalog import Caption, read_catalog
 from s2igan.errors import InputError
 from s2igan.figures import table
 from s2igan.machine import device
-from s2igan.sen.captions import HEARD_BY, caption_embeddings, listening_sen
+from s2igan.sen.captions import HEARD_BY, caption_embeddings, load_generator_sen
 from s2igan.speech.audio import decode, write_wav
 from s2igan.store import FixedReader, RaggedReader
 
@@ -19,7 +19,7 @@ from s2igan.store import FixedReader, RaggedReader
 def trace(key: str, wav: str | Path | None = None, png: str | Path | None = None) -> Iterator[str]:
     """Yields a line a stage: what it made of caption `key` (or of the first caption that starts with it).
 
-    Writes its sound to `wav` and its pictures, real and generated, to `png`. Stages that have not run
+    Writes its sound to `wav` and its images, real and generated, to `png`. Stages that have not run
     are told as such. Raises InputError for an unknown key.
     """
     catalog = read_catalog("data/catalog")
@@ -65,7 +65,7 @@ def trace(key: str, wav: str | Path | None = None, png: str | Path | None = None
             speech = file.values([file.index(caption.key)])[0]
             shown = f"norm {np.linalg.norm(speech):.3f}, first {_few(speech)}"
             yield f"embedding       {file.path}: {_shape(speech)}, {shown}"
-    if Path(HEARD_BY).exists() and listening_sen()[-1]:  # trained with the generator, it hears otherwise by now
+    if Path(HEARD_BY).exists() and load_generator_sen()[-1]:  # trained with the generator, it hears otherwise by now
         (speech,) = caption_embeddings([caption.key], device())
         shown = f"norm {np.linalg.norm(speech):.3f}, first {_few(speech)}"
         yield f"heard as        {HEARD_BY}: {_shape(speech)}, {shown}"
@@ -79,11 +79,11 @@ def trace(key: str, wav: str | Path | None = None, png: str | Path | None = None
                 yield f"generated       {file.path}: not drawn (only captions of the test split are)"
     if png:
         table([pictures], [words(caption)], ["real", "generated"][: len(pictures)], png, 192)
-        yield f"                pictures written to {png}"
+        yield f"                images written to {png}"
 
 
 def words(caption: Caption) -> str:
-    """What stands beside a picture: the caption's text, or whose recording it is in which language."""
+    """What stands beside an image: the caption's text, or whose recording it is in which language."""
     return caption.text or " ".join(filter(None, (caption.key, caption.language, caption.speaker)))
 
 

@@ -1,4 +1,4 @@
-"""catalog: any data set as one table of images, one of captions, and the pictures at load size."""
+"""catalog: any data set as one table of images, one of captions, and the images at load size."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -25,29 +25,29 @@ from s2igan.tables import write_rows
 @click.option("--val_classes", type=click.IntRange(0), required=True, help="training classes for model selection")
 @click.option("--images_per_class", type=click.IntRange(0), required=True, help="at most so many; 0 for all")
 @click.option("--captions_per_image", type=click.IntRange(0), required=True, help="at most so many; 0 for all")
-@click.option("--load_size", type=click.IntRange(8), required=True, help="pixels of the stored pictures")
+@click.option("--load_size", type=click.IntRange(8), required=True, help="pixels of the stored images")
 @click.option("--unusable", type=click.Choice(["stop", "leave_out"]), required=True, help="files that cannot be read")
 @click.option("--lowest_rate", type=click.IntRange(0), required=True, help="Hz of a recording")
 @click.option("--most_clipped", type=click.FloatRange(0, 1), required=True, help="share of a recording's samples")
-@click.option("--shortest", type=click.FloatRange(0), required=True, help="seconds of a recording")
+@click.option("--min_seconds", type=click.FloatRange(0), required=True, help="seconds of a recording")
 @click.option("--seed", type=SEED, required=True)
 @stage
-def main(dataset, raw, load_size, unusable, lowest_rate, most_clipped, shortest, **limits):
+def main(dataset, raw, load_size, unusable, min_sample_rate, max_clipped, min_seconds, **limits):
     """Writes data/catalog/{images,captions,left_out}.csv, data/catalog/catalog.json and data/images.h5."""
     source = sources.load(dataset, raw, Limits(**limits))
     catalog = check(source.catalog, dataset)
-    left_out = dict(unusable_recordings(catalog, lowest_rate, most_clipped, shortest))
-    stop_at(left_out, unusable)
+    left_out = dict(unusable_recordings(catalog, min_sample_rate, max_clipped, min_seconds))
+    raise_unless_allowed(left_out, unusable)
     heard = {caption.image for caption in catalog.captions if caption.key not in left_out}
     with FixedWriter("data/images.h5", "images", (3, load_size, load_size), "uint8") as out:
         pictures = progress(source.pictures(load_size), "images", len(catalog.images))
         for image, picture in zip(catalog.images, pictures, strict=True):
             if isinstance(picture, InputError):
                 left_out[image.key] = str(picture)
-                stop_at({image.key: str(picture)}, unusable)
+                raise_unless_allowed({image.key: str(picture)}, unusable)
             elif image.key in heard:
                 out.append([image.key], picture[None])
-        usable = check(without(catalog, left_out), f"{dataset}, without what cannot be used")
+        usable = check(drop(catalog, left_out), f"{dataset}, without what cannot be used")
         catalog = without_a_single_class(usable)
     write_catalog("data/catalog", catalog)
     write_rows("data/catalog/left_out.csv", ("key", "reason"), left_out.items())
@@ -60,14 +60,14 @@ def main(dataset, raw, load_size, unusable, lowest_rate, most_clipped, shortest,
 
 
 def without_a_single_class(catalog: Catalog) -> Catalog:
-    """The catalog without classes, where all pictures are of one: a class tells pictures apart, or it says nothing.
+    """The catalog without classes, where all images are of one: a class tells images apart, or it says nothing.
 
     Kept, it would leave no pair that the matching loss (eq. 2) may push apart, and SEN would learn nothing.
     """
     names = {image.class_name for image in catalog.images}
     if len(names) > 1 or "" in names:
         return catalog
-    click.echo(f"all pictures are of the class {names.pop()}: taken as pictures without classes")
+    click.echo(f"all images are of the class {names.pop()}: taken as images without classes")
     return replace(catalog, images=tuple(replace(image, class_name="") for image in catalog.images))
 
 
@@ -83,15 +83,15 @@ def unusable_recordings(catalog: Catalog, *limits: float) -> Iterator[tuple[str,
             yield caption.key, fault
 
 
-def stop_at(left_out: dict[str, str], unusable: str) -> None:
+def raise_unless_allowed(left_out: dict[str, str], unusable: str) -> None:
     """Raises the first of `left_out`, unless they may be left out."""
     if left_out and unusable == "stop":
         more = f" ({len(left_out) - 1} more such)" if len(left_out) > 1 else ""
         raise InputError(f"{next(iter(left_out.values()))}; or set catalog.unusable=leave_out{more}")
 
 
-def without(catalog: Catalog, left_out: dict[str, str]) -> Catalog:
-    """The catalog without these captions and images, what belonged to them, and pictures that nothing describes."""
+def drop(catalog: Catalog, left_out: dict[str, str]) -> Catalog:
+    """The catalog without these captions and images, what belonged to them, and images that nothing describes."""
     captions = [c for c in catalog.captions if c.key not in left_out and c.image not in left_out]
     described = {caption.image for caption in captions}
     images = [image for image in catalog.images if image.key in described]

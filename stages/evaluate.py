@@ -21,7 +21,7 @@ from s2igan.vision.encoders import EVALUATION_ENCODERS, load_encoder
 @click.option("--seed", type=SEED, required=True)
 @stage
 def main(encoder, weights, input_size, fid_encoder, fid_weights, queries_per_class, is_splits, seed):
-    """Reads the catalog, features, embeddings, generated pictures and models; writes metrics/*.json."""
+    """Reads the catalog, features, embeddings, generated images and models; writes metrics/*.json."""
     catalog = read_catalog("data/catalog")
     sen, precision = retrieval_scores(catalog, device())
     write_json("metrics/sen.json", sen)

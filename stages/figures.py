@@ -21,11 +21,11 @@ FOLDER = "metrics/figures"
 
 @click.command()
 @click.option("--samples", type=click.IntRange(1), required=True, help="rows of a figure")
-@click.option("--birds", type=click.IntRange(1), required=True, help="pictures on each sheet: real ones, drawn ones")
+@click.option("--birds", type=click.IntRange(1), required=True, help="images on each sheet: real ones, drawn ones")
 @click.option("--seed", type=SEED, required=True)
 @stage
 def main(samples, birds, seed):
-    """Reads the catalog, pictures, generated ones, models and curves; writes metrics/figures/*.png."""
+    """Reads the catalog, images, generated ones, models and curves; writes metrics/figures/*.png."""
     catalog = read_catalog("data/catalog")
     rng = np.random.default_rng(seed)
     with FixedReader("data/images.h5", "images") as images:
@@ -39,9 +39,7 @@ def main(samples, birds, seed):
         drawn = pipeline.draw(np.repeat(speech, 2, axis=0), pipeline.seeds([k + s for k in keys for s in "ab"], seed))
         real = torch.from_numpy(images.values([images.index(caption.image) for caption in picked]))
     real = centre_crop(real, drawn[-1].shape[-1]).numpy()
-    rows = [
-        [real[i], *(scale[2 * i] for scale in drawn), drawn[-1][2 * i + 1]] for i in range(len(picked))
-    ]
+    rows = [[real[i], *(scale[2 * i] for scale in drawn), drawn[-1][2 * i + 1]] for i in range(len(picked))]
     sizes = [f"{scale.shape[-1]} px" for scale in drawn]
     headings = ["real", *sizes, "other noise"]
     table(rows, [words(caption) for caption in picked], headings, f"{FOLDER}/samples.png")
@@ -50,9 +48,10 @@ def main(samples, birds, seed):
         chosen = evenly(range(len(generated)), birds)  # by number alone, so that nobody picks
         sheet(list(generated.values(chosen)), 10, f"{FOLDER}/generated.png", 96)
 
-    with FixedReader("data/keyword_before.h5", "generated") as before, FixedReader(
-        "data/keyword_after.h5", "generated"
-    ) as after:
+    with (
+        FixedReader("data/keyword_before.h5", "generated") as before,
+        FixedReader("data/keyword_after.h5", "generated") as after,
+    ):
         many = slice(0, samples)
         rows = [list(pair) for pair in zip(before.values(many), after.values(many), strict=True)]
         texts, parts, old, new = (before.column(name)[many] for name in ("caption", "part", "old", "new"))

@@ -1,4 +1,4 @@
-"""generate: a picture from the speech of every test caption, and the same by the two controls."""
+"""generate: an image from the speech of every test caption, and the same by the two controls."""
 
 import click
 import numpy as np
@@ -23,13 +23,13 @@ def main(captions_per_image, batch_size, seed):
     """Reads models/rdg and the captions' embeddings; writes data/generated{,_untrained,_shuffled}.h5.
 
     `_untrained` is the same network at initialisation; `_shuffled` the trained one with every
-    caption's speech exchanged for that of a caption of another class (or picture).
+    caption's speech exchanged for that of a caption of another class (or image).
     """
     catalog = read_catalog("data/catalog")
-    kind_of = catalog.kind_of()
+    group_of = catalog.group_of()
     captions = catalog.first_of("test", captions_per_image)
     keys, images = [caption.key for caption in captions], [caption.image for caption in captions]
-    partner = partners([kind_of[image] for image in images], images, seed)
+    partner = partners([group_of[image] for image in images], images, seed)
     seeds = [image_seed(key, seed) for key in keys]
     speech = caption_embeddings(keys, device())
     for control in CONTROLS:
@@ -51,8 +51,8 @@ def main(captions_per_image, batch_size, seed):
 def partners(kinds: list[str], images: list[str], seed: int) -> np.ndarray:
     """For each row, the row whose speech the control `_shuffled` takes: of another class, each row once.
 
-    Where one class holds more than half of them, not all can have another's: then that of another picture, each row
-    once; where one picture has more than half of the captions, as it falls among the other pictures'.
+    Where one class holds more than half of them, not all can have another's: then that of another image, each row
+    once; where one image has more than half of the captions, as it falls among the other images'.
     """
     for groups in (kinds, images):
         if 2 * np.unique(groups, return_counts=True)[1].max() <= len(groups):

@@ -1,4 +1,4 @@
-"""image_features: what the frozen image encoder sees in several views of every picture, once and for all."""
+"""image_features: what the frozen image encoder sees in several views of every image, once and for all."""
 
 import click
 import numpy as np

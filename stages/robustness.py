@@ -11,8 +11,15 @@ from s2igan.datasets.catalog import Caption, read_catalog
 from s2igan.datasets.splits import draw
 from s2igan.files import write_text
 from s2igan.machine import device, workers
-from s2igan.metrics.robustness import SCORES, Gallery, conditions, embed_by_condition, robustness_scores, to_say_again
-from s2igan.sen.captions import listening_sen
+from s2igan.metrics.robustness import (
+    SCORES,
+    Gallery,
+    conditions,
+    embed_by_condition,
+    robustness_scores,
+    rows_to_resynthesise,
+)
+from s2igan.sen.captions import load_generator_sen
 from s2igan.sen.model import SEN, embed_speech, reads
 from s2igan.speech.disturbance import NOISES, RATE_RANGE, SNR_RANGE, Disturbance, disturbed_log_mels
 from s2igan.speech.synthesis import assign_voice, synthesize
@@ -20,8 +27,8 @@ from s2igan.store import FixedReader, RaggedReader
 from s2igan.tables import write_json
 
 PROTOCOL = (
-    "captions of the test split, drawn by seed, search all of its pictures; map: relevant = same class, or the own "
-    "picture without classes; r@k and median rank: the own picture; snr<dB>: {noise} noise, dB over the whole "
+    "captions of the test split, drawn by seed, search all of its images; map: relevant = same class, or the own "
+    "image without classes; r@k and median rank: the own image; snr<dB>: {noise} noise, dB over the whole "
     "utterance; rate<f>: f times as fast at the same pitch; voices: {voices}"
 )
 SAID_AGAIN = "captions that an engine said in voices unseen in training, and the same ones said again in seen voices"
@@ -45,22 +52,22 @@ def main(captions, snr_db, rates, noise, batch_size, seed):
     drawn = draw((caption.key for caption in tested), captions, seed, "robustness")
     chosen = [caption for caption in tested if caption.key in drawn]
     pictures = [image.key for image in catalog.images if image.split == "test"]
-    kind_of = catalog.kind_of()
-    sen, config, _ = listening_sen()
+    group_of = catalog.group_of()
+    sen, config, _ = load_generator_sen()
     if reads(config):  # the files are there, as for every system, and say that nothing was heard
         write_json("metrics/robustness.json", {"protocol": "the encoder reads text: there is no speech to disturb"})
         write_text("metrics/robustness.tsv", "\t".join(COLUMNS) + "\n")
         return
     sen.to(device())
-    gallery = Gallery(pictures, [kind_of[key] for key in pictures], embed_pictures(sen, pictures))
+    gallery = Gallery(pictures, [group_of[key] for key in pictures], embed_pictures(sen, pictures))
     with RaggedReader("data/speech.h5", "speech") as speech:
         engine_voices = speech.column("voice")
         voice_of = {c.key: c.speaker if c.recording else engine_voices[speech.index(c.key)] for c in catalog.captions}
-        trained = {voice_of[caption.key] for caption in catalog.heard()}
+        trained = {voice_of[caption.key] for caption in catalog.training_captions()}
         voices = [voice_of[caption.key] for caption in chosen]
         again = []
         if speech.attributes["train_voices"]:  # the engine may have spoken captions of the test alone
-            again = [chosen[row] for row in to_say_again(chosen, voices, trained)]
+            again = [chosen[row] for row in rows_to_resynthesise(chosen, voices, trained)]
         spoken = utterances(speech, chosen, wanted, again)
         log_mels = disturbed_log_mels(spoken, config["log_mel"], sen.speech.min_frames, seed, workers())
         with_bar = progress(log_mels, "robustness", len(chosen) + len(again))
@@ -74,7 +81,7 @@ def main(captions, snr_db, rates, noise, batch_size, seed):
 
 
 def embed_pictures(sen: SEN, keys: list[str]) -> np.ndarray:
-    """Embeddings (G, D) of the pictures' centre views."""
+    """Embeddings (G, D) of the images' centre views."""
     with FixedReader("data/image_features.h5", "image_features") as features:
         centre = features.values([features.index(key) for key in keys])[:, 0]
     with torch.inference_mode():

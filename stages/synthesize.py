@@ -44,7 +44,7 @@ def main(engine, rate, model, vocoder, train_voices, test_voices):
     recorded = transcode(files, sample_rate, workers()) if files else iter(())
     voice_of = {key: voice for key, _, voice in spoken}
     voice_of |= {c.key: c.speaker or "unknown" for c in catalog.captions if c.recording}
-    heard = {voice_of[caption.key] for caption in catalog.heard()}
+    heard = {voice_of[caption.key] for caption in catalog.training_captions()}
     attributes = {
         "sample_rate": sample_rate,
         "engine": engine if spoken else RECORDINGS,

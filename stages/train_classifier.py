@@ -28,7 +28,7 @@ HELD_OUT = 4  # each fourth image of a class tells how good the classifier is
 @click.option("--network", type=click.Choice(list(NETWORKS)), required=True)
 @click.option("--weights", required=True, help="file of Inception-v3's ImageNet weights; empty for the usual place")
 @click.option("--channels", type=click.IntRange(1), required=True, help="width of the small network")
-@click.option("--crop_size", type=click.IntRange(8), required=True, help="pixels of a generated picture")
+@click.option("--crop_size", type=click.IntRange(8), required=True, help="pixels of a generated image")
 @click.option("--epochs", type=click.IntRange(1), required=True)
 @click.option("--batch_size", type=click.IntRange(2), required=True)
 @click.option("--lr", type=click.FloatRange(0, 1, min_open=True), required=True, help="of all that is new")

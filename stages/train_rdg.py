@@ -108,7 +108,7 @@ def main(**options):
     seen, drawn = config["image_encoder"]["crop_size"], 4 * options["base_size"]
     if seen != drawn:
         raise InputError(
-            f"rdg.base_size: pictures of {drawn} pixels, but SEN and the relation supervisor know crops of {seen}; "
+            f"rdg.base_size: images of {drawn} pixels, but SEN and the relation supervisor know crops of {seen}; "
             f"set image_features.crop_size, classifier.crop_size and judge.crop_size to {drawn}, or rdg.base_size"
         )
     catalog = read_catalog("data/catalog")
@@ -170,7 +170,7 @@ def main(**options):
 
 
 def load_frozen(features: dict) -> FrozenEncoder:
-    """The encoder that the features of real pictures are from, for those of fakes; InputError if it is another."""
+    """The encoder that the features of real images are from, for those of fakes; InputError if it is another."""
     frozen = load_encoder(features["encoder"], features["weights"], features["input_size"])
     if frozen.weights_hash != features["weights_hash"]:
         raise InputError(

@@ -67,7 +67,7 @@ def main(**options):
         chosen_by = [] if learn_val and selection == "val" else catalog.split(selection)
         training, validation = (
             pairs(catalog, captions, log_mels, features)
-            for captions in (catalog.heard() if learn_val else catalog.split("train"), chosen_by)
+            for captions in (catalog.training_captions() if learn_val else catalog.split("train"), chosen_by)
         )
         network = {key: options.pop(key) for key in NETWORK}
         network["conv_channels"] = list(network["conv_channels"])

@@ -54,7 +54,7 @@ _FLOWER = (
 def write_cub(
     folder: Path, classes: Sequence[int] = (1, 2, 3, 4, 5, 6), images: int = 3, captions: str = "text_c10"
 ) -> None:
-    """CUB_200_2011/ with its tables and JPEG pictures, and Reed et al.'s captions in the folder `captions`.
+    """CUB_200_2011/ with its tables and JPEG images, and Reed et al.'s captions in the folder `captions`.
 
     Of the classes 1 to 6, numbers 1, 4 and 6 are test classes. The tables list only `classes`. As in the
     original, images of a class are not listed in the order of their names, sizes vary, and a few (here the last)

@@ -1,4 +1,4 @@
-"""Miniature copies of the data sets of recorded speech, in their original layouts, with real pictures and sounds."""
+"""Miniature copies of the data sets of recorded speech, in their original layouts, with real images and sounds."""
 
 import csv
 import hashlib
@@ -16,7 +16,7 @@ SCENES = ("a/abbey", "a/apartment_building/outdoor", "k/kitchen", "b/badlands")
 
 
 def write_picture(path: Path, number: int) -> None:
-    """A picture of its own colours, size and mode: a disc on a ground that darkens downwards."""
+    """An image of its own colours, size and mode: a disc on a ground that darkens downwards."""
     rng = np.random.default_rng(number)
     width, height = (int(side) for side in rng.integers(40, 97, size=2))
     y, x = np.mgrid[:height, :width]
@@ -42,7 +42,7 @@ def write_sound(path: Path, image: int, take: int, rate: int = 16000, channels: 
 
 
 def copy(folder: Path, target: Path) -> Path:
-    """A copy whose lists may be edited; pictures and sounds are links to the same files, and may be removed."""
+    """A copy whose lists may be edited; images and sounds are links to the same files, and may be removed."""
 
     def put(source: str, place: str) -> None:
         (shutil.copyfile if source.endswith((".txt", ".json", ".csv")) else os.link)(source, place)
@@ -63,7 +63,7 @@ def _digits(number: int, count: int) -> str:
 def write_flickr8k(folder: Path, images: int = 9, captions: int = 5, pictures: str = "Flicker8k_Dataset") -> list[str]:
     """Flickr8k with `captions` recordings an image, by three speakers; the file names of train, val and test.
 
-    The split files lie in Flickr8k_text. One picture more is in no split and has no recording.
+    The split files lie in Flickr8k_text. One image more is in no split and has no recording.
     """
     names = [f"{1000268201 + 7919 * i}_{_digits(i, 10)}.jpg" for i in range(images + 1)]
     wav2capt, wav2spk = [], []
@@ -147,7 +147,7 @@ def write_manifest(
                     write_sound(folder / recording, number, n, rate, channels)
                     row["recording"] = recording.as_posix()
                 if texts and n % 3:
-                    row["text"] = f"picture {number}, description {n}"
+                    row["text"] = f"image {number}, description {n}"
                 row |= {"class": name} if classes else {}
                 row |= {"split": part} if split else {}
                 rows.append(row | {"speaker": f"speaker {(number + n) % 3}", "language": "en"})

@@ -1,4 +1,4 @@
-"""A miniature copy of Tux Paint's stamps, as the Debian package unpacks, with real pictures and recordings."""
+"""A miniature copy of Tux Paint's stamps, as the Debian package unpacks, with real images and recordings."""
 
 import hashlib
 from collections.abc import Sequence
@@ -24,9 +24,9 @@ def write_stamps(
     languages: Sequence[str] = LANGUAGES,
     series: int = 4,
 ) -> list[str]:
-    """The package unpacked into `folder`: the names of the pictures of each class, without their endings.
+    """The package unpacked into `folder`: the names of the images of each class, without their endings.
 
-    A class has a shape, a picture in it a colour and a format of its own. The first `series` pictures of
+    A class has a shape, an image in it a colour and a format of its own. The first `series` images of
     animals/birds have a recording in English too, and with it a second voice in Catalan and French. Beside those
     that are named lies all that an adapter has to pass over: sound effects, mirror images, SVG, letters, small folders.
     """
@@ -45,7 +45,7 @@ def write_stamps(
 def write_stamp(
     folder: Path, name: str, sentence: str, languages: Sequence[str], shape: int, colour: int, series: bool = False
 ) -> None:
-    """One picture, its texts, and its recordings, which tell shape and colour by their tones."""
+    """One image, its texts, and its recordings, which tell shape and colour by their tones."""
     path = folder / FOLDER / name
     path.parent.mkdir(parents=True, exist_ok=True)
     write_picture(path.with_name(f"{path.name}.png"), shape, colour)

@@ -98,7 +98,7 @@ def test_errors_say_what_was_found():
 
 
 def test_no_changed_keyword_gives_no_shares():
-    """`keyword.enabled=false` leaves pairs of pictures out, and lists that numpy takes for floats."""
+    """`keyword.enabled=false` leaves pairs of images out, and lists that numpy takes for floats."""
     nothing = np.zeros((0, 6), dtype=np.int64)
     scores = keyword_scores(nothing, nothing, np.array([]), np.array([]))
     assert {name: (score["share"], score["count"]) for name, score in scores.items()} == dict.fromkeys(

@@ -75,9 +75,7 @@ def test_any_rate_keeps_pitch_loudness_and_duration(tmp_path, recorded_rate):
 def test_stereo_is_averaged(tmp_path):
     stereo = np.stack([tone(440, 22050), np.zeros(22050, np.float32)], axis=1)
     soundfile.write(tmp_path / "a.wav", stereo, 22050, subtype="FLOAT")
-    np.testing.assert_allclose(
-        load_recording(tmp_path / "a.wav", 22050), tone(440, 22050) / 2, atol=1e-6
-    )
+    np.testing.assert_allclose(load_recording(tmp_path / "a.wav", 22050), tone(440, 22050) / 2, atol=1e-6)
 
 
 @pytest.mark.parametrize("file_format", ["FLAC", "OGG", "MP3"])

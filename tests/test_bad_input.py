@@ -1,4 +1,4 @@
-"""Bad input through the commands themselves: one line that names it and its mend, and no output file."""
+"""Bad input through the commands themselves: one line that names it and its fix, and no output file."""
 
 import importlib
 import subprocess
@@ -105,7 +105,7 @@ def test_pictures_of_another_size_than_sen_knows_are_refused():
         Path(path).touch()
     values = yaml.safe_load((ROOT / "params.yaml").read_text())["rdg"] | {"base_size": 32}
     words = [f"--{'' if v else 'no-'}{k}" if isinstance(v, bool) else f"--{k}={v}" for k, v in values.items()]
-    told = "rdg.base_size: pictures of 128 pixels, but SEN and the relation supervisor know crops of 64; set "
+    told = "rdg.base_size: images of 128 pixels, but SEN and the relation supervisor know crops of 64; set "
     refused(run("train_rdg", *words), told, "image_features.crop_size", "classifier.crop_size", "judge.crop_size")
     assert not Path("models/rdg").exists()
 

@@ -70,8 +70,8 @@ def test_a_picture_without_a_class_is_of_a_kind_of_its_own():
     captions = tuple(Caption(f"{image.key}/00", image.key, "", f"{image.key}.wav") for image in images)
     catalog = check(Catalog(images, captions))
     assert catalog.class_ids() == {"": -1}
-    assert catalog.kind_of() == {f"-/{i}": f"-/{i}" for i in range(4)}
-    assert small().kind_of()["a/01"] == "a"
+    assert catalog.group_of() == {f"-/{i}": f"-/{i}" for i in range(4)}
+    assert small().group_of()["a/01"] == "a"
 
 
 def test_splits_share_classes_only_where_the_catalog_says_so(tmp_path):

@@ -228,9 +228,7 @@ def test_a_step_s_draws_are_the_same_in_another_process():
         "import torch; from s2igan.checkpoint import step_generator;"
         "print(torch.rand(3, generator=step_generator(3, 4)).tolist())"
     )
-    shown = subprocess.run(
-        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True
-    ).stdout
+    shown = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     assert json.loads(shown) == torch.rand(3, generator=step_generator(3, 4)).tolist()
 
 

@@ -137,18 +137,14 @@ def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path, monkeypatch, short_
         raise KilledError
 
     with pytest.raises(KilledError):
-        train_classifier(
-            images, labels, checkpoint=checkpoint, progress=killed_in_the_second_epoch, **options
-        )
+        train_classifier(images, labels, checkpoint=checkpoint, progress=killed_in_the_second_epoch, **options)
     done = []
 
     def watch(epochs, _):
         done.extend(epochs)
         return epochs
 
-    resumed, curves = train_classifier(
-        images, labels, checkpoint=checkpoint, progress=watch, **options
-    )
+    resumed, curves = train_classifier(images, labels, checkpoint=checkpoint, progress=watch, **options)
     assert done == [1, 2]
     assert same_weights(whole, resumed) and curves == whole_curves
 
@@ -225,7 +221,7 @@ def test_inception_answers_by_a_linear_layer_on_the_encoders_features(inception_
     np.testing.assert_allclose(describe(model, images)[0], features, rtol=1e-4, atol=1e-5)
     for answer, found in zip(model.answers, predict(model, images), strict=True):
         expected = (features @ answer.weight.T + answer.bias).softmax(dim=1).detach()
-        assert expected.std(dim=0).max() > 1e-4  # it does answer by the picture
+        assert expected.std(dim=0).max() > 1e-4  # it does answer by the image
         np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)
 
 
@@ -299,7 +295,7 @@ def test_rows_stand_for_a_copy_and_are_read_batch_by_batch():
 
 @pytest.fixture
 def project(tmp_path, monkeypatch):
-    """Two test classes of eight pictures among others that the classifier may not see."""
+    """Two test classes of eight images among others that the classifier may not see."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("S2IGAN_DEVICE", "cpu")
     monkeypatch.setattr(classifier, "INCEPTION_SIDE", 75)
@@ -356,7 +352,7 @@ def test_the_stage_fine_tunes_inception(project, inception_file, monkeypatch):
     values = FixedReader.values
     monkeypatch.setattr(FixedReader, "values", lambda self, rows: sizes.append(len(rows)) or values(self, rows))
     scores = run_stage("network", "inception_v3", "weights", str(inception_file), "epochs", "1", "lr", "1e-6")
-    assert max(sizes) == 4  # a batch, never all pictures
+    assert max(sizes) == 4  # a batch, never all images
     assert scores["network"] == "inception_v3" and scores["start_weights"] == sha(inception_file)
     assert scores["classifier_weights"] == classifier_hash("models/classifier")
     model, _ = load_classifier("models/classifier", "classifier")

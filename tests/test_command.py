@@ -4,7 +4,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from s2igan.command import failing_in_one_line, progress, stage
+from s2igan.command import progress, report_user_errors, stage
 from s2igan.errors import InputError
 
 
@@ -33,7 +33,7 @@ def test_options_are_printed_before_anything_else():
 def test_bad_input_ends_in_its_one_line():
     result = run(InputError("data/x.h5: found\n  nothing;\tmend it"))
     assert result.exit_code == 1
-    assert result.stderr.splitlines()[2:] == ["error: data/x.h5: found nothing; mend it"]
+    assert result.stderr.splitlines()[2:] == ["error: data/x.h5: found nothing; fix it"]
 
 
 @pytest.mark.parametrize(
@@ -80,7 +80,7 @@ def test_an_unknown_option_or_a_bad_value_runs_nothing():
 
 
 def test_a_command_keeps_its_name_and_help():
-    @failing_in_one_line
+    @report_user_errors
     def speak(text):
         """Speaks."""
         return text * 2

@@ -293,9 +293,7 @@ def test_a_name_takes_the_model_and_its_own_vocoder_from_the_cache(models):
     cached(models / "one", NAME)
     cached(models / "vocoder", VOCODER_NAME)
     named = Coqui(NAME).speak(TEXTS[0], "default")
-    np.testing.assert_array_equal(
-        named, Coqui(str(models / "one"), str(models / "vocoder")).speak(TEXTS[0], "default")
-    )
+    np.testing.assert_array_equal(named, Coqui(str(models / "one"), str(models / "vocoder")).speak(TEXTS[0], "default"))
 
 
 def test_a_name_may_have_a_vocoder_of_a_folder(models):
@@ -369,7 +367,7 @@ def test_a_folder_without_config_or_weights_is_refused(models, tmp_path):
     refused(f"{tmp_path}/config.json: missing; tts.model needs", tmp_path)
     shutil.copy(models / "one" / "config.json", tmp_path)
     refused(f"{tmp_path}: no weights", tmp_path)
-    refused(f"{tmp_path}: no weights .* mend tts.vocoder", models / "one", tmp_path)
+    refused(f"{tmp_path}: no weights .* fix tts.vocoder", models / "one", tmp_path)
     for name in ("checkpoint_2.pth", "checkpoint_1.pth"):
         (tmp_path / name).write_bytes(b"")
     refused(f"2 files of weights; say in tts.model which one, such as {tmp_path}/checkpoint_1.pth", tmp_path)

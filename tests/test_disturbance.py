@@ -158,9 +158,9 @@ def test_log_mels_of_each_disturbance():
     assert gap["snr5"] > gap["snr15"] > 0.05
     # Noise is that of the key and the seed, whatever else is disturbed.
     assert np.abs(found["a"]["snr5"] - found["b"]["snr5"]).mean() > 0.05
-    (_, alone), = disturbed_log_mels([("b", encoded(coloured(0)), wanted[1:2])], SETTINGS, 1, seed=3, workers=1)
+    ((_, alone),) = disturbed_log_mels([("b", encoded(coloured(0)), wanted[1:2])], SETTINGS, 1, seed=3, workers=1)
     np.testing.assert_array_equal(alone["snr5"], found["b"]["snr5"])
-    (_, other), = disturbed_log_mels([("b", encoded(coloured(0)), wanted[1:2])], SETTINGS, 1, seed=4, workers=1)
+    ((_, other),) = disturbed_log_mels([("b", encoded(coloured(0)), wanted[1:2])], SETTINGS, 1, seed=4, workers=1)
     assert np.abs(other["snr5"] - alone["snr5"]).mean() > 0.05
 
 

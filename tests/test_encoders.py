@@ -137,7 +137,7 @@ def test_the_fid_encoder_gives_the_features_of_torch_fidelity(fid_file):
         (other,) = extractor(antialiased.round().to(torch.uint8))
     found = encode_images(encoder, images)
     np.testing.assert_allclose(found, expected.numpy(), rtol=1e-5, atol=1e-6)
-    # The comparison means something: features tell pictures apart, and one way to resize from another.
+    # The comparison means something: features tell images apart, and one way to resize from another.
     assert (expected[0] - expected[1]).std() > 0.005 and (expected - other).std() > 0.005
 
 

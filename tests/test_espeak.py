@@ -34,9 +34,7 @@ def hashed(samples: np.ndarray) -> str:
 
 
 # The last two draw from the C library's random numbers; whisper and klatt are mostly noise.
-@pytest.mark.parametrize(
-    "voice", ["en-us", "en-us+f3", "en-gb+klatt4", "en-us+whisper", "en-us+Reed", "en-us+caleb"]
-)
+@pytest.mark.parametrize("voice", ["en-us", "en-us+f3", "en-gb+klatt4", "en-us+whisper", "en-us+Reed", "en-us+caleb"])
 def test_same_bytes_whatever_was_said_before(espeak, voice):
     first = espeak.speak(TEXT, voice)
     for other_voice in ("en-us+m4", "en-us+klatt2", "de+whisper", "en-us+robosoft6"):
@@ -163,10 +161,7 @@ def test_engines_by_name():
 
 def test_processes_give_what_one_gives_in_order(espeak):
     colours = ("red", "blue", "green", "grey", "black")
-    captions = [
-        (f"c/i/{n:02d}", f"bird {n} is {colours[n % 5]}", DISTINCT_VOICES[n % 14])
-        for n in range(150)
-    ]
+    captions = [(f"c/i/{n:02d}", f"bird {n} is {colours[n % 5]}", DISTINCT_VOICES[n % 14]) for n in range(150)]
     alone = list(synthesize(iter(captions), "espeak", {"rate": 200}, workers=1))
     pooled = list(synthesize(iter(captions), "espeak", {"rate": 200}, workers=2))
     assert pooled == alone

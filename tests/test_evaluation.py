@@ -1,4 +1,4 @@
-"""The protocol on a catalog of three test classes whose pictures and speech are known."""
+"""The protocol on a catalog of three test classes whose images and speech are known."""
 
 import hashlib
 import json
@@ -28,7 +28,7 @@ from s2igan.tables import write_json
 from s2igan.vision.transforms import to_float
 from stages import evaluate, generate
 
-# N items, S size of a picture
+# N items, S size of an image
 
 PARTS, COLOURS = ["crown", "wing"], ["red", "green", "blue"]
 IMAGES = 4
@@ -43,7 +43,7 @@ SHOWN = ("speech_to_image_map", "map_chance", "median_rank")  # of retrieval, on
 
 
 def rows(pictures) -> np.ndarray:
-    """All pictures of a reader, or of some rows of one."""
+    """All images of a reader, or of some rows of one."""
     return pictures.values(slice(None))
 
 
@@ -87,7 +87,7 @@ class MeanColour(nn.Module):
 
 
 class Blind(MeanColour):
-    """All pictures look the same to it."""
+    """All images look the same to it."""
 
     input_size, weights_hash = 48, "fedcba9876543210"
 
@@ -124,7 +124,7 @@ def write_speech(project, embedding_of):
 
 @pytest.fixture
 def pictures(project):
-    """`generated` and `_oracle` show the real pictures; `_shuffled` those under another class; `_untrained` grey."""
+    """`generated` and `_oracle` show the real images; `_shuffled` those under another class; `_untrained` grey."""
     write("data/images.h5", "images", [i.key for i in project.images], [picture(i.key) for i in project.images])
     captions = project.split("test")
     keys = [caption.key for caption in captions]
@@ -167,9 +167,7 @@ def test_every_score_is_there_for_each_control_and_beside_chance(pictures):
     for name in (*OF_A_SET, "map", "map_same_images"):
         for control in CONTROLS:
             assert np.isfinite(scores[f"{name}{control}"])
-    assert {name for name in scores if name.endswith("_real")} == {
-        f"{name}_real" for name in (*OF_A_SET, "map")
-    }
+    assert {name for name in scores if name.endswith("_real")} == {f"{name}_real" for name in (*OF_A_SET, "map")}
     # 24 fakes, of which 22 are not the query's own and 6 are of its class.
     p, harmonic = 5 / 21, sum(1 / k for k in range(1, 23))
     assert scores["map_chance"] == pytest.approx(p + (1 - p) * harmonic / 22)
@@ -202,7 +200,7 @@ def test_only_the_features_that_the_field_uses_make_a_fid(pictures, encoder, nam
 
 
 def test_the_fid_encoder_measures_distances_and_the_other_one_retrieval(pictures):
-    """An encoder that sees nothing finds no distance, and every order of the pictures equally good."""
+    """An encoder that sees nothing finds no distance, and every order of the images equally good."""
     sharp, blind = MeanColour("inception_v3"), Blind("inception_v3_fid")
     scores = image_scores(pictures, sharp, blind)
     assert scores["map"] == 1 and scores["map_shuffled"] < 0.4
@@ -364,7 +362,7 @@ def test_pictures_of_one_image_a_class_leave_the_queries_nothing_to_find(picture
 
 @pytest.fixture
 def space(project):
-    """Speech embeddings equal to those of the captions' own pictures, features that differ most by class."""
+    """Speech embeddings equal to those of the captions' own images, features that differ most by class."""
     notes = {"image_encoder": {"encoder": "inception_v3", "weights_hash": "abc"}, "speech": {"test_voices": ["x", "y"]}}
     save_sen("models/rdg/sen", build_sen(SEN), {**SEN, **notes})
     rng = np.random.default_rng(0)
@@ -388,7 +386,7 @@ def test_speech_that_lies_on_its_picture_finds_it_and_its_class(space):
     counts = {"captions": 24, "images": 12, "classes": 3, "voices": 2}  # the test split alone
     assert {name: scores[name] for name in counts} == counts
     assert (scores["encoder"], scores["encoder_weights"]) == ("inception_v3", "abc")
-    # 4 pictures and 8 captions of a class: precision falls when they are all found.
+    # 4 images and 8 captions of a class: precision falls when they are all found.
     assert [row["k"] for row in table] == [1, 2, 5, 10]
     assert [row["speech_to_image"] for row in table] == pytest.approx([1, 1, 4 / 5, 4 / 10])
     assert [row["image_to_speech"] for row in table] == pytest.approx([1, 1, 1, 8 / 10])
@@ -421,7 +419,7 @@ def test_speech_that_is_always_the_same_gains_nothing(space):
 
 
 def answers(shown: list[list[int]]) -> np.ndarray:
-    """Pictures that say themselves what a judge reads of them: colour number of part p at pixel p."""
+    """Images that say themselves what a judge reads of them: colour number of part p at pixel p."""
     pictures = np.zeros((len(shown), 3, 16, 16), np.uint8)
     pictures[:, 0, 0, : len(PARTS)] = shown
     return pictures
@@ -429,7 +427,7 @@ def answers(shown: list[list[int]]) -> np.ndarray:
 
 @pytest.fixture
 def judged(project, monkeypatch):
-    """Generated pictures show what was said; `_shuffled` a wrong crown; `_untrained` all red."""
+    """Generated images show what was said; `_shuffled` a wrong crown; `_untrained` all red."""
     judge = SimpleNamespace(image_size=16)
     monkeypatch.setattr(evaluation, "load_classifier", lambda *_: (judge, {"parts": PARTS, "colours": COLOURS}))
     monkeypatch.setattr(
@@ -475,7 +473,7 @@ def test_attribute_scores_count_what_the_judge_reads(judged):
 
 
 def test_a_part_that_no_caption_names_is_not_counted(judged):
-    """Captions of t0 say nothing of wings, and its pictures have the wrong ones."""
+    """Captions of t0 say nothing of wings, and its images have the wrong ones."""
     quiet = tuple(
         Caption(c.key, c.image, "this bird has a red crown") if c.image.startswith("t0") else c for c in judged.captions
     )
@@ -573,7 +571,7 @@ def test_a_classifier_of_pictures_of_another_size_is_refused(pictures):
     """Of smaller ones, it would be shown the middle of each generated picture."""
     model = build_classifier({"heads": [3], "channels": 4, "image_size": 32, "views": 1})
     save_classifier("models/classifier", "classifier", model)
-    told = "classifier.crop_size: models/classifier knows pictures of 32 pixels, data/generated.h5 has 16; set it to"
+    told = "classifier.crop_size: models/classifier knows images of 32 pixels, data/generated.h5 has 16; set it to"
     with pytest.raises(InputError, match=told):
         image_scores(pictures)
 

@@ -89,9 +89,9 @@ def test_a_data_set_runs_from_its_own_files_to_scores_and_figures(run):
     )
     tested = catalog.split("test")
     assert (sen["captions"], sen["images"]) == (len(tested), len(catalog.first_of("test")))
-    kind_of = catalog.kind_of()
-    kinds = [kind_of[caption.image] for caption in catalog.first_of("test")]
-    chance = [chance_average_precision(kinds.count(kind_of[c.image]), len(kinds)) for c in tested]
+    group_of = catalog.group_of()
+    kinds = [group_of[caption.image] for caption in catalog.first_of("test")]
+    chance = [chance_average_precision(kinds.count(group_of[c.image]), len(kinds)) for c in tested]
     assert sen["map_chance"] == pytest.approx(float(np.mean(chance)), rel=1e-4)
     assert scores["fd_efficientnet_lite0"] > 0 and "map_same_images" in scores
     classes = {image.class_name for image in catalog.images} - {""}

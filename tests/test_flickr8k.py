@@ -48,9 +48,7 @@ def test_limits_keep_each_split_and_the_first_captions(original):
     assert catalog == flickr8k.load(folder, Limits(classes=3, images_per_class=2, captions_per_image=2))
     assert len(flickr8k.load(folder, Limits(classes=2)).images) == 9  # a limit needs both numbers
     drawn = {
-        tuple(
-            i.key for i in flickr8k.load(folder, Limits(classes=1, images_per_class=3, seed=seed)).images
-        )
+        tuple(i.key for i in flickr8k.load(folder, Limits(classes=1, images_per_class=3, seed=seed)).images)
         for seed in range(8)
     }
     assert len(drawn) > 1 and all(len(keys) == 3 for keys in drawn)
@@ -146,7 +144,7 @@ DEV = "Flickr8k_text/Flickr_8k.devImages.txt"
         (line(SPEAKERS, 1, "alone.wav"), r"wav2spk\.txt: line 1 is 'alone\.wav'; expected 'recording speaker'"),
         (line(DEV, 1, "9.jpg"), r"wav2capt\.txt: no recording of 9\.jpg \(1 such images\); unpack"),
         (gone("Flicker8k_Dataset/{3}"), r"Flicker8k_Dataset/10.*\.jpg: missing; unpack Flickr8k_Dataset\.zip"),
-        (lambda raw, names: shutil.rmtree(raw / "Flicker8k_Dataset"), r"no pictures, looked for Flicker8k_Dataset/"),
+        (lambda raw, names: shutil.rmtree(raw / "Flicker8k_Dataset"), r"no images, looked for Flicker8k_Dataset/"),
         (lambda raw, names: shutil.rmtree(raw / "flickr_audio" / "wavs"), r"_0\.wav: missing; unpack flickr_audio"),
         (lambda raw, names: shutil.rmtree(raw), r"Flickr_8k\.trainImages\.txt: missing; unpack"),
     ],

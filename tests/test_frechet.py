@@ -96,13 +96,9 @@ def test_joint_distance_balances_the_norms_by_itself():
     scaled = frechet_joint_distance(features, 100 * conditions, other, 100 * others)
     assert once == pytest.approx(scaled)
     alpha = np.linalg.norm(features, axis=1).mean() / np.linalg.norm(conditions, axis=1).mean()
-    assert once == pytest.approx(
-        frechet_joint_distance(features, conditions, other, others, alpha=alpha)
-    )
+    assert once == pytest.approx(frechet_joint_distance(features, conditions, other, others, alpha=alpha))
     plain = frechet_distance(*gaussian_statistics(features), *gaussian_statistics(other))
-    assert frechet_joint_distance(features, conditions, other, others, alpha=0) == pytest.approx(
-        plain
-    )
+    assert frechet_joint_distance(features, conditions, other, others, alpha=0) == pytest.approx(plain)
 
 
 def test_kernel_distance_against_its_formula():

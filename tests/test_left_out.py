@@ -44,7 +44,7 @@ def test_one_class_for_all_pictures_counts_as_none(rows):
     write_rows(Path("own"), rows)
     result = catalog("stop")
     assert result.exit_code == 0, result.stderr
-    assert "all pictures are of the class bird: taken as pictures without classes" in result.stdout
+    assert "all images are of the class bird: taken as images without classes" in result.stdout
     found = read_catalog("data/catalog")
     assert {image.class_name for image in found.images} == {""} and len(found.images) == 12
 
@@ -108,7 +108,7 @@ def test_a_picture_whose_recordings_are_all_bad_goes_with_them(rows):
 
 
 def test_an_unreadable_picture_goes_with_its_descriptions(rows):
-    Path("own", rows[0]["image"]).write_text("no picture")
+    Path("own", rows[0]["image"]).write_text("no image")
     assert catalog("stop").exit_code == 1
     assert catalog("leave_out").exit_code == 0
     (line,) = left_out()
@@ -122,7 +122,7 @@ def test_an_unreadable_picture_goes_with_its_descriptions(rows):
 def test_too_much_left_out_is_an_error(rows):
     for row in rows:
         if row["split"] == "val":
-            Path("own", row["image"]).write_text("no picture")
+            Path("own", row["image"]).write_text("no image")
     result = catalog("leave_out")
     assert result.exit_code == 1 and "nothing in split val" in result.stderr.splitlines()[-1]
     assert not Path("data/images.h5").exists()
@@ -161,6 +161,7 @@ def test_pictures_of_every_mode_and_size_come_in_as_one(rows):
     assert catalog("stop").exit_code == 0
     found = {image.path: image.key for image in read_catalog("data/catalog").images}
     with FixedReader("data/images.h5", "images") as images:
+
         def colour(path):
             key = found[path.relative_to("own").as_posix()]
             return images.values([images.index(key)])[0].mean(axis=(1, 2)).round().tolist()

@@ -34,9 +34,7 @@ def filter_bank(bands: int, length: int, low: float, high: float) -> np.ndarray:
     mels = np.linspace(slaney_mel(low), slaney_mel(high), bands + 2)
     edges = [slaney_hertz(mel) for mel in mels]
     filters = np.zeros((length // 2 + 1, bands))
-    for band, (left, middle, right) in enumerate(
-        zip(edges[:-2], edges[1:-1], edges[2:], strict=True)
-    ):
+    for band, (left, middle, right) in enumerate(zip(edges[:-2], edges[1:-1], edges[2:], strict=True)):
         for k in range(length // 2 + 1):
             hertz = k * 22050 / length
             height = min((hertz - left) / (middle - left), (right - hertz) / (right - middle))
@@ -71,9 +69,7 @@ def test_equals_an_independent_computation(samples, window):
 
 def test_frequency_range_equals_an_independent_computation():
     log_mel = LogMel(normalise=False, f_min=60, f_max=8000)(noise())
-    np.testing.assert_allclose(
-        log_mel, independent_log_mel(noise(), "hamming", 60, 8000), atol=2e-4
-    )
+    np.testing.assert_allclose(log_mel, independent_log_mel(noise(), "hamming", 60, 8000), atol=2e-4)
 
 
 def test_windows_differ():

@@ -35,9 +35,7 @@ def png(width: int, height: int, data: bytes = b"") -> bytes:
         return struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
 
     header = struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0)
-    return (
-        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(data)) + chunk(b"IEND", b"")
-    )
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(data)) + chunk(b"IEND", b"")
 
 
 # ---------------------------------------------------------------- what is read
@@ -254,7 +252,7 @@ def test_the_square_of_a_box_is_about_its_middle():
 
 @pytest.mark.parametrize("box", [(0, 0, 0, 5), (0, 0, 5, -1), (float("nan"), 0, 5, 5), (0, float("inf"), 5, 5)])
 def test_a_box_without_area_has_no_square(box):
-    with pytest.raises(InputError, match="^box .*: no area; mend"):
+    with pytest.raises(InputError, match="^box .*: no area; fix"):
         square_box(*box, 0.75)
 
 
@@ -275,10 +273,10 @@ def test_a_box_without_area_has_no_square(box):
         ("0 inf 2 2", "has no area"),
         ("0 0 2 3.1", "is not square"),
         ("0 0 1e6 1e6", "has more than 200 megapixels"),
-        ("4 0 2 2", "lies outside of the picture of 4 x 3 pixels"),
-        ("0 3 2 2", "lies outside of the picture of 4 x 3 pixels"),
-        ("-2 0 2 2", "lies outside of the picture of 4 x 3 pixels"),
-        ("0 -5 2 2", "lies outside of the picture of 4 x 3 pixels"),
+        ("4 0 2 2", "lies outside of the image of 4 x 3 pixels"),
+        ("0 3 2 2", "lies outside of the image of 4 x 3 pixels"),
+        ("-2 0 2 2", "lies outside of the image of 4 x 3 pixels"),
+        ("0 -5 2 2", "lies outside of the image of 4 x 3 pixels"),
     ],
 )
 def test_a_box_that_does_not_fit_is_told(tmp_path, box, told):
@@ -298,14 +296,14 @@ def test_what_is_no_picture_is_told(tmp_path):
     }.items():
         (tmp_path / name).write_bytes(content)
     for name, told in {
-        "no.jpg": "missing; put the picture there",
-        "folder.jpg": "a folder; put the picture there",
-        "text.jpg": "not a picture",
+        "no.jpg": "missing; put the image there",
+        "folder.jpg": "a folder; put the image there",
+        "text.jpg": "not an image",
         "empty.jpg": "empty file; download it again",
-        "short.jpg": "(not a picture|truncated or damaged)",
-        "nothing.png": "not a picture",
-        "flat.png": "not a picture",
-        "vector.eps": "not a picture",  # Ghostscript is not asked
+        "short.jpg": "(not an image|truncated or damaged)",
+        "nothing.png": "not an image",
+        "flat.png": "not an image",
+        "vector.eps": "not an image",  # Ghostscript is not asked
     }.items():
         with pytest.raises(InputError, match=f"{name}: {told}.*") as error:
             read_picture(tmp_path / name, size=4)
@@ -354,14 +352,14 @@ def test_pictures_come_in_order_and_unreadable_ones_as_their_errors(tmp_path, wo
     images = []
     for n in range(70):  # more than two blocks of work
         if n == 41:
-            (tmp_path / "c" / "41.png").write_text("no picture")
+            (tmp_path / "c" / "41.png").write_text("no image")
         elif n != 7:
             save(tmp_path / "c" / f"{n}.png", make(fill_value=n))
         images.append(Image(f"c/{n}", f"c/{n}.png", "c", "train", "9 9 3 3" if n == 55 else ""))
     found = list(pictures(tmp_path, images, 4, workers))
     told = {n: str(item) for n, item in enumerate(found) if isinstance(item, InputError)}
     assert {n: line.split(":")[0] for n, line in told.items()} == {n: f"{tmp_path}/c/{n}.png" for n in (7, 41, 55)}
-    assert ": missing;" in told[7] and "not a picture" in told[41] and "outside" in told[55]
+    assert ": missing;" in told[7] and "not an image" in told[41] and "outside" in told[55]
     for n, item in enumerate(found):
         if n not in told:
             assert item.shape == (3, 4, 4) and (item == n).all()

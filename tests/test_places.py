@@ -35,9 +35,7 @@ def edit(path, change):
 
 
 def split_by_path(folder, **limits):
-    return {
-        image.path.removeprefix("images/"): image.split for image in places.load(folder, Limits(**limits)).images
-    }
+    return {image.path.removeprefix("images/"): image.split for image in places.load(folder, Limits(**limits)).images}
 
 
 def test_an_image_and_its_captions_are_what_the_lists_say(originals):
@@ -159,7 +157,7 @@ TRAIN = r"train_2020\.json"
         (lambda raw: (raw / NEW / "dev_seen_2020.json").unlink(), r"dev_seen_2020\.json: missing, though train_2020"),
         (lambda raw: (raw / NEW / "test_seen_2020.json").unlink(), r"test_seen_2020\.json: missing, though train_2020"),
         (lambda raw: shutil.rmtree(raw / NEW), "no lists, looked for train_2020.json, or train.json with val.json"),
-        (lambda raw: shutil.rmtree(raw / "images"), "no pictures, looked for images and data/vision"),
+        (lambda raw: shutil.rmtree(raw / "images"), "no images, looked for images and data/vision"),
         (lambda raw: shutil.rmtree(raw / "images" / SCENES[2]), r"images/k/kitchen/gsun_.*jpg: missing; unpack images"),
         (lambda raw: shutil.rmtree(raw / "PlacesAudio_400k_distro"), r"utterance_\d+\.wav: missing; unpack Places"),
         (content(b'{"data": ['), f"{TRAIN}: not JSON .*; unpack"),

@@ -65,7 +65,7 @@ def test_distillation_is_over_when_directions_agree():
 
 
 def test_colour_consistency_by_hand():
-    # Plain pictures: no covariance, means that differ by (0.5, 0, -1).
+    # Plain images: no covariance, means that differ by (0.5, 0, -1).
     small = torch.zeros(2, 3, 4, 4)
     large = torch.tensor([0.5, 0.0, -1.0]).view(1, 3, 1, 1).expand(2, 3, 8, 8)
     assert losses.colour_consistency_loss(small, large).item() == pytest.approx(1.25)

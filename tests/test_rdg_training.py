@@ -44,7 +44,7 @@ RECIPE = dict(
 
 
 class Frozen(nn.Module):
-    """Stands for the frozen encoder: the mean colour of each quarter of a picture, (B, 3, S, S) -> (B, 12)."""
+    """Stands for the frozen encoder: the mean colour of each quarter of an image, (B, 3, S, S) -> (B, 12)."""
 
     def forward(self, images):
         return F.adaptive_avg_pool2d(images, 2).flatten(1)
@@ -131,7 +131,7 @@ def test_the_generator_follows_only_the_last_term_of_eq_8(images):
     last_scale = model.speech_to_image.generator.to_image[2][0].weight
     gradient = torch.autograd.grad(loss, last_scale, retain_graph=True)[0]
     assert gradient.abs().sum() > 0
-    # RS is applied to the last picture only.
+    # RS is applied to the last image only.
     loss = relation_loss(model.relation(truth, [projection(Frozen()(fakes[-1]))])[0], Relation.POSITIVE)
     first_scale = model.speech_to_image.generator.to_image[0][0].weight
     assert torch.autograd.grad(loss, first_scale, allow_unused=True)[0] is None
@@ -222,9 +222,9 @@ def test_matching_captions_come_with_their_pictures_classes(images):
     batch = training_set(images, matching_captions=40).batch(0, 0, 4)
     data = training_set(images)
     rows = [int((data.speech == x.numpy()).all(axis=1).argmax()) for x in batch.more_speech]
-    assert [row // 8 for row in rows] == batch.more_kinds.tolist()  # two captions an image, four images a class
+    assert [row // 8 for row in rows] == batch.more_groups.tolist()  # two captions an image, four images a class
     own = [int((data.speech == x.numpy()).all(axis=1).argmax()) for x in batch.speech]
-    assert [row // 8 for row in own] == batch.kinds.tolist()
+    assert [row // 8 for row in own] == batch.groups.tolist()
     assert len(set(rows)) > 15  # of 24
 
 
@@ -326,7 +326,7 @@ def test_an_epoch_is_a_permutation_and_a_batch_depends_on_seed_and_step_alone(im
     assert all(torch.equal(a.images, b.images) for a, b in zip(epoch, again, strict=True))
     assert not torch.equal(epoch[0].images, data.batch(1, 0, 4).images)
     truths = torch.cat([batch.ground_truth for batch in epoch])
-    # Each picture once: both views of a picture differ, but no picture comes twice.
+    # Each image once: both views of an image differ, but no image comes twice.
     rows = [int(np.flatnonzero((data.features == t.numpy()).all(2).any(1))[0]) for t in truths]
     assert sorted(rows) == list(range(12))
 
@@ -389,4 +389,4 @@ def test_a_batch_for_a_trained_encoder_has_the_sounds_of_its_captions(images):
         caption = int((embedded == embedding.numpy()).all(axis=1).argmax())
         assert frames == 16 + caption
         assert torch.equal(speech[:frames], torch.from_numpy(Sounds().values([caption])[0]))
-        assert batch.kinds[row] == caption // 8 and batch.labels[row] == (-1 if caption // 8 == 2 else caption // 8)
+        assert batch.groups[row] == caption // 8 and batch.labels[row] == (-1 if caption // 8 == 2 else caption // 8)

@@ -22,8 +22,8 @@ def saved(folder, name, samples, rate=RATE, **options):
     return folder / name
 
 
-def fault(path, lowest_rate=16000, most_clipped=0.01, shortest=0.25):
-    (found,) = faults([path], lowest_rate, most_clipped, shortest, workers=1)
+def fault(path, min_sample_rate=16000, max_clipped=0.01, min_seconds=0.25):
+    (found,) = faults([path], min_sample_rate, max_clipped, min_seconds, workers=1)
     return found
 
 
@@ -43,21 +43,21 @@ def test_any_format_rate_and_number_of_channels_becomes_one(tmp_path, name, rate
 
 
 @pytest.mark.parametrize(
-    ("samples", "rate", "found", "mend"),
+    ("samples", "rate", "found", "fix"),
     [
-        (tone(rate=8000), 8000, "8000 Hz", "record it again, or lower catalog.lowest_rate"),
+        (tone(rate=8000), 8000, "8000 Hz", "record it again, or lower catalog.min_sample_rate"),
         (np.zeros(0, "f4"), RATE, "no samples", "record it again"),
         (np.zeros(RATE, "f4"), RATE, "silent", "check the microphone"),
-        (tone(seconds=0.1), RATE, "0.10 s", "record it again, or lower catalog.shortest"),
+        (tone(seconds=0.1), RATE, "0.10 s", "record it again, or lower catalog.min_seconds"),
         (np.full(RATE, 0.25, "f4"), RATE, "silent", "check the microphone"),
         (np.clip(tone(level=3.0), -1, 1), RATE, "clipped", "at a lower level"),
         (0.3 * np.clip(tone(level=3.0), -1, 1), RATE, "clipped", "at a lower level"),
     ],
 )
-def test_a_bad_recording_is_told_in_one_line(tmp_path, samples, rate, found, mend):
+def test_a_bad_recording_is_told_in_one_line(tmp_path, samples, rate, found, fix):
     path = saved(tmp_path, "bad.wav", samples, rate)
     line = fault(path)
-    assert line.startswith(f"{path}: ") and found in line and mend in line and "\n" not in line
+    assert line.startswith(f"{path}: ") and found in line and fix in line and "\n" not in line
 
 
 def test_a_recording_with_nan_is_told(tmp_path):
@@ -77,7 +77,7 @@ def test_a_text_called_wav_and_a_missing_file_are_told(tmp_path):
 def test_the_limits_are_the_callers(tmp_path):
     low = saved(tmp_path, "low.wav", tone(rate=8000), 8000)
     loud = saved(tmp_path, "loud.wav", np.clip(tone(level=3.0), -1, 1))
-    assert fault(low, lowest_rate=8000) == "" and fault(loud, most_clipped=1.0) == ""
+    assert fault(low, min_sample_rate=8000) == "" and fault(loud, max_clipped=1.0) == ""
 
 
 def test_transcoding_stops_at_what_is_no_sound(tmp_path):

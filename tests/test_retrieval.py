@@ -51,9 +51,7 @@ def test_chance_is_that_of_random_orders(relevant, gallery):
     marked = np.broadcast_to(np.arange(gallery) < relevant, scores.shape)
     simulated = average_precision(scores, marked)
     error = simulated.std() / np.sqrt(len(scores))
-    assert chance_average_precision(relevant, gallery) == pytest.approx(
-        simulated.mean(), abs=4 * error + 1e-12
-    )
+    assert chance_average_precision(relevant, gallery) == pytest.approx(simulated.mean(), abs=4 * error + 1e-12)
 
 
 def test_chance_of_the_published_protocol():
@@ -110,9 +108,7 @@ def test_blocks_and_order_do_not_matter(monkeypatch):
     order = rng.permutation(30)
     back = np.argsort(order)
     monkeypatch.setattr("s2igan.metrics.retrieval.BLOCK", 7)
-    other = cross_modal_retrieval(
-        query, gallery[order], gallery_classes[own], gallery_classes[order], back[own]
-    )
+    other = cross_modal_retrieval(query, gallery[order], gallery_classes[own], gallery_classes[order], back[own])
     assert other == pytest.approx(whole)
 
 

@@ -12,14 +12,14 @@ from s2igan.metrics.robustness import (
     conditions,
     embed_by_condition,
     robustness_scores,
-    to_say_again,
+    rows_to_resynthesise,
 )
 
-# Four pictures of two classes, each a direction of its own.
+# Four images of two classes, each a direction of its own.
 IMAGES = [Image(f"{c}/{i}", "", c, "test") for c in "ab" for i in range(2)]
 GALLERY = Gallery([image.key for image in IMAGES], ["a", "a", "b", "b"], np.eye(4))
 CAPTIONS = [Caption(f"{image.key}/00", image.key, "", f"{i}.wav") for i, image in enumerate(IMAGES)]
-# Nearest its own picture, then the other of the class.
+# Nearest its own image, then the other of the class.
 RIGHT = np.eye(4) + 0.5 * np.eye(4)[[1, 0, 3, 2]]
 # Nearest the two of the other class, its own last.
 WRONG = np.eye(4)[[2, 3, 0, 1]] + 0.8 * np.eye(4)[[3, 2, 1, 0]] + 0.5 * np.eye(4)[[1, 0, 3, 2]]
@@ -61,7 +61,7 @@ def test_without_classes_a_captions_own_picture_is_relevant():
     images = [Image(f"-/{i}", "", "", "test") for i in range(4)]
     captions = [Caption(f"{image.key}/00", image.key, "", "a.wav") for image in images]
     keys = [image.key for image in images]
-    gallery = Gallery(keys, list(Catalog(images, captions).kind_of().values()), np.eye(4))
+    gallery = Gallery(keys, list(Catalog(images, captions).group_of().values()), np.eye(4))
     scores, _ = robustness_scores(gallery, captions, conditions([], [], "white"), {"clean": WRONG}, NOBODY, set())
     assert scores["clean_map"] == pytest.approx(1 / 4)  # one relevant, in the last place
     assert scores["map_chance"] == pytest.approx((1 + 1 / 2 + 1 / 3 + 1 / 4) / 4)
@@ -75,14 +75,14 @@ def test_captions_of_one_picture_and_pictures_without_caption():
 
 
 def said(*texts: str) -> list[Caption]:
-    """Captions of the four pictures: said by an engine where there is a text, else recorded."""
+    """Captions of the four images: said by an engine where there is a text, else recorded."""
     return [replace(c, text=t, recording="" if t else c.recording) for c, t in zip(CAPTIONS, texts, strict=True)]
 
 
 def test_the_same_captions_said_again_are_compared_with_the_clean_ones():
     captions = said(*["a bird"] * 4)
     embeddings = {"clean": WRONG, "seen_voices": RIGHT}
-    assert to_say_again(captions, ["x", "y", "x", "y"], {"z"}).tolist() == [0, 1, 2, 3]
+    assert rows_to_resynthesise(captions, ["x", "y", "x", "y"], {"z"}).tolist() == [0, 1, 2, 3]
     scores, table = robustness_scores(
         GALLERY, captions, conditions([], [], "white"), embeddings, ["x", "y", "x", "y"], {"z"}
     )
@@ -95,7 +95,7 @@ def test_the_same_captions_said_again_are_compared_with_the_clean_ones():
 def test_what_cannot_be_said_again_is_left_out_of_that_comparison():
     captions = said("a bird", "a bird", "", "")  # the first in a voice that training heard, two recorded
     voices = ["z", "x", "x", ""]
-    assert to_say_again(captions, voices, {"z"}).tolist() == [1]
+    assert rows_to_resynthesise(captions, voices, {"z"}).tolist() == [1]
     embeddings = {"clean": np.concatenate([WRONG[:1], RIGHT[1:2], WRONG[2:]]), "seen_voices": WRONG[1:2]}
     scores, _ = robustness_scores(GALLERY, captions, conditions([], [], "white"), embeddings, voices, {"z"})
     assert scores["unseen_voices_map"] == 1 and scores["seen_voices_map"] == pytest.approx(WRONG_MAP)
@@ -105,9 +105,7 @@ def test_what_cannot_be_said_again_is_left_out_of_that_comparison():
 def test_recordings_are_grouped_by_their_speakers():
     voices, trained = ["x", "y", "x", ""], {"x", "z", ""}
     speech = np.concatenate([RIGHT[:1], WRONG[1:2], RIGHT[2:3], WRONG[3:]])
-    scores, _ = robustness_scores(
-        GALLERY, CAPTIONS, conditions([], [], "white"), {"clean": speech}, voices, trained
-    )
+    scores, _ = robustness_scores(GALLERY, CAPTIONS, conditions([], [], "white"), {"clean": speech}, voices, trained)
     assert scores["seen_voices_map"] == 1 and scores["seen_voices_captions"] == 2
     assert scores["unseen_voices_map"] == pytest.approx(WRONG_MAP) and scores["unseen_voices_captions"] == 1
     assert scores["unseen_voices_map_chance"] == pytest.approx(float(chance_average_precision(2, 4)))
@@ -128,9 +126,7 @@ def test_one_group_of_voices_alone_is_counted_and_not_scored(captions):
 def test_languages_are_scored_apart():
     captions = [replace(c, language=code) for c, code in zip(CAPTIONS, ("en", "fr", "en", ""), strict=True)]
     speech = np.concatenate([RIGHT[:1], WRONG[1:2], RIGHT[2:]])
-    scores, _ = robustness_scores(
-        GALLERY, captions, conditions([], [], "white"), {"clean": speech}, NOBODY, set()
-    )
+    scores, _ = robustness_scores(GALLERY, captions, conditions([], [], "white"), {"clean": speech}, NOBODY, set())
     assert list(scores["languages"]) == ["en", "fr", "und"]
     assert [part["captions"] for part in scores["languages"].values()] == [2, 1, 1]
     assert [part["map"] for part in scores["languages"].values()] == pytest.approx([1, WRONG_MAP, 1])
@@ -141,9 +137,7 @@ def test_a_language_is_also_scored_by_whether_its_voices_were_heard():
     captions = [replace(c, language=code) for c, code in zip(CAPTIONS, ("fr", "fr", "be", "be"), strict=True)]
     speech = np.concatenate([RIGHT[:1], WRONG[1:2], RIGHT[2:]])
     voices, trained = ["one", "two", "three", "three"], {"one"}
-    scores, _ = robustness_scores(
-        GALLERY, captions, conditions([], [], "white"), {"clean": speech}, voices, trained
-    )
+    scores, _ = robustness_scores(GALLERY, captions, conditions([], [], "white"), {"clean": speech}, voices, trained)
     french, belarusian = scores["languages"]["fr"], scores["languages"]["be"]
     assert (french["seen_voices"]["map"], french["seen_voices"]["captions"]) == (1, 1)
     assert (french["unseen_voices"]["map"], french["unseen_voices"]["captions"]) == (pytest.approx(WRONG_MAP), 1)

@@ -22,12 +22,8 @@ def slow_matching_loss(speech, image, classes, beta):
     total = 0.0
     for i in range(n):
         own = math.exp(beta * similarity(speech[i], image[i]))
-        to_image = sum(
-            mask(i, j) * math.exp(beta * similarity(speech[i], image[j])) for j in range(n)
-        )
-        to_speech = sum(
-            mask(i, j) * math.exp(beta * similarity(speech[j], image[i])) for j in range(n)
-        )
+        to_image = sum(mask(i, j) * math.exp(beta * similarity(speech[i], image[j])) for j in range(n))
+        to_speech = sum(mask(i, j) * math.exp(beta * similarity(speech[j], image[i])) for j in range(n))
         total -= math.log(own / to_image) + math.log(own / to_speech)
     return total / n
 
@@ -70,14 +66,14 @@ def test_cosine_does_not_see_lengths():
 
 
 def test_further_utterances_count_for_the_images_alone():
-    """Two pictures, a third caption without a picture; the second picture shares its class with that caption."""
+    """Two images, a third caption without an image; the second image shares its class with that caption."""
     image = torch.tensor([[2.0, 0.0], [0.0, 3.0]])
     speech = torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.0, 5.0]])
-    kinds = torch.tensor([0, 1, 1])
+    groups = torch.tensor([0, 1, 1])
     e = math.exp(1.0)  # beta 1: cosines of 1 and 0
     images_speech = (-math.log(e / (e + 1 + 1)) - math.log(e / (e + 1))) / 2  # the third is left out for the second
     speech_image = -math.log(e / (e + 1))
-    found = matching_loss(speech, image, kinds, beta=1.0)
+    found = matching_loss(speech, image, groups, beta=1.0)
     assert found.item() == pytest.approx(images_speech + speech_image, rel=1e-5)
 
 
@@ -136,8 +132,8 @@ def test_joint_embedding_by_hand():
 def test_joint_embedding_does_not_see_what_all_captions_share():
     generator = torch.Generator().manual_seed(0)
     speech, image, shared = (torch.randn(n, 5, generator=generator) for n in (6, 6, 1))
-    kinds = torch.tensor([0, 0, 1, 2, 3, 3])
-    plain, moved = (joint_embedding_loss(found, image, kinds) for found in (speech, speech + 10 * shared))
+    groups = torch.tensor([0, 0, 1, 2, 3, 3])
+    plain, moved = (joint_embedding_loss(found, image, groups) for found in (speech, speech + 10 * shared))
     torch.testing.assert_close(moved, plain, rtol=1e-4, atol=1e-4)
 
 

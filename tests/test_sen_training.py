@@ -161,7 +161,7 @@ def test_a_run_that_was_stopped_after_its_last_epoch_writes_its_curves(data, tmp
 def test_training_captions_of_one_class_or_picture_have_nothing_to_tell_apart(data, classes):
     log_mels, features, _, validation = data
     pairs = Pairs(np.arange(4), np.zeros(4, np.int64), classes)
-    with pytest.raises(InputError, match="of one class, or of one picture, so there is nothing to tell apart"):
+    with pytest.raises(InputError, match="of one class, or of one image, so there is nothing to tell apart"):
         train(network(0), log_mels, features, pairs, validation, **SETTINGS)
 
 

@@ -34,7 +34,7 @@ def raw(original, tmp_path):
 
 
 def place(raw, name, sentence, languages):
-    """A further picture, its text, and recordings, none of which can be read: `load` only looks where they are."""
+    """A further image, its text, and recordings, none of which can be read: `load` only looks where they are."""
     path = raw / FOLDER / name
     path.parent.mkdir(parents=True, exist_ok=True)
     path.with_name(f"{path.name}.txt").write_text(f"{sentence}\n")
@@ -179,10 +179,7 @@ def test_limits_draw_classes_and_images(original):
     assert sorted(found.values()) == [1, 1, 1, 1, 3, 3] and len({name for name, _ in found}) == 2
     everything = {image.key for image in stamps.load(original, Limits()).images}
     drawn = {
-        tuple(
-            image.key
-            for image in stamps.load(original, Limits(classes=1, images_per_class=4, seed=s)).images
-        )
+        tuple(image.key for image in stamps.load(original, Limits(classes=1, images_per_class=4, seed=s)).images)
         for s in range(6)
     }
     assert len(drawn) > 1 and all(set(keys) < everything and len(keys) == 4 for keys in drawn)
@@ -232,7 +229,7 @@ def test_what_is_missing_is_told_with_the_mend(tmp_path, raw):
     for name in ("animals", "food", "town", "vehicles"):
         for path in (raw / FOLDER / name).rglob("*.ogg"):
             path.unlink()
-    with pytest.raises(InputError, match="no folder with 8 pictures and their recordings; run `s2igan fetch stamps`"):
+    with pytest.raises(InputError, match="no folder with 8 images and their recordings; run `s2igan fetch stamps`"):
         stamps.load(raw, Limits())
 
 

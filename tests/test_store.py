@@ -147,7 +147,7 @@ def test_the_file_appears_only_when_it_is_whole(tmp_path):
 def test_what_is_not_finite_is_refused_with_its_key(tmp_path, bad):
     values = VALUES.copy()
     values[4, 1, 0] = bad
-    with pytest.raises(InputError, match=r"a\.h5: 004\.Finch/00 has NaN or infinite embeddings; mend"):
+    with pytest.raises(InputError, match=r"a\.h5: 004\.Finch/00 has NaN or infinite embeddings; fix"):
         write_fixed(tmp_path / "a.h5", values=values)
     with pytest.raises(InputError, match=r"b\.h5: q/1 has NaN"), RaggedWriter(tmp_path / "b.h5", "m", 1, "f4") as out:
         out.append("q/0", np.zeros((3, 1)))
@@ -181,8 +181,9 @@ def test_a_wrong_shape_is_refused_with_what_was_expected(tmp_path):
 
 
 def test_a_missing_file_says_how_to_make_it(tmp_path):
-    with pytest.raises(InputError, match=r"nothing\.h5: missing; run `dvc repro`"), FixedReader(
-        tmp_path / "nothing.h5", "images"
+    with (
+        pytest.raises(InputError, match=r"nothing\.h5: missing; run `dvc repro`"),
+        FixedReader(tmp_path / "nothing.h5", "images"),
     ):
         pass
 

@@ -27,7 +27,7 @@ LOOP = ("epochs", "batch_size", "relation_positive", "relation_negative", "speec
 
 
 class Frozen(nn.Module):
-    """Stands for the frozen image encoder: pictures (B, 3, S, S) -> (B, 12)."""
+    """Stands for the frozen image encoder: images (B, 3, S, S) -> (B, 12)."""
 
     def forward(self, images):
         return F.adaptive_avg_pool2d(images, 2).flatten(1)
@@ -63,7 +63,7 @@ def batch_for(model: RDG, sen, trained: bool) -> Batch:
     return Batch(
         draw(BATCH, 3, size, size).tanh(), speech, other, *(draw(BATCH, FEATURES) for _ in range(3)),
         shifts=torch.rand(2, BATCH, 2, generator=generator) * 2 - 1,
-        frames=frames, mismatched_frames=frames, kinds=torch.tensor([0, 1, 1, 2]), labels=torch.tensor([0, 1, 1, 2]),
+        frames=frames, mismatched_frames=frames, groups=torch.tensor([0, 1, 1, 2]), labels=torch.tensor([0, 1, 1, 2]),
     )  # fmt: skip
 
 
@@ -307,11 +307,11 @@ def test_from_speech_to_scores(system, project, monkeypatch):
     robustness = json.loads((project / "metrics/robustness.json").read_text())
     assert ("clean_map" in robustness) == (system != "stackgan_v2_text")
 
-    from s2igan.sen.captions import caption_embeddings, listening_sen
+    from s2igan.sen.captions import caption_embeddings, load_generator_sen
     from s2igan.store import FixedReader
 
     # What draws is what is scored: the trained encoder's own embedding, or that of data/embeddings.h5.
-    _, _, trained = listening_sen()
+    _, _, trained = load_generator_sen()
     with FixedReader("data/embeddings.h5", "embeddings") as file:
         keys, stored = file.keys[-3:], torch.from_numpy(file.values()[-3:])
     found = torch.from_numpy(caption_embeddings(keys, torch.device("cpu")))

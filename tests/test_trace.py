@@ -13,7 +13,7 @@ WRITTEN = Caption("-/etxea/01", "-/etxea", "etxe gorria")
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path, monkeypatch):
-    """A catalog with a picture that has a recording and a text, and that picture, white."""
+    """A catalog with an image that has a recording and a text, and that image, white."""
     monkeypatch.chdir(tmp_path)
     others = [Image(f"-/{split}", f"{split}.jpg", "", split) for split in ("train", "val", "test")]
     captions = [Caption(f"{image.key}/00", image.key, "text") for image in others]

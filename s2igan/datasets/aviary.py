@@ -1,6 +1,6 @@
-"""The embedded data set: species of drawn birds, their pictures and their captions.
+"""The embedded data set: species of drawn birds, their images and their captions.
 
-Nothing is stored: everything here is a pure function of its arguments, so any picture or caption can be
+Nothing is stored: everything here is a pure function of its arguments, so any image or caption can be
 made again alone, on any machine, in any order.
 """
 
@@ -55,7 +55,7 @@ def load(limits: Limits) -> Catalog:
 
 
 def pictures(limits: Limits, size: int, workers: int) -> Iterator[np.ndarray]:
-    """The pictures of `load`'s images, in their order, by so many processes: uint8 (3, size, size)."""
+    """The images of `load`'s images, in their order, by so many processes: uint8 (3, size, size)."""
     limits = _within_full(limits)
     yield from ordered_map(partial(_draw, size=size, seed=limits.seed), _pictured(limits), workers)
 
@@ -85,10 +85,7 @@ def species_table(species: int, test_species: int, val_species: int, seed: int) 
             "leave none for training; raise species or lower the others"
         )
     flock, split = _covered_split(species, test_species, val_species, seed)
-    return [
-        Species(_name(i + 1, bird), bird, str(s))
-        for i, (bird, s) in enumerate(zip(flock, split, strict=True))
-    ]
+    return [Species(_name(i + 1, bird), bird, str(s)) for i, (bird, s) in enumerate(zip(flock, split, strict=True))]
 
 
 def image_pose(species_name: str, index: int, seed: int) -> Pose:
@@ -146,9 +143,7 @@ def _draw(image: tuple[Species, int], size: int, seed: int) -> np.ndarray:
     return render_image(*image, size, seed).transpose(2, 0, 1)
 
 
-def _covered_split(
-    count: int, test_count: int, val_count: int, seed: int
-) -> tuple[list[Bird], np.ndarray]:
+def _covered_split(count: int, test_count: int, val_count: int, seed: int) -> tuple[list[Bird], np.ndarray]:
     """As many colours as the training species can show, and a split in which they do."""
     for palette in range(len(COLOURS), 1, -1):
         if 4 * count > palette ** (len(PARTS) - 1):

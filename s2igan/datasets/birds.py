@@ -1,7 +1,7 @@
-"""Drawn birds: a picture of known attributes, seen from the side, pleasant to look at.
+"""Drawn birds: an image of known attributes, seen from the side, pleasant to look at.
 
-Everything is laid out in frame units (the picture is 1 wide and 1 high, x right, y down), so that the
-same bird and pose give the same picture at any size. Sharp shapes are polygons filled on a finer grid
+Everything is laid out in frame units (the image is 1 wide and 1 high, x right, y down), so that the
+same bird and pose give the same image at any size. Sharp shapes are polygons filled on a finer grid
 and averaged down; soft shading is worked out once on a coarse grid and enlarged.
 """
 
@@ -52,9 +52,7 @@ class Bird:
 
     def __post_init__(self):
         if len(self.colours) != len(PARTS):
-            raise InputError(
-                f"bird: {len(self.colours)} colours; give {len(PARTS)}: {', '.join(PARTS)}"
-            )
+            raise InputError(f"bird: {len(self.colours)} colours; give {len(PARTS)}: {', '.join(PARTS)}")
         named = [("colour", colour, tuple(COLOURS)) for colour in self.colours]
         named += [
             ("bill_length", self.bill_length, LENGTHS),
@@ -73,7 +71,7 @@ class Bird:
 
 @dataclass(frozen=True)
 class Pose:
-    """What differs between two pictures of one bird and is in no caption. Angles in degrees."""
+    """What differs between two images of one bird and is in no caption. Angles in degrees."""
 
     facing_left: bool = False
     tilt: float = 0.0  # of the body; positive lifts the head
@@ -122,7 +120,7 @@ def random_bird(rng: np.random.Generator) -> Bird:
 
 
 def render(bird: Bird, pose: Pose, size: int) -> np.ndarray:
-    """Draw the bird: (size, size, 3) uint8, anti-aliased, the same picture at every size.
+    """Draw the bird: (size, size, 3) uint8, anti-aliased, the same image at every size.
 
     Raises InputError for a size below 8.
     """
@@ -165,9 +163,7 @@ def _smooth(points, closed: bool = True, steps: int = 7) -> np.ndarray:
         before, p, after, last = padded[:-3], padded[1:-2], padded[2:-1], padded[3:]
     t = (np.arange(steps) / steps)[None, :, None]
     a, b, c, d = (x[:, None] for x in (before, p, after, last))
-    curve = 0.5 * (
-        2 * b + (c - a) * t + (2 * a - 5 * b + 4 * c - d) * t**2 + (3 * b - a - 3 * c + d) * t**3
-    )
+    curve = 0.5 * (2 * b + (c - a) * t + (2 * a - 5 * b + 4 * c - d) * t**2 + (3 * b - a - 3 * c + d) * t**3)
     curve = curve.reshape(-1, 2)
     return curve if closed else np.concatenate([curve, after[-1:]])
 
@@ -342,9 +338,7 @@ class _Paint:
             self.shade = base * ((0.80, 0.77, 0.62) if name == "yellow" else (0.62, 0.58, 0.68))
             self.line = base * (0.46, 0.40, 0.48)
         self.base = base.astype(np.float32)
-        self.light, self.shade, self.line = (
-            np.asarray(x, np.float32) for x in (self.light, self.shade, self.line)
-        )
+        self.light, self.shade, self.line = (np.asarray(x, np.float32) for x in (self.light, self.shade, self.line))
 
     def toned(self, tone: np.ndarray) -> np.ndarray:
         """tone (h, w) in [-1, 1], shade to light -> (h, w, 3)."""
@@ -354,7 +348,7 @@ class _Paint:
 
 
 class _Canvas:
-    """The picture under work: `rgb` (size, size, 3) float32 and `owner` (size, size) int8."""
+    """The image under work: `rgb` (size, size, 3) float32 and `owner` (size, size) int8."""
 
     def __init__(self, size: int):
         if size < 8:
@@ -365,7 +359,7 @@ class _Canvas:
         self.owner = np.full((size, size), -1, np.int8)
 
     def cover(self, shapes: list[np.ndarray], width: float = 0.0):
-        """How much of each pixel the shapes cover: a box of the picture and (h, w) float32 in [0, 1].
+        """How much of each pixel the shapes cover: a box of the image and (h, w) float32 in [0, 1].
 
         width 0 fills closed polygons; otherwise open lines of that width in frame units are drawn.
         """
@@ -445,7 +439,7 @@ def _noise(rng: np.random.Generator, cells: int, canvas: _Canvas, stretch: int =
     return canvas.enlarge(rng.standard_normal((cells, max(2, cells // stretch))))
 
 
-# ---------------------------------------------------------------- the picture
+# ---------------------------------------------------------------- the image
 
 
 def _draw(bird: Bird, pose: Pose, size: int) -> _Canvas:
@@ -574,9 +568,7 @@ def _branch(canvas: _Canvas, a: _Anatomy, rng: np.random.Generator, far: np.ndar
         at = rng.uniform(0.02, 0.98)
         foot = np.array((at, np.interp(at, x, y)))
         angle = rng.uniform(20, 160) + (180 if rng.random() < 0.35 else 0)
-        tip = foot + rng.uniform(0.10, 0.16) * np.array(
-            (np.cos(np.deg2rad(angle)), -np.sin(np.deg2rad(angle)))
-        )
+        tip = foot + rng.uniform(0.10, 0.16) * np.array((np.cos(np.deg2rad(angle)), -np.sin(np.deg2rad(angle))))
         shape = _feather(foot, tip, 0.06, 0.25)
         canvas.fill([shape], leaf * rng.uniform(0.92, 1.06))
         canvas.stroke([np.stack([foot, 0.2 * foot + 0.8 * tip])], 0.005, leaf * 0.8, 0.7)

@@ -19,10 +19,10 @@ DISJOINT = ("classes", "images")
 
 @dataclass(frozen=True)
 class Image:
-    """One picture: `key` is `<class>/<image>`; `class_name` is empty where the data set has no classes.
+    """One image: `key` is `<class>/<image>`; `class_name` is empty where the data set has no classes.
 
     `path` is relative to the catalog's raw folder, `box` ("x y w h") the part of the file to cut out, in its
-    pixels; both are empty where the picture is drawn, not read.
+    pixels; both are empty where the image is drawn, not read.
     """
 
     key: str
@@ -67,7 +67,7 @@ class Catalog:
         wanted = {image.key for image in self.images if image.split == name}
         return [caption for caption in self.captions if caption.image in wanted]
 
-    def heard(self) -> list[Caption]:
+    def training_captions(self) -> list[Caption]:
         """The captions that training hears: SEN is selected by those of val, or learns from them, and RDG does."""
         return self.split("train") + self.split("val")
 
@@ -95,8 +95,8 @@ class Catalog:
         ordered = sorted(names, key=lambda n: (n not in trained, n))
         return {"": -1} | {name: i for i, name in enumerate(ordered)}
 
-    def kind_of(self) -> dict[str, str]:
-        """What each image, by its key, counts as in retrieval: its class; a picture without one is one of its own."""
+    def group_of(self) -> dict[str, str]:
+        """What each image, by its key, counts as in retrieval: its class; an image without one is one of its own."""
         return {image.key: image.class_name or image.key for image in self.images}
 
 

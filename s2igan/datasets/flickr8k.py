@@ -1,7 +1,7 @@
 """Flickr8k with the Flickr 8k Audio Caption Corpus: photographs, each described aloud five times by people.
 
 Sources: Harwath and Glass, Deep Multimodal Semantic Embeddings for Speech and Images, ASRU 2015 (recordings);
-Hodosh, Young and Hockenmaier, Framing Image Description as a Ranking Task, JAIR 2013 (pictures and splits).
+Hodosh, Young and Hockenmaier, Framing Image Description as a Ranking Task, JAIR 2013 (images and splits).
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ SPLIT_FILES = {
     "test": "Flickr_8k.testImages.txt",
 }
 AUDIO = "flickr_audio"
-ABSENT = "2258277193_586949ec62.jpg"  # captioned (as .jpg.1), but not among the pictures that were published
+ABSENT = "2258277193_586949ec62.jpg"  # captioned (as .jpg.1), but not among the images that were published
 
 _README = "see data/raw/flickr8k/README.md"
 _AUDIO_AGAIN = f"unpack flickr_audio.tar.gz again ({_README})"
@@ -36,13 +36,13 @@ _PICTURES_AGAIN = f"unpack Flickr8k_Dataset.zip again ({_README})"
 
 
 def load(raw: Path, limits: Limits) -> Catalog:
-    """The catalog of the pictures in the published split and their recordings; texts are not used.
+    """The catalog of the images in the published split and their recordings; texts are not used.
 
     There are no classes: an image's key is `-/<file stem>`, a caption's number is that of `wav2capt.txt`. Where
     neither is 0, `classes * images_per_class` limits the images, each split in proportion; `test_classes` and
-    `val_classes` do nothing. Left out are pictures that no split file lists (91 of 8091), with their recordings,
-    and the picture `ABSENT`, which was never published.
-    Raises InputError with file, line and mend for a missing file, a malformed line, and an image that is in two
+    `val_classes` do nothing. Left out are images that no split file lists (91 of 8091), with their recordings,
+    and the image `ABSENT`, which was never published.
+    Raises InputError with file, line and hint for a missing file, a malformed line, and an image that is in two
     splits or has no recording.
     """
     split_of = _read_splits(raw)
@@ -90,7 +90,7 @@ def _picture_folder(raw: Path) -> str:
         if next((raw / folder).glob("*.jpg"), None):
             return folder
     raise InputError(
-        f"{raw}: no pictures, looked for {', '.join(f'{folder}/*.jpg' for folder in PICTURE_FOLDERS)}; "
+        f"{raw}: no images, looked for {', '.join(f'{folder}/*.jpg' for folder in PICTURE_FOLDERS)}; "
         f"unpack Flickr8k_Dataset.zip there ({_README})"
     )
 

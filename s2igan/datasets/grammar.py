@@ -75,7 +75,7 @@ def describe(bird: Bird, rng: np.random.Generator) -> str:
     """One spoken-style sentence that names 3 to 6 of the bird's parts (4.5 in the mean) truly.
 
     6 to 28 words, lower case, no digits, commas the only punctuation; left and right are never
-    mentioned, so a mirrored picture still fits. A pure function of the bird and the generator's state.
+    mentioned, so a mirrored image still fits. A pure function of the bird and the generator's state.
     """
     count = int(rng.choice((3, 4, 5, 6), p=(0.2, 0.3, 0.3, 0.2)))
     parts = [PARTS[i] for i in rng.permutation(len(PARTS))[:count]]
@@ -130,7 +130,7 @@ def _units(bird: Bird, parts: list[str], rng) -> list[tuple[list[str], str]]:
 
 
 def _owned(bird: Bird, units, rng) -> str:
-    """"a red crown, blue wings and a short black bill" """
+    """ "a red crown, blue wings and a short black bill" """
     phrases = []
     for parts, colour in units:
         if len(parts) == 1 and rng.random() < 0.12:
@@ -147,7 +147,7 @@ def _owned(bird: Bird, units, rng) -> str:
 
 
 def _stated(bird: Bird, units, owner: str, rng) -> str:
-    """"its crown is red, its back and wings are blue" """
+    """ "its crown is red, its back and wings are blue" """
     clauses = []
     for k, (parts, colour) in enumerate(units):
         nouns, plural = _nouns(parts, rng, attributive=not owner)

@@ -12,24 +12,22 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from s2igan.errors import InputError
 
 
-def lines(
-    path: Path, pattern: str, form: str, mend: str, comment: str = ""
-) -> Iterator[tuple[int, tuple[str, ...]]]:
+def lines(path: Path, pattern: str, form: str, hint: str, comment: str = "") -> Iterator[tuple[int, tuple[str, ...]]]:
     """The number of each line, from 1, and what the groups of `pattern` (ASCII) match in it.
 
     The file is UTF-8, with or without a byte-order mark. Blank lines are left out, and those that start with
-    `comment` where there is one. Raises InputError with path and `mend` for a missing file, and for a line that is
+    `comment` where there is one. Raises InputError with path and `hint` for a missing file, and for a line that is
     not of the `form`.
     """
     if not path.is_file():
-        raise InputError(f"{path}: missing; {mend}")
+        raise InputError(f"{path}: missing; {hint}")
     for number, line in enumerate(path.read_text(encoding="utf-8-sig", errors="replace").split("\n"), start=1):
         line = line.strip()
         if not line or (comment and line.startswith(comment)):
             continue
         match = re.fullmatch(pattern, line, re.ASCII)
         if not match:
-            raise InputError(f"{path}: line {number} is {shown(line)!r}; expected {form!r}: {mend}")
+            raise InputError(f"{path}: line {number} is {shown(line)!r}; expected {form!r}: {hint}")
         yield number, match.groups()
 
 
@@ -91,10 +89,10 @@ def shown(value: str) -> str:
     return value if len(value) <= 80 else value[:79] + "…"
 
 
-def require_file(raw: Path, path: str, mend: str) -> None:
-    """Raises InputError, with the mend, if there is no file `path` in `raw`."""
+def require_file(raw: Path, path: str, hint: str) -> None:
+    """Raises InputError, with what to do, if there is no file `path` in `raw`."""
     if not os.path.isfile(raw / path):
-        raise InputError(f"{raw / path}: {absence(raw / path)}; {mend}")
+        raise InputError(f"{raw / path}: {absence(raw / path)}; {hint}")
 
 
 def absence(path: Path) -> str:

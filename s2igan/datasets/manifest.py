@@ -1,4 +1,4 @@
-"""One's own data: pictures and what is said of them, listed in `manifest.csv`."""
+"""One's own data: images and what is said of them, listed in `manifest.csv`."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def load(raw: Path, limits: Limits) -> Catalog:
 
     With the column, `test_classes` limits the test's classes where each class is in one split. `val_classes`
     without `test_classes`, and both without classes, do nothing.
-    Raises InputError with file, line and mend for whatever is wrong with the list or its files.
+    Raises InputError with file, line and hint for whatever is wrong with the list or its files.
     """
     table = raw / TABLE
     rows = _checked(raw, table, read_rows(table))
@@ -61,12 +61,12 @@ def load(raw: Path, limits: Limits) -> Catalog:
     split_of = {image: described[0].split for image, described in of_image.items()}
     if rows[0].split:
         splits.require_all(table, split_of.values(), "in column split; give each of train, val and test an image")
-    elif len(of_image) < splits.LEAST:
-        raise InputError(f"{table}: {len(of_image)} images; list {splits.LEAST} or more, one for each split")
+    elif len(of_image) < splits.MIN_IMAGES:
+        raise InputError(f"{table}: {len(of_image)} images; list {splits.MIN_IMAGES} or more, one for each split")
     chosen = _choose(table, class_of, split_of, limits)
     if not rows[0].split and not all(chosen.values()):
-        if len(chosen) < splits.LEAST:
-            raise InputError(f"{table}: {len(chosen)} images within the limits; {splits.RAISE}")
+        if len(chosen) < splits.MIN_IMAGES:
+            raise InputError(f"{table}: {len(chosen)} images within the limits; {splits.LIMIT_HINT}")
         kept = {image: len(of_image[image][: limits.captions_per_image or None]) for image in chosen}
         chosen = splits.divide(kept, class_of, limits.seed)
     splits.require_splits(table, chosen.values())
@@ -79,7 +79,7 @@ def load(raw: Path, limits: Limits) -> Catalog:
 def read_rows(table: Path) -> list[Row]:
     """The rows of a manifest, each complete in itself; files and other rows are not looked at.
 
-    Raises InputError with line and mend if the table is missing, not UTF-8, not separated by commas, lacks a
+    Raises InputError with line and hint if the table is missing, not UTF-8, not separated by commas, lacks a
     column or has an unknown one, is without rows, or holds a row that is empty, too short or too long.
     """
     records = _records(table)
@@ -153,7 +153,7 @@ def _check_columns(table: Path, line: int, columns: list[str]) -> None:
 
 def _complete(where: str, row: Row) -> Row:
     if not row.image:
-        raise InputError(f"{where}: no image; write the path of the picture")
+        raise InputError(f"{where}: no image; write the path of the image")
     if not row.recording and not row.text:
         raise InputError(f"{where}: neither recording nor text; give one of them")
     if row.split and row.split not in SPLITS:
@@ -241,9 +241,7 @@ class _Files:
 # ---------------------------------------------------------------- splits and limits
 
 
-def _choose(
-    table: Path, class_of: Mapping[str, str], split_of: Mapping[str, str], limits: Limits
-) -> dict[str, str]:
+def _choose(table: Path, class_of: Mapping[str, str], split_of: Mapping[str, str], limits: Limits) -> dict[str, str]:
     """The images within the limits and their splits, which stay empty where images are still to be divided."""
     if not any(class_of.values()):
         return _limit(split_of, limits.classes * limits.images_per_class, limits.seed, "images")

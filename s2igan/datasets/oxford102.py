@@ -82,11 +82,11 @@ def _labels(path: Path) -> list[int]:
 def _check_images(raw: Path, count: int) -> None:
     """jpg/ holds image_00001.jpg to the last that has a label, and no other image."""
     folder = raw / "jpg"
-    mend = f"unpack {DATA_SET.image_archive} again (see {DATA_SET.readme})"
+    hint = f"unpack {DATA_SET.image_archive} again (see {DATA_SET.readme})"
     if not folder.is_dir():
-        raise InputError(f"{folder}: missing; {mend}")
+        raise InputError(f"{folder}: missing; {hint}")
     found = {path.name for path in folder.glob("*.jpg") if not path.name.startswith(".")}
     wanted = {f"{_image_name(number)}.jpg" for number in range(1, count + 1)}
     for name in sorted(found ^ wanted)[:1]:
         told = "missing" if name in wanted else "without a label"
-        raise InputError(f"{folder / name}: {told}; {len(found)} images and {count} labels in imagelabels.mat; {mend}")
+        raise InputError(f"{folder / name}: {told}; {len(found)} images and {count} labels in imagelabels.mat; {hint}")

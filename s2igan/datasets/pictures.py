@@ -26,14 +26,14 @@ PIL.Image.MAX_IMAGE_PIXELS = MOST_PIXELS // 2  # Pillow warns beyond it, and ref
 
 
 def read_picture(path: Path, box: str = "", *, size: int) -> np.ndarray:
-    """The picture in `path`, upright and in RGB: uint8 (3, size, size), resized with antialiasing (bicubic).
+    """The image in `path`, upright and in RGB: uint8 (3, size, size), resized with antialiasing (bicubic).
 
-    `box` is "x y w h" in pixels of the upright picture, square to within a pixel, rounded to whole pixels; beyond
-    the border the pixels at the edge go on, or white where the picture has transparency. Without a box, the
+    `box` is "x y w h" in pixels of the upright image, square to within a pixel, rounded to whole pixels; beyond
+    the border the pixels at the edge go on, or white where the image has transparency. Without a box, the
     square in the middle is taken. What is transparent becomes white, and of an animation or of several pages the
-    first counts. Grey of 16 bits is scaled, not clipped; a floating-point picture may also run from 0 to 1.
+    first counts. Grey of 16 bits is scaled, not clipped; a floating-point image may also run from 0 to 1.
     Colour profiles are not applied.
-    InputError when the file is missing, no picture, damaged or too large, or when the box does not fit.
+    InputError when the file is missing, no image, damaged or too large, or when the box does not fit.
     """
     image, cut_out = _read(Path(path))
     pixels = np.asarray(image)
@@ -54,7 +54,7 @@ def square_box(x: float, y: float, w: float, h: float, scale: float) -> str:
     CUB's birds are cut with scale 0.75 (StackGAN, Zhang et al. 2017). InputError for a box without area.
     """
     if not all(map(math.isfinite, (x, y, w, h))) or w <= 0 or h <= 0:
-        raise InputError(f"box {x} {y} {w} {h}: no area; mend the data set's list of boxes")
+        raise InputError(f"box {x} {y} {w} {h}: no area; hint the data set's list of boxes")
     half = scale * max(w, h)
     left, top = x + w / 2 - half, y + h / 2 - half
     return " ".join(str(round(value, 3)) for value in (left, top, 2 * half, 2 * half))
@@ -63,7 +63,7 @@ def square_box(x: float, y: float, w: float, h: float, scale: float) -> str:
 def pictures(raw: Path, images: Sequence[Image], size: int, workers: int) -> Iterator[np.ndarray | InputError]:
     """`read_picture` of each image below the folder `raw`, in order, over `workers` processes.
 
-    A picture that cannot be read is yielded as its InputError, not raised: the caller may leave it out.
+    An image that cannot be read is yielded as its InputError, not raised: the caller may leave it out.
     """
     yield from ordered_map(partial(_read_or_error, raw=Path(raw), size=size), images, workers)
 
@@ -79,11 +79,11 @@ def _read(path: Path) -> tuple[PIL.Image.Image, bool]:
     """The first frame of `path`, upright, in mode RGB; whether it had transparency."""
     if not path.is_file():
         found = "a folder" if path.is_dir() else "missing"
-        raise InputError(f"{path}: {found}; put the picture there, or unpack the data set again")
-    mend = "download it again, or save it anew as PNG or JPEG"
+        raise InputError(f"{path}: {found}; put the image there, or unpack the data set again")
+    hint = "download it again, or save it anew as PNG or JPEG"
     try:
         if not path.stat().st_size:
-            raise InputError(f"{path}: empty file; {mend}")
+            raise InputError(f"{path}: empty file; {hint}")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of odd EXIF entries, and between one and two MAX_IMAGE_PIXELS
             with PIL.Image.open(path, formats=FORMATS) as image:
@@ -98,13 +98,13 @@ def _read(path: Path) -> tuple[PIL.Image.Image, bool]:
             f"{path}: more than {MOST_PIXELS // 1_000_000} megapixels; save it smaller if it is to be trusted"
         ) from None
     except PIL.UnidentifiedImageError:
-        raise InputError(f"{path}: not a picture ({', '.join(FORMATS)}); {mend}") from None
+        raise InputError(f"{path}: not an image ({', '.join(FORMATS)}); {hint}") from None
     except OSError as error:
         if error.errno is not None:
             raise InputError(f"{path}: {error.strerror}; check the file and its permissions") from None
-        raise InputError(f"{path}: truncated or damaged ({error}); {mend}") from None
+        raise InputError(f"{path}: truncated or damaged ({error}); {hint}") from None
     except Exception as error:  # Pillow's decoders raise many kinds, and only the file is to blame
-        raise InputError(f"{path}: damaged ({type(error).__name__}: {error}); {mend}") from None
+        raise InputError(f"{path}: damaged ({type(error).__name__}: {error}); {hint}") from None
 
 
 def _rgb(image: PIL.Image.Image, path: Path) -> PIL.Image.Image:
@@ -132,25 +132,25 @@ def _scaled(image: PIL.Image.Image, path: Path) -> PIL.Image.Image:
 def _cut_box(pixels: np.ndarray, box: str, path: Path, cut_out: bool) -> np.ndarray:
     """The part (h, w, 3) of `pixels` (H, W, 3) in `box`; beyond the border the edge is repeated.
 
-    A picture that was `cut_out` lies on white, and white it is beyond the border.
+    An image that was `cut_out` lies on white, and white it is beyond the border.
     """
-    mend = "mend the data set's list of boxes"
+    hint = "hint the data set's list of boxes"
     try:
         x, y, w, h = (float(word) for word in box.split())
     except ValueError:
-        raise InputError(f"{path}: box {box!r} is not four numbers x y w h; {mend}") from None
+        raise InputError(f"{path}: box {box!r} is not four numbers x y w h; {hint}") from None
     if not all(map(math.isfinite, (x, y, w, h))) or w <= 0 or h <= 0:
-        raise InputError(f"{path}: box {box!r} has no area; {mend}")
+        raise InputError(f"{path}: box {box!r} has no area; {hint}")
     if abs(w - h) > 1:
         raise InputError(f"{path}: box {box!r} is not square; give a square one (square_box)")
     if w * h > MOST_PIXELS:
-        raise InputError(f"{path}: box {box!r} has more than {MOST_PIXELS // 1_000_000} megapixels; {mend}")
+        raise InputError(f"{path}: box {box!r} has more than {MOST_PIXELS // 1_000_000} megapixels; {hint}")
     left, top, width, height = (math.floor(value + 0.5) for value in (x, y, w, h))
     columns = np.arange(left, left + max(width, 1))
     rows = np.arange(top, top + max(height, 1))
     if columns[0] >= pixels.shape[1] or columns[-1] < 0 or rows[0] >= pixels.shape[0] or rows[-1] < 0:
         raise InputError(
-            f"{path}: box {box!r} lies outside of the picture of {pixels.shape[1]} x {pixels.shape[0]} pixels; {mend}"
+            f"{path}: box {box!r} lies outside of the image of {pixels.shape[1]} x {pixels.shape[0]} pixels; {hint}"
         )
     inside_rows, inside_columns = rows.clip(0, pixels.shape[0] - 1), columns.clip(0, pixels.shape[1] - 1)
     cut = pixels[inside_rows[:, None], inside_columns]

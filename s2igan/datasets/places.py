@@ -2,7 +2,7 @@
 
 Sources: Harwath, Torralba and Glass, Unsupervised Learning of Spoken Language with Visual Context, NIPS 2016;
 Harwath et al., Jointly Discovering Visual Objects and Spoken Words from Raw Sensory Input, ECCV 2018 (400k);
-Zhou et al., Learning Deep Features for Scene Recognition using Places Database, NIPS 2014 (pictures).
+Zhou et al., Learning Deep Features for Scene Recognition using Places Database, NIPS 2014 (images).
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _AUDIO_AGAIN = f"unpack the archive that it came from again ({_README})"
 
 
 def load(raw: Path, limits: Limits) -> Catalog:
-    """The catalog of the pictures that the lists name and their recordings; the recogniser's texts are not used.
+    """The catalog of the images that the lists name and their recordings; the recogniser's texts are not used.
 
     Lists are looked for in `LIST_FOLDERS`: the newer ones (`NEWER`), all three of which must be there, else the
     older ones (`OLDER`), where a test list may be missing: half of the val images, drawn by `splits.draw`, are
@@ -42,10 +42,10 @@ def load(raw: Path, limits: Limits) -> Catalog:
 
     There are no classes, although folders are scenes: an image's key is `-/<its path with _ for />`, without
     the file's ending. An image that several lists name belongs to test before val, and to val before train; its
-    recordings of the other lists are left out, so that no picture is trained on and scored. Where neither is 0,
+    recordings of the other lists are left out, so that no image is trained on and scored. Where neither is 0,
     `classes * images_per_class` limits the images, each split in proportion; `test_classes` and `val_classes` do
     nothing.
-    Raises InputError with file, entry and mend for a missing or damaged list, a missing file, a path that leaves
+    Raises InputError with file, entry and hint for a missing or damaged list, a missing file, a path that leaves
     its folder, and a recording named twice.
     """
     lists = _find_lists(raw)
@@ -133,6 +133,6 @@ def _picture_folder(raw: Path) -> str:
         if (raw / folder).is_dir():
             return folder
     raise InputError(
-        f"{raw}: no pictures, looked for {' and '.join(PICTURE_FOLDERS)}; "
+        f"{raw}: no images, looked for {' and '.join(PICTURE_FOLDERS)}; "
         f"unpack imagesPlaces205_resize.tar.gz there ({_README})"
     )

@@ -139,8 +139,7 @@ def catalog(
         images.append(Image(picture.key, picture.path, picture.class_name, chosen[picture.class_name], picture.box))
         said = read_captions(texts / f"{picture.key}.txt", data_set, limits.captions_per_image)
         captions += [
-            Caption(f"{picture.key}/{number:02d}", picture.key, text, language="en")
-            for number, text in enumerate(said)
+            Caption(f"{picture.key}/{number:02d}", picture.key, text, language="en") for number, text in enumerate(said)
         ]
     return Catalog(tuple(images), tuple(captions))
 
@@ -154,16 +153,16 @@ def read_captions(path: Path, data_set: DataSet, most: int = 0) -> list[str]:
     Raises InputError if the file is missing, holds another number of captions than ten, or if one of those
     returned has neither letter nor digit.
     """
-    mend = f"unpack {data_set.caption_archive} again (see {data_set.readme})"
+    hint = f"unpack {data_set.caption_archive} again (see {data_set.readme})"
     if not path.is_file():
-        raise InputError(f"{path}: missing, so the image {path.stem} has no captions; {mend}")
+        raise InputError(f"{path}: missing, so the image {path.stem} has no captions; {hint}")
     lines = [_clean(line) for line in path.read_bytes().decode("utf-8", errors="replace").split("\n")]
     captions = [line for line in lines if line]
     if len(captions) != CAPTIONS:
-        raise InputError(f"{path}: {len(captions)} captions; expected {CAPTIONS}, one a line: {mend}")
+        raise InputError(f"{path}: {len(captions)} captions; expected {CAPTIONS}, one a line: {hint}")
     for line in captions[: most or None]:
         if not any(character.isalnum() for character in line):
-            raise InputError(f"{path}: line {lines.index(line) + 1} is {line[:60]!r}, without a word; {mend}")
+            raise InputError(f"{path}: line {lines.index(line) + 1} is {line[:60]!r}, without a word; {hint}")
     return captions[: most or None]
 
 

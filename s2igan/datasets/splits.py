@@ -13,8 +13,8 @@ from pathlib import Path
 from s2igan.datasets.catalog import SPLITS
 from s2igan.errors import InputError
 
-LEAST = 3  # images that can be divided: one a split
-RAISE = "raise catalog.classes or catalog.images_per_class, or set them to 0 for all"
+MIN_IMAGES = 3  # images that can be divided: one a split
+LIMIT_HINT = "raise catalog.classes or catalog.images_per_class, or set them to 0 for all"
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ def limit_images(split_of: Mapping[str, str], most: int, seed: int, purpose: str
 
 def require_splits(where: Path | str, found: Iterable[str]) -> None:
     """Raises InputError if the limits left a split without an image."""
-    require_all(where, found, f"within the limits; {RAISE}")
+    require_all(where, found, f"within the limits; {LIMIT_HINT}")
 
 
 def require_all(where: Path | str, found: Iterable[str], rest: str) -> None:
@@ -99,11 +99,11 @@ def divide(descriptions: Mapping[str, int], class_of: Mapping[str, str], seed: i
     descriptions and an image of each of its classes.
     """
     groups = members({name: class_of[name] for name in descriptions})
-    if max(map(len, groups.values())) < LEAST:
+    if max(map(len, groups.values())) < MIN_IMAGES:
         groups = {"": list(descriptions)}
     split_of = dict.fromkeys(descriptions, "train")
     for names in groups.values():
-        if len(names) < LEAST:
+        if len(names) < MIN_IMAGES:
             continue
         test = draw(names, max(1, (2 * len(names) + 5) // 10), seed, "test")
         val = draw(set(names) - test, max(1, (len(names) + 5) // 10), seed, "val")

@@ -1,4 +1,4 @@
-"""Tux Paint's stamps: small pictures named aloud in eleven languages, from the package tuxpaint-stamps-default.
+"""Tux Paint's stamps: small images named aloud in eleven languages, from the package tuxpaint-stamps-default.
 
 What is said here of speakers holds for its version 2022.06.04; data/raw/stamps/README.md says how it was found out.
 """
@@ -30,7 +30,7 @@ LANGUAGES = ("be", "bg", "ca", "da", "el", "en", "es", "fr", "nl", "ro", "ru")
 # the second voice of French, the first of which stays.
 HELD_OUT = frozenset({"be", "ca", "ca-2", "fr-2"})
 # Animals that came from Childsplay, told by an English or Dutch recording, have a voice of their own in these
-# languages; the pictures listed are where the rule fails.
+# languages; the images listed are where the rule fails.
 SERIES = ("en", "nl")
 SECOND_VOICE = {
     "ca": frozenset(
@@ -50,7 +50,7 @@ _FETCH = f"run `s2igan fetch stamps` (see {_README})"
 
 @dataclass(frozen=True)
 class Stamp:
-    """A picture: `name` is its path in the package's folder without the ending, `languages` who speaks of it.
+    """An image: `name` is its path in the package's folder without the ending, `languages` who speaks of it.
 
     `sentence` is what they say, in English; equal sentences were recorded once and the recording copied.
     """
@@ -82,7 +82,7 @@ def load(raw: Path, limits: Limits) -> Catalog:
 
     A class is a folder (`class_folders`); its images are divided into train, val and test (`splits.divide`),
     those with the same sentence together. Speakers in HELD_OUT are heard in test only, where the other speakers
-    are too. An image's box is the square of its longer side. Left out are pictures that no speaker of the
+    are too. An image's box is the square of its longer side. Left out are images that no speaker of the
     training names, and SIGNS: a letter stands there up to four times, under one recording.
 
     Limits of 0 mean all; classes, images and captions are drawn by `splits`, captions of a test image from
@@ -92,7 +92,7 @@ def load(raw: Path, limits: Limits) -> Catalog:
     stamps = find(raw)
     class_of = class_folders(stamps)
     if not class_of:
-        raise InputError(f"{raw / FOLDER}: no folder with {CLASS_SIZE} pictures and their recordings; {_FETCH}")
+        raise InputError(f"{raw / FOLDER}: no folder with {CLASS_SIZE} images and their recordings; {_FETCH}")
     kept: list[Stamp] = []
     for folder in splits.limit(class_of.values(), limits.classes, limits.seed, "classes"):
         members = {stamp.name: stamp for stamp in stamps if class_of.get(stamp.name) == folder}
@@ -116,7 +116,7 @@ def load(raw: Path, limits: Limits) -> Catalog:
 
 
 def find(raw: Path) -> list[Stamp]:
-    """The pictures of use in `raw`, sorted by name; InputError if the package is not there."""
+    """The images of use in `raw`, sorted by name; InputError if the package is not there."""
     top = raw / FOLDER
     if not top.is_dir():
         raise InputError(f"{top}: missing; {_FETCH}")
@@ -135,8 +135,8 @@ def find(raw: Path) -> list[Stamp]:
 def class_folders(stamps: Iterable[Stamp]) -> dict[str, str]:
     """The class of each stamp that has one, by its name: a folder of the first or second level.
 
-    A folder of the second level, such as animals/birds, is a class if its pictures have CLASS_SIZE different
-    sentences; the other pictures of a folder of the first level are a class under the same condition. STYLES are
+    A folder of the second level, such as animals/birds, is a class if its images have CLASS_SIZE different
+    sentences; the other images of a folder of the first level are a class under the same condition. STYLES are
     no level.
     """
     second = {stamp: "/".join(_levels(stamp.name)[:2]) for stamp in stamps}
@@ -147,7 +147,7 @@ def class_folders(stamps: Iterable[Stamp]) -> dict[str, str]:
 
 
 def fetch(folder: Path) -> Path:
-    """Unpacks the Debian package into `folder`, and returns the folder of the pictures in it.
+    """Unpacks the Debian package into `folder`, and returns the folder of the images in it.
 
     The package is the .deb that lies in `folder`, else downloaded by `apt-get`, which needs no root.
     Raises InputError if there is no apt-get or it fails, and for a damaged package (`archive.unpack`).
@@ -164,18 +164,18 @@ def fetch(folder: Path) -> Path:
 
 
 def _download(temporary: Path, folder: Path) -> Path:
-    mend = (
+    hint = (
         f"download {PACKAGE}_*.deb from https://packages.debian.org/{PACKAGE} into {folder} "
         "and run `s2igan fetch stamps` again"
     )
     try:
         result = subprocess.run(["apt-get", "download", PACKAGE], cwd=temporary, stderr=subprocess.PIPE, text=True)
     except OSError as error:
-        raise InputError(f"apt-get: {error.strerror}; {mend}") from None
+        raise InputError(f"apt-get: {error.strerror}; {hint}") from None
     found = sorted(temporary.glob(f"{PACKAGE}_*.deb"))
     if result.returncode or not found:
         told = [line for line in result.stderr.splitlines() if line.startswith("E:")] or ["no package came"]
-        raise InputError(f"apt-get download {PACKAGE}: {told[0]}; run `apt-get update` as root first, or {mend}")
+        raise InputError(f"apt-get download {PACKAGE}: {told[0]}; run `apt-get update` as root first, or {hint}")
     return found[0]
 
 
@@ -233,7 +233,7 @@ def _chosen(stamp: Stamp, key: str, split: str, most: int, seed: int) -> set[str
 
 
 def _box(path: Path) -> str:
-    """The square of the longer side about the middle; "" for what is no picture, which its reader tells."""
+    """The square of the longer side about the middle; "" for what is no image, which its reader tells."""
     try:
         with PIL.Image.open(path) as picture:
             return square_box(0, 0, *picture.size, scale=0.5)

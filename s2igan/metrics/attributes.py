@@ -1,6 +1,6 @@
-"""Attribute scores of drawn birds: does the picture show what the caption says?
+"""Attribute scores of drawn birds: does the image show what the caption says?
 
-A judge (see `classifier`) reads the colour of each part off a picture; this file only counts.
+A judge (see `classifier`) reads the colour of each part off an image; this file only counts.
 """
 
 from collections.abc import Mapping, Sequence
@@ -38,9 +38,7 @@ def _share(right: np.ndarray) -> dict:
     }
 
 
-def named_colours(
-    named: Sequence[Mapping[str, str]], parts: Sequence[str], colours: Sequence[str]
-) -> np.ndarray:
+def named_colours(named: Sequence[Mapping[str, str]], parts: Sequence[str], colours: Sequence[str]) -> np.ndarray:
     """Numbers of the colours that captions name: (N, P) int, -1 where a part is not named.
 
     named: part -> colour, a mapping a caption. Raises InputError for an unknown part or colour.
@@ -53,9 +51,7 @@ def named_colours(
             if part not in part_number:
                 raise InputError(f"part {part!r}: unknown; the parts are {', '.join(parts)}")
             if colour not in colour_number:
-                raise InputError(
-                    f"colour {colour!r} of {part}: unknown; the colours are {', '.join(colours)}"
-                )
+                raise InputError(f"colour {colour!r} of {part}: unknown; the colours are {', '.join(colours)}")
             numbers[row, part_number[part]] = colour_number[colour]
     return numbers
 
@@ -112,8 +108,8 @@ def keyword_scores(
 ) -> dict:
     """The paper's Figure 3 as numbers: change a colour word, and only that part may change.
 
-    `keyword_changed`: share of pairs whose 'after' picture shows the new colour on the named part;
-    `keyword_changed_before`: the same of the 'before' picture, the level to compare with;
+    `keyword_changed`: share of pairs whose 'after' image shows the new colour on the named part;
+    `keyword_changed_before`: the same of the 'before' image, the level to compare with;
     `keyword_kept`: share of the other parts that are read alike before and after. Each with its
     Wilson 95 % interval and count.
 
@@ -125,13 +121,10 @@ def keyword_scores(
     part, new_colour = (np.asarray(numbers, dtype=np.int64) for numbers in (part, new_colour))  # also where empty
     reference = before if kept_reference is None else np.asarray(kept_reference)
     if before.ndim != 2 or not before.shape == after.shape == reference.shape:
-        raise InputError(
-            f"keyword scores: readings {before.shape} and {after.shape}; give pairs of pictures"
-        )
+        raise InputError(f"keyword scores: readings {before.shape} and {after.shape}; give pairs of images")
     if not part.shape == new_colour.shape == (len(before),):
         raise InputError(
-            f"keyword scores: {part.size} parts and {new_colour.size} colours for "
-            f"{len(before)} pairs; give one a pair"
+            f"keyword scores: {part.size} parts and {new_colour.size} colours for {len(before)} pairs; give one a pair"
         )
     if part.size and not (0 <= part.min() and part.max() < before.shape[1]):
         raise InputError(f"keyword scores: a part is not within 0 to {before.shape[1] - 1}")

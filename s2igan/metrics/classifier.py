@@ -1,4 +1,4 @@
-"""Classifiers of pictures: that of the Inception score, and the attribute judge.
+"""Classifiers of images: that of the Inception score, and the attribute judge.
 
 The classifier of the Inception score has one head over the classes; the judge of drawn birds has
 one head a part over the colours. Both are trained on real images only. Two networks: a small one
@@ -48,16 +48,14 @@ class Classifier(nn.Module):
     """Logits of several questions about one image; each head looks where its answer is.
 
     Convolutions halve the image down to 8 x 8; each head then pools the features under its own
-    attention maps (over the picture's content and place) and answers linearly, which finds small
+    attention maps (over the image's content and place) and answers linearly, which finds small
     parts that a global mean would drown.
 
     heads: number of classes of each head; channels: width of the first block; image_size: side S,
     a power of two of at least 16. Input (B, 3, S, S) float in [-1, 1].
     """
 
-    def __init__(
-        self, heads: Sequence[int], channels: int = 24, image_size: int = 64, views: int = 2
-    ):
+    def __init__(self, heads: Sequence[int], channels: int = 24, image_size: int = 64, views: int = 2):
         super().__init__()
         if image_size < 2 * SMALLEST_MAP or image_size & (image_size - 1):
             raise InputError(f"classifier: image size {image_size}; choose 16, 32, 64, 128 or 256")
@@ -108,10 +106,10 @@ class InceptionClassifier(nn.Module):
 
     The Inception score of birds is that of an Inception fine-tuned on the 50 test classes (StackGAN,
     Zhang et al., ICCV 2017, section 4), of which weights and inference were published, not the training.
-    Inference is theirs: pictures resized to 299, softmax over the 50. The training is what is usual: the
+    Inference is theirs: images resized to 299, softmax over the 50. The training is what is usual: the
     whole network learns, its body at a tenth of the new layer's rate; no auxiliary head.
 
-    heads: number of classes of each head; image_size: side S of the pictures it is meant for.
+    heads: number of classes of each head; image_size: side S of the images it is meant for.
     Input (B, 3, S, S) float in [-1, 1], any S.
     """
 
@@ -230,8 +228,7 @@ def _check_labels(labels: np.ndarray, images: int, heads: Sequence[int]) -> Tens
     for head, classes in enumerate(heads):
         if labels[:, head].min() < 0 or labels[:, head].max() >= classes:
             raise InputError(
-                f"classifier: a label of head {head} is not within 0 to {classes - 1}; "
-                "check the table of classes"
+                f"classifier: a label of head {head} is not within 0 to {classes - 1}; check the table of classes"
             )
     return torch.from_numpy(labels.astype(np.int64))
 
@@ -329,13 +326,9 @@ def train_classifier(
             loss_sum += loss.item()
             answers = torch.stack([answer.argmax(dim=1) for answer in logits], dim=1)
             right_sum += (answers == target).float().mean().item()
-        curves.append(
-            {"epoch": epoch + 1, "loss": loss_sum / batches, "accuracy": right_sum / batches}
-        )
+        curves.append({"epoch": epoch + 1, "loss": loss_sum / batches, "accuracy": right_sum / batches})
         if checkpoint:
-            checkpoint.save(
-                {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "curves": curves}
-            )
+            checkpoint.save({"model": model.state_dict(), "optimizer": optimizer.state_dict(), "curves": curves})
     return model.eval(), curves
 
 
@@ -362,8 +355,7 @@ def describe(model: AnyClassifier, images, batch_size: int = 128) -> tuple[np.nd
         height, width = batch.shape[-2:]
         if min(height, width) < size:
             raise InputError(
-                f"classifier: images of {height}x{width}, it was trained on {size}x{size}; "
-                "train it again at their size"
+                f"classifier: images of {height}x{width}, it was trained on {size}x{size}; train it again at their size"
             )
         crops = centre_crop(torch.from_numpy(np.ascontiguousarray(batch)), size)
         pooled = model.pooled(to_float(crops).to(device))

@@ -24,7 +24,7 @@ from s2igan.metrics.frechet import (
 from s2igan.metrics.inception_score import inception_score
 from s2igan.metrics.precision_recall import precision_recall
 from s2igan.metrics.retrieval import choose_queries, cross_modal_retrieval, image_retrieval_map, precision_at
-from s2igan.sen.captions import caption_embeddings, listening_sen
+from s2igan.sen.captions import caption_embeddings, load_generator_sen
 from s2igan.store import FixedReader
 from s2igan.vision.encoders import FrozenEncoder, encode_images
 from s2igan.vision.transforms import centre_crop
@@ -37,13 +37,13 @@ PRECISION_AT = (1, 2, 5, 10, 20, 50, 100)
 
 
 def retrieval_scores(catalog: Catalog, device: torch.device) -> tuple[dict, list[dict]]:
-    """Retrieval between the test split's speech and pictures in SEN's space, and precision at k for the plot.
+    """Retrieval between the test split's speech and images in SEN's space, and precision at k for the plot.
 
-    What is unseen in training (classes or only pictures, voices) the catalog says. The gallery of pictures is
-    the centre view of each test picture, that of speech every test caption.
+    What is unseen in training (classes or only images, voices) the catalog says. The gallery of images is
+    the centre view of each test image, that of speech every test caption.
     """
-    sen, config, _ = listening_sen()
-    kind_of = catalog.kind_of()
+    sen, config, _ = load_generator_sen()
+    group_of = catalog.group_of()
     captions = catalog.split("test")
     pictures = [image for image in catalog.images if image.split == "test"]
     speech = caption_embeddings([caption.key for caption in captions], device)
@@ -51,8 +51,8 @@ def retrieval_scores(catalog: Catalog, device: torch.device) -> tuple[dict, list
         centre = features.values([features.index(image.key) for image in pictures])[:, 0]
     with torch.inference_mode():
         images = sen.image.to(device)(torch.from_numpy(centre).to(device)).cpu().numpy()
-    speech_classes = [kind_of[caption.image] for caption in captions]
-    image_classes = [kind_of[image.key] for image in pictures]
+    speech_classes = [group_of[caption.image] for caption in captions]
+    image_classes = [group_of[image.key] for image in pictures]
     row_of = {image.key: row for row, image in enumerate(pictures)}
     own_image = np.array([row_of[caption.image] for caption in captions])
     own_speech = [np.flatnonzero(own_image == row) for row in range(len(pictures))]
@@ -77,8 +77,8 @@ def retrieval_scores(catalog: Catalog, device: torch.device) -> tuple[dict, list
         "sen_precision": config.get("precision", "float32"),
         "encoder": config["image_encoder"]["encoder"],
         "encoder_weights": config["image_encoder"]["weights_hash"],
-        "protocol": f"{_split(catalog)}; cosine; map: relevant = same class (without classes, the own picture); "
-        "r@k and median rank: the item's own picture (any own caption, from images)",
+        "protocol": f"{_split(catalog)}; cosine; map: relevant = same class (without classes, the own image); "
+        "r@k and median rank: the item's own image (any own caption, from images)",
     }
     ks = [k for k in PRECISION_AT if k <= min(len(pictures), len(captions))]
     curves = (
@@ -111,20 +111,20 @@ def image_scores(
     is_splits: int,
     seed: int,
 ) -> dict:
-    """Inception score, Fréchet distance and retrieval mAP of the generated pictures, of controls and ceilings.
+    """Inception score, Fréchet distance and retrieval mAP of the generated images, of controls and ceilings.
 
     `encoder` is that of the mAP, `fid_encoder` that of the distances, named by `distance_names`; where both
-    are the same, pictures are encoded once. The Fréchet distance compares sets of pictures and cannot see
-    which speech a picture belongs to; the joint distance `fjd` can. Without classes there is no Inception
+    are the same, images are encoded once. The Fréchet distance compares sets of images and cannot see
+    which speech an image belongs to; the joint distance `fjd` can. Without classes there is no Inception
     score (no classifier learned any) and only the mAP of the authors' protocol (nothing else is relevant).
 
     `fd_classifier` is the Fréchet distance on the features of models/classifier, which no other network shares.
     `_real` are the real test images in place of generated ones; for distances, precision and recall, training
     images, at most as many as were generated. `_oracle` is there where data/generated_oracle.h5 has images.
     """
-    kind_of = catalog.kind_of()
+    group_of = catalog.group_of()
     real = [image for image in catalog.images if image.split == "test"]
-    classes = [kind_of[image.key] for image in real]
+    classes = [group_of[image.key] for image in real]
     classifier, _ = load_classifier("models/classifier", "classifier")
     if classifier is not None:
         classifier.to(encoder.mean.device)
@@ -181,8 +181,10 @@ def image_scores(
         return {f"is_mean{control}": mean, f"is_std{control}": deviation}
 
     def found_by_real(fake_features: np.ndarray, keys: list[str], same: bool) -> tuple[float, float]:
-        kinds = [kind_of[key] for key in keys]
-        return image_retrieval_map(features[queries], query_classes, query_images, fake_features, kinds, keys, same)[:2]
+        groups = [group_of[key] for key in keys]
+        return image_retrieval_map(features[queries], query_classes, query_images, fake_features, groups, keys, same)[
+            :2
+        ]
 
     scores: dict = {}
     for control in CONTROLS:
@@ -228,11 +230,11 @@ def image_scores(
         "fid_encoder_weights": fid_encoder.weights_hash,
         "fid_encoder_input_size": fid_encoder.input_size,
         **_about_classifier(classifier),
-        "protocol": f"{_split(catalog)}; one picture a test caption; IS by models/classifier; map by encoder, "
+        "protocol": f"{_split(catalog)}; one image a test caption; IS by models/classifier; map by encoder, "
         "distances by fid_encoder; resize bilinear, antialiased, but that of TensorFlow 1 in inception_v3_fid; "
         "map: fakes of the query's own captions left out; map_same_images: only fakes of query images' captions; "
         "_untrained: the network at initialisation; _shuffled: each caption's speech from another class, or from "
-        "another picture where there is no other class for each; _oracle: the true renderer, given the colours that "
+        "another image where there is no other class for each; _oracle: the true renderer, given the colours that "
         "the caption names, the rest at random; _real: the real test images, for distances, precision and recall "
         "training images; precision, recall: 3 neighbours, by fid_encoder; …_classifier: by models/classifier",
     }
@@ -241,7 +243,7 @@ def image_scores(
 
 def _split(catalog: Catalog) -> str:
     """What of the test split nobody has seen in training, as the data say and not as they should."""
-    trained = {caption.speaker for caption in catalog.heard()} - {""}
+    trained = {caption.speaker for caption in catalog.training_captions()} - {""}
     tested = {caption.speaker for caption in catalog.split("test")} - {""}
     held_out = "classes" if catalog.disjoint == "classes" else "pictures"
     words = f"test split, {held_out} unseen in training"
@@ -261,15 +263,15 @@ def _queries(catalog: Catalog, real: list[Image], per_class: int, seed: int) -> 
     Where the splits share classes, the test may have too few images of one, which then does not query. Where no
     class has two images, or there are no classes, each image queries for its own captions' fakes alone.
     """
-    kind_of = catalog.kind_of()
-    keys, kinds = np.array([image.key for image in real]), np.array([kind_of[image.key] for image in real])
+    group_of = catalog.group_of()
+    keys, groups = np.array([image.key for image in real]), np.array([group_of[image.key] for image in real])
     if catalog.disjoint == "classes":
-        return choose_queries(keys, kinds, per_class=per_class, seed=seed), True
-    names, counts = np.unique(kinds, return_counts=True)
-    chosen = np.flatnonzero(np.isin(kinds, names[counts >= max(2, per_class)]))
+        return choose_queries(keys, groups, per_class=per_class, seed=seed), True
+    names, counts = np.unique(groups, return_counts=True)
+    chosen = np.flatnonzero(np.isin(groups, names[counts >= max(2, per_class)]))
     if not len(chosen):
-        return choose_queries(keys, kinds, per_class=1, seed=seed), False
-    return chosen[choose_queries(keys[chosen], kinds[chosen], per_class=per_class, seed=seed)], True
+        return choose_queries(keys, groups, per_class=1, seed=seed), False
+    return chosen[choose_queries(keys[chosen], groups[chosen], per_class=per_class, seed=seed)], True
 
 
 def _about_classifier(classifier) -> dict:
@@ -283,11 +285,11 @@ def _about_classifier(classifier) -> dict:
 
 
 def _check_size(model: AnyClassifier, generated: FixedReader, section: str) -> None:
-    """Raises InputError where `predict` would look at the middle of a generated picture only."""
+    """Raises InputError where `predict` would look at the middle of a generated image only."""
     size = generated.shape[-1]
     if model.image_size != size:
         raise InputError(
-            f"{section}.crop_size: models/{section} knows pictures of {model.image_size} pixels, {generated.path} has "
+            f"{section}.crop_size: models/{section} knows images of {model.image_size} pixels, {generated.path} has "
             f"{size}; set it to {size}"
         )
 
@@ -297,7 +299,7 @@ def _identity(encoder: FrozenEncoder) -> tuple[str, str, int]:
 
 
 def _encode(encoders: list[FrozenEncoder], pictures: FixedReader | Rows, crop_size: int) -> list[np.ndarray]:
-    """Features (N, F) of the pictures' middle by each encoder, a block at a time: pictures may not fit in memory."""
+    """Features (N, F) of the images' middle by each encoder, a block at a time: images may not fit in memory."""
     blocks = []
     for start in range(0, len(pictures), BLOCK):
         block = centre_crop(torch.from_numpy(pictures.values(slice(start, start + BLOCK))), crop_size)
@@ -306,9 +308,9 @@ def _encode(encoders: list[FrozenEncoder], pictures: FixedReader | Rows, crop_si
 
 
 def attribute_scores(catalog: Catalog) -> dict:
-    """The judge's readings: of real pictures, of generated ones and of the keyword test.
+    """The judge's readings: of real images, of generated ones and of the keyword test.
 
-    What a caption names counts as what its picture should show; a class's true colours are those that any
+    What a caption names counts as what its image should show; a class's true colours are those that any
     of its captions names (the captions of a drawn bird never lie).
     """
     judge, names = load_classifier("models/judge", "judge")
@@ -373,7 +375,7 @@ def attribute_scores(catalog: Catalog) -> dict:
         "keyword_pairs": len(before),
         "keyword_other_parts": keyword["keyword_kept"]["count"],
         "protocol": "test split; part_colour_accuracy: over the parts that the caption names, mean of parts; "
-        "_all_parts: also those it leaves out; judge_accuracy: the judge on real test pictures; keyword: one colour "
+        "_all_parts: also those it leaves out; judge_accuracy: the judge on real test images; keyword: one colour "
         "word changed, spoken anew in the same test voice, drawn with the same noise; "
         "_untrained, _shuffled, _oracle: as in eval.json",
     }

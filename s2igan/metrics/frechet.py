@@ -22,8 +22,7 @@ def _check_features(features: np.ndarray, what: str, least: int = 2) -> np.ndarr
     features = np.asarray(features)
     if features.ndim != 2 or len(features) < least:
         raise InputError(
-            f"{what}: features of shape {features.shape}; give (images, features) "
-            f"with at least {least} images"
+            f"{what}: features of shape {features.shape}; give (images, features) with at least {least} images"
         )
     if not np.isfinite(features).all():
         row = int(np.flatnonzero(~np.isfinite(features).all(axis=1))[0])
@@ -63,10 +62,7 @@ def frechet_distance(
         np.asarray(x, dtype=np.float64) for x in (mean_a, covariance_a, mean_b, covariance_b)
     )
     size = mean_a.size
-    if not (
-        mean_a.shape == mean_b.shape == (size,)
-        and covariance_a.shape == covariance_b.shape == (size, size)
-    ):
+    if not (mean_a.shape == mean_b.shape == (size,) and covariance_a.shape == covariance_b.shape == (size, size)):
         raise InputError(
             f"Fréchet distance: statistics of shapes {covariance_a.shape} and "
             f"{covariance_b.shape}; compute both with one encoder"
@@ -117,8 +113,7 @@ def frechet_joint_distance(
             raise InputError("Fréchet joint distance: all conditions are zero; check the encoder")
         alpha = float(np.linalg.norm(features, axis=1).mean(dtype=np.float64) / norm)
     joint = [
-        gaussian_statistics(np.concatenate([features, alpha * conditions], axis=1))
-        for features, conditions in sets
+        gaussian_statistics(np.concatenate([features, alpha * conditions], axis=1)) for features, conditions in sets
     ]
     return frechet_distance(*joint[0], *joint[1])
 

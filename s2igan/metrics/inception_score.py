@@ -57,8 +57,7 @@ def inception_score(
         raise InputError(f"Inception score: values of shape {values.shape}; give (images, classes)")
     if splits < 1 or len(values) < splits:
         raise InputError(
-            f"Inception score: {len(values)} images for {splits} splits; "
-            "give more images or fewer splits (at least 1)"
+            f"Inception score: {len(values)} images for {splits} splits; give more images or fewer splits (at least 1)"
         )
     if not np.isfinite(values).all():
         raise InputError("Inception score: NaN or infinite values; check the classifier's output")
@@ -68,8 +67,7 @@ def inception_score(
     else:
         if (values < 0).any() or (np.abs(values.sum(axis=1) - 1) > 1e-3).any():
             raise InputError(
-                "Inception score: a row is negative or does not sum to 1; "
-                "give probabilities, or say logits=True"
+                "Inception score: a row is negative or does not sum to 1; give probabilities, or say logits=True"
             )
         with np.errstate(divide="ignore"):  # log 0 is clamped below
             log_probabilities = torch.from_numpy(np.log(values))

@@ -78,19 +78,14 @@ def _unit_rows(features: np.ndarray, what: str) -> np.ndarray:
     bad = ~np.isfinite(norms[:, 0]) | (norms[:, 0] == 0)
     if bad.any():
         row = int(np.flatnonzero(bad)[0])
-        raise InputError(
-            f"retrieval: row {row} of the {what} is zero, NaN or infinite; "
-            "check the encoder's output"
-        )
+        raise InputError(f"retrieval: row {row} of the {what} is zero, NaN or infinite; check the encoder's output")
     return features / norms
 
 
 def _check_labels(features: np.ndarray, labels: Sequence, what: str) -> np.ndarray:
     labels = np.asarray(labels)
     if labels.shape[:1] != (len(features),):
-        raise InputError(
-            f"retrieval: {len(labels)} {what} for {len(features)} items; give one each"
-        )
+        raise InputError(f"retrieval: {len(labels)} {what} for {len(features)} items; give one each")
     return labels
 
 
@@ -126,15 +121,11 @@ def cross_modal_retrieval(
     gallery_classes = _check_labels(gallery, gallery_classes, "gallery classes")
     pairs = _check_labels(query, query_pairs, "pairs").reshape(len(query), -1)  # (Q, m)
     if (pairs >= len(gallery)).any() or (pairs < 0).all(axis=1).any():
-        raise InputError(
-            "retrieval: a query's own item is not in the gallery; give rows from 0 to "
-            f"{len(gallery) - 1}"
-        )
+        raise InputError(f"retrieval: a query's own item is not in the gallery; give rows from 0 to {len(gallery) - 1}")
     missing = np.setdiff1d(query_classes, gallery_classes)
     if missing.size:
         raise InputError(
-            f"retrieval: class {missing[0]} is queried but has no item in the gallery; "
-            "take both from one split"
+            f"retrieval: class {missing[0]} is queried but has no item in the gallery; take both from one split"
         )
     precisions, chances, ranks = [], [], []
     for rows, scores in _similarities(query, gallery):
@@ -189,9 +180,7 @@ def precision_at(
     return (total / len(query)).tolist()
 
 
-def choose_queries(
-    image_keys: Sequence[str], classes: Sequence, *, per_class: int = 2, seed: int = 0
-) -> np.ndarray:
+def choose_queries(image_keys: Sequence[str], classes: Sequence, *, per_class: int = 2, seed: int = 0) -> np.ndarray:
     """Rows of `per_class` random images of each class, ordered by class, then key.
 
     The chosen keys depend on the seed and on the keys of their own class alone: neither on the

@@ -1,6 +1,6 @@
 """How much of retrieval by speech is left when the speech is disturbed, or comes from other voices."""
 
-# N captions, G pictures, D embedding size, t frames, M mel bands
+# N captions, G images, D embedding size, t frames, M mel bands
 
 from __future__ import annotations
 
@@ -38,21 +38,21 @@ def conditions(snr_db: Sequence[float], rates: Sequence[float], noise: str) -> l
 
 @dataclass(frozen=True)
 class Gallery:
-    """The pictures that captions look for: keys, what each counts as (`Catalog.kind_of`), embeddings (G, D)."""
+    """The images that captions look for: keys, what each counts as (`Catalog.group_of`), embeddings (G, D)."""
 
     images: Sequence[str]
-    kinds: Sequence[str]
+    groups: Sequence[str]
     embeddings: np.ndarray
 
     def retrieve(self, captions: Sequence[Caption], speech: np.ndarray) -> dict[str, float]:
         """`cross_modal_retrieval` of the gallery by the embeddings (N, D) of `captions`.
 
-        `map`: relevant = the pictures of the kind of the caption's own, which is its class, or that picture
+        `map`: relevant = the images of the kind of the caption's own, which is its class, or that image
         alone where the data set has no classes. R@k and median rank: its own picture.
         """
         row_of = {key: row for row, key in enumerate(self.images)}
         own = np.array([row_of[caption.image] for caption in captions])
-        return cross_modal_retrieval(speech, self.embeddings, [self.kinds[row] for row in own], self.kinds, own)
+        return cross_modal_retrieval(speech, self.embeddings, [self.groups[row] for row in own], self.groups, own)
 
 
 def embed_by_condition(
@@ -89,7 +89,7 @@ def robustness_scores(
 
     `embeddings` (N, D) of the captions by condition; `voices` is who speaks each caption, "" where nobody knows,
     `trained` who speaks in training. Voices are compared on clean speech: captions in voices unseen in training
-    with the same ones said again, in seen voices (`embeddings["seen_voices"]`, the rows `to_say_again`). Where
+    with the same ones said again, in seen voices (`embeddings["seen_voices"]`, the rows `rows_to_resynthesise`). Where
     there are none, captions in unseen voices are compared with others in seen voices; without any in one of the
     two groups there are counts alone. `languages` has the scores of each language's clean captions, where there
     are several, in all and by whether training heard their voices.
@@ -103,7 +103,7 @@ def robustness_scores(
         scores |= {f"{condition.name}_{score}": found[score] for score in SCORES}
         table.append({"condition": condition.name, "snr_db": condition.snr_db, "rate": condition.rate, **found})
     if "seen_voices" in embeddings:
-        rows = to_say_again(captions, voices, trained)
+        rows = rows_to_resynthesise(captions, voices, trained)
         groups = {"unseen_voices": (rows, clean[rows]), "seen_voices": (rows, embeddings["seen_voices"])}
     else:
         groups = {name: (rows, clean[rows]) for name, rows in by_voice(voices, trained).items()}
@@ -114,7 +114,7 @@ def robustness_scores(
             table.append({"condition": name, "snr_db": None, "rate": 1.0, **found})
         scores[f"{name}_captions"] = len(rows)
     scores["map_chance"] = table[0]["map_chance"]
-    # In a random order each picture is as likely as the next to be in a place.
+    # In a random order each image is as likely as the next to be in a place.
     pictures = len(gallery.images)
     scores |= {f"r{k}_chance": min(k, pictures) / pictures for k in RECALL_AT}
     scores |= {"captions": len(captions), "images": pictures, "voices": len(set(voices) - {""})}
@@ -132,7 +132,7 @@ def robustness_scores(
     return scores, table
 
 
-def to_say_again(captions: Sequence[Caption], voices: Sequence[str], trained: Collection[str]) -> np.ndarray:
+def rows_to_resynthesise(captions: Sequence[Caption], voices: Sequence[str], trained: Collection[str]) -> np.ndarray:
     """Rows of the captions that an engine said, so they have no recording, in a voice that training did not hear."""
     said = [not caption.recording and voice not in trained for caption, voice in zip(captions, voices, strict=True)]
     return np.flatnonzero(said)

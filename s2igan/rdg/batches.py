@@ -24,7 +24,7 @@ NEGATIVES = ("different_class", "redrawn_once")
 
 @dataclass(frozen=True)
 class Batch:
-    """Pictures (B, 3, 4S, 4S) in [-1, 1], their speech, another's, and frozen features of the relation's images.
+    """Images (B, 3, 4S, 4S) in [-1, 1], their speech, another's, and frozen features of the relation's images.
 
     Speech is embeddings (B, A); where the encoder is trained, it is log-mels (B, T, M) with their lengths in frames.
     """
@@ -35,22 +35,22 @@ class Batch:
     ground_truth: Tensor  # (B, F), I^GT
     same_class: Tensor  # (B, F), I^RI
     other_class: Tensor  # (B, F), I^MI
-    kinds: Tensor  # (B,), class numbers of the pictures, or a picture's own where it has no class
+    groups: Tensor  # (B,), class numbers of the images, or an image's own where it has no class
     frames: Tensor | None = None  # (B,), of `speech`
     mismatched_frames: Tensor | None = None  # (B,)
     labels: Tensor | None = None  # (B,), classes of SEN's classifier, -1 for none
     more_speech: Tensor | None = None  # (K, A), further captions, which the matching loss tells the own ones from
-    more_kinds: Tensor | None = None  # (K,), of the pictures that they describe
+    more_groups: Tensor | None = None  # (K,), of the images that they describe
     shifts: Tensor | None = None  # (2, B, 2) in [-1, 1]: how far augmentation moves real and generated images
 
 
 class TrainingSet:
-    """The training split: pictures, their captions' speech embeddings, their frozen features.
+    """The training split: images, their captions' speech embeddings, their frozen features.
 
-    `rows` are the pictures' rows in `images` and `features` (which share the catalog's order), `classes`
-    their class numbers (-1: none, the picture is of a kind of its own), `caption_rows[i]` the rows of picture
-    i's captions in `speech`: embeddings (N, A), or what a trained encoder takes. `labels` are the pictures' classes
-    as SEN's classifier numbers them. A picture that is alone in its class has another view of itself as its same-class
+    `rows` are the images' rows in `images` and `features` (which share the catalog's order), `classes`
+    their class numbers (-1: none, the image is of a kind of its own), `caption_rows[i]` the rows of image
+    i's captions in `speech`: embeddings (N, A), or what a trained encoder takes. `labels` are the images' classes
+    as SEN's classifier numbers them. An image that is alone in its class has another view of itself as its same-class
     partner. Without `relation`, nobody looks at the partners and any will do. `matching_captions` is K, which
     only embeddings have. Raises InputError where the relation needs a different class and there is none.
     """
@@ -80,11 +80,11 @@ class TrainingSet:
         size = int(np.prod(images.shape)) * len(rows)
         self._images = images.values(rows) if size <= IN_MEMORY_BYTES else None
         self._reader = images
-        self.kinds = np.where(classes < 0, classes.max() + 1 + np.arange(len(rows)), classes)
+        self.groups = np.where(classes < 0, classes.max() + 1 + np.arange(len(rows)), classes)
         self.all_captions = np.concatenate(caption_rows)
-        self.caption_kinds = np.repeat(self.kinds, [len(captions) for captions in caption_rows])
-        order = np.argsort(self.kinds, kind="stable")
-        names, starts = np.unique(self.kinds[order], return_index=True)
+        self.caption_groups = np.repeat(self.groups, [len(captions) for captions in caption_rows])
+        order = np.argsort(self.groups, kind="stable")
+        names, starts = np.unique(self.groups[order], return_index=True)
         self.members = dict(zip(names.tolist(), np.split(order, starts[1:]), strict=True))
         if relation and negative == "different_class" and len(self.members) < 2:
             raise InputError(
@@ -96,7 +96,7 @@ class TrainingSet:
         return len(self.rows)
 
     def batch(self, seed: int, step: int, size: int) -> Batch:
-        """The batch of one step: an epoch is a permutation of the pictures, cut into batches of `size`."""
+        """The batch of one step: an epoch is a permutation of the images, cut into batches of `size`."""
         per_epoch = len(self) // size
         order = torch.randperm(len(self), generator=step_generator(seed, step // per_epoch, "order"))
         start = (step % per_epoch) * size
@@ -112,7 +112,7 @@ class TrainingSet:
         mismatched = np.array([rng.choice(self.caption_rows[self._of_another_class(i, rng)]) for i in chosen])
         more = rng.integers(len(self.all_captions), size=self.matching_captions)
         views = rng.integers(self.features.shape[1], size=(3, len(chosen)))
-        # The same picture as a partner comes in another view.
+        # The same image as a partner comes in another view.
         views[1] = np.where(same == chosen, (views[0] + 1) % self.features.shape[1], views[1])
 
         speech, frames = self._speech(captions)
@@ -128,12 +128,12 @@ class TrainingSet:
             ground_truth=frozen(chosen, views[0]),
             same_class=frozen(same, views[1]),
             other_class=frozen(other, views[2]),
-            kinds=torch.from_numpy(self.kinds[chosen]),
+            groups=torch.from_numpy(self.groups[chosen]),
             frames=frames,
             mismatched_frames=mismatched_frames,
             labels=torch.from_numpy(self.labels[chosen]),
             more_speech=self._speech(self.all_captions[more])[0] if len(more) else None,
-            more_kinds=torch.from_numpy(self.caption_kinds[more]) if len(more) else None,
+            more_groups=torch.from_numpy(self.caption_groups[more]) if len(more) else None,
             shifts=torch.rand(2, len(chosen), 2, generator=step_generator(seed, step, "shifts")) * 2 - 1,
         )
 
@@ -143,7 +143,7 @@ class TrainingSet:
         return pad(self.speech.values(rows))
 
     def _same_class(self, i: int, rng: np.random.Generator) -> int:
-        members = self.members[self.kinds[i]]
+        members = self.members[self.groups[i]]
         if not self.relation or self.positive == "augmented_view" or len(members) < 2:
             return i
         return int(rng.choice(members[members != i]))
@@ -152,12 +152,12 @@ class TrainingSet:
         if self.negative == "redrawn_once":
             # The published code draws again once and takes what comes, of the same class or not.
             drawn = int(rng.integers(len(self)))
-            return drawn if self.kinds[drawn] != self.kinds[i] else int(rng.integers(len(self)))
+            return drawn if self.groups[drawn] != self.groups[i] else int(rng.integers(len(self)))
         return self._of_another_class(i, rng)
 
     def _of_another_class(self, i: int, rng: np.random.Generator) -> int:
-        """A picture of another class than picture i's; where there is only one class, another picture."""
+        """An image of another class than image i's; where there is only one class, another picture."""
         while True:
             drawn = int(rng.integers(len(self)))
-            if self.kinds[drawn] != self.kinds[i] if len(self.members) > 1 else drawn != i:
+            if self.groups[drawn] != self.groups[i] if len(self.members) > 1 else drawn != i:
                 return drawn

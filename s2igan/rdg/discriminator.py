@@ -1,6 +1,6 @@
 """Discriminators: one a scale, each with an unconditional and a conditional logit (eq. 12)."""
 
-# B batch, C condition size, N base channels, S size of the pictures
+# B batch, C condition size, N base channels, S size of the images
 
 from __future__ import annotations
 
@@ -41,14 +41,14 @@ class Logit(nn.Conv2d):
 
 
 class Discriminator(nn.Module):
-    """D_i: pictures of one size, with or without a condition, to logits (eq. 12; StackGAN-v2, section 4).
+    """D_i: images of one size, with or without a condition, to logits (eq. 12; StackGAN-v2, section 4).
 
     Strided convolutions down to 4x4, channels doubling from N; past 8N they are brought back to 8N by 3x3
     convolutions. The conditional logit sees the features joined with the condition.
 
     `own_condition` gives the condition a linear layer of D's own before it is joined, and
     `projection` adds the inner product of pooled features and condition (Miyato & Koyama 2018) to the
-    conditional logit; `embedding_dim` > 0 adds a head that says where in SEN's space a picture lies, for the
+    conditional logit; `embedding_dim` > 0 adds a head that says where in SEN's space an image lies, for the
     matching loss (Zhang et al. 2021, XMC-GAN). All three are off in the paper. `norm` is the paper's batch norm.
     """
 

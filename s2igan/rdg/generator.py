@@ -1,4 +1,4 @@
-"""The densely-stacked generator (paper, section 2.3.1): three pictures from a noise vector and a condition."""
+"""The densely-stacked generator (paper, section 2.3.1): three images from a noise vector and a condition."""
 
 # B batch, Z noise size, C condition size, N base channels, S base size (first scale)
 
@@ -123,14 +123,14 @@ class RefinementStage(nn.Module):
 
 
 class ToImage(nn.Sequential):
-    """G_i of eq. 7: I_i = G_i(h_i), a picture in [-1, 1]."""
+    """G_i of eq. 7: I_i = G_i(h_i), an image in [-1, 1]."""
 
     def __init__(self, channels: int):
         super().__init__(nn.Conv2d(channels, 3, 3, padding=1, bias=False), nn.Tanh())
 
 
 class DenseGenerator(nn.Module):
-    """The densely-stacked generator, eq. 7: pictures at S, 2S and 4S.
+    """The densely-stacked generator, eq. 7: images at S, 2S and 4S.
 
     `dense` says which hidden features a refinement stage sees:
     `all`       every earlier one (the paper's eq. 7);
@@ -169,7 +169,7 @@ class DenseGenerator(nn.Module):
         self.to_image = nn.ModuleList(ToImage(c) for c in channels)
 
     def forward(self, noise: Tensor, condition: Tensor) -> list[Tensor]:
-        """noise (B, Z), condition (B, C) -> pictures (B, 3, S, S), (B, 3, 2S, 2S), (B, 3, 4S, 4S)."""
+        """noise (B, Z), condition (B, C) -> images (B, 3, S, S), (B, 3, 2S, 2S), (B, 3, 4S, 4S)."""
         hidden = [self.initial(noise, condition)]
         for stage in self.stages:
             seen = hidden if self.dense == "all" else hidden[-1:]

@@ -59,9 +59,9 @@ def relation_loss(logits: Tensor, relation: Relation) -> Tensor:
 
 
 def colour_consistency_loss(small: Tensor, large: Tensor) -> Tensor:
-    """Keep the colours of one scale's picture in the next one's (StackGAN-v2, section 4.3, L_C).
+    """Keep the colours of one scale's image in the next one's (StackGAN-v2, section 4.3, L_C).
 
-    Pictures (B, 3, S, S) of two scales, of one size or two: the squared distance of their mean colours, and 5
+    Images (B, 3, S, S) of two scales, of one size or two: the squared distance of their mean colours, and 5
     times that of the covariances of their pixels, mean over the batch.
     """
     (mean, covariance), (next_mean, next_covariance) = _colours(small.float()), _colours(large.float())
@@ -71,7 +71,7 @@ def colour_consistency_loss(small: Tensor, large: Tensor) -> Tensor:
 
 
 def _colours(images: Tensor) -> tuple[Tensor, Tensor]:
-    """(B, 3, S, S) -> each picture's mean pixel (B, 3) and covariance of pixels (B, 3, 3)."""
+    """(B, 3, S, S) -> each image's mean pixel (B, 3) and covariance of pixels (B, 3, 3)."""
     pixels = images.flatten(2)  # (B, 3, S·S)
     mean = pixels.mean(dim=2)
     centred = pixels - mean[..., None]
@@ -85,5 +85,5 @@ def r1_penalty(logits: Tensor, images: Tensor) -> Tensor:
 
 
 def distillation_loss(image: Tensor, teacher: Tensor) -> Tensor:
-    """1 - cosine of D's and SEN's embedding of the same real pictures, each (B, A); not in the paper."""
+    """1 - cosine of D's and SEN's embedding of the same real images, each (B, A); not in the paper."""
     return 1 - F.cosine_similarity(image.float(), teacher.float(), dim=1).mean()

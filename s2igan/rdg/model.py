@@ -26,7 +26,7 @@ SCALES = 3
 
 
 class SpeechToImage(nn.Module):
-    """F^ca and the densely-stacked generator: speech embedding and noise to three pictures (eq. 7)."""
+    """F^ca and the densely-stacked generator: speech embedding and noise to three images (eq. 7)."""
 
     def __init__(
         self,
@@ -52,11 +52,11 @@ class SpeechToImage(nn.Module):
 
     @property
     def latent_dim(self) -> int:
-        """How many N(0, 1) numbers a picture needs: z, and the noise of F^ca where there is one."""
+        """How many N(0, 1) numbers an image needs: z, and the noise of F^ca where there is one."""
         return self.noise_dim + self.condition_noise_dim
 
     def forward(self, latent: Tensor, embedding: Tensor) -> tuple[list[Tensor], Tensor, Tensor, Tensor]:
-        """latent (B, latent_dim), embedding (B, A) -> pictures at S, 2S, 4S; condition, mean, log-variance (B, C)."""
+        """latent (B, latent_dim), embedding (B, A) -> images at S, 2S, 4S; condition, mean, log-variance (B, C)."""
         condition, mean, log_variance = self.condition(latent, embedding)
         return self.generator(latent[:, : self.noise_dim], condition), condition, mean, log_variance
 
@@ -147,13 +147,13 @@ class RDG(nn.Module):
         with torch.autocast(speech.device.type, enabled=False):  # float32, as in SEN's own training
             return F.normalize(sen.speech(speech, frames), dim=1)
 
-    def sen_loss(self, speech: Tensor, features: Tensor, kinds: Tensor, labels: Tensor) -> Tensor:
+    def sen_loss(self, speech: Tensor, features: Tensor, groups: Tensor, labels: Tensor) -> Tensor:
         """L_SEN of the trained encoder's embeddings (B, A) with the frozen features (B, F) of their pictures.
 
-        kinds and labels (B,) as in `Objective`. Scalar.
+        groups and labels (B,) as in `Objective`. Scalar.
         """
         with torch.autocast(speech.device.type, enabled=False):
-            return self.sen.objective(self.sen(speech, features), kinds, labels)[0]
+            return self.sen.objective(self.sen(speech, features), groups, labels)[0]
 
     @torch.no_grad()
     def update_average(self, decay: float, batch_norm: bool = True) -> None:

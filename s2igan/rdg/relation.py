@@ -1,4 +1,4 @@
-"""The relation supervisor (paper, section 2.3.2): is a pair of pictures of one kind, of two, or the same picture?"""
+"""The relation supervisor (paper, section 2.3.2): is a pair of images of one kind, of two, or the same image?"""
 
 # B batch, E image embedding size
 
@@ -27,8 +27,8 @@ class RelationSupervisor(nn.Module):
 
     `outputs` is 3; the published code has 4 and uses 3. `norm` says over what batch norm takes its statistics: the
     pairs of each relation `apart`, as the published code does, or those of all relations `together`. Apart, every
-    relation comes out with the same mean and spread: how far two pictures lie apart, which tells the relations from
-    each other, is lost, and so is what all generated pictures share, which tells them from real ones.
+    relation comes out with the same mean and spread: how far two images lie apart, which tells the relations from
+    each other, is lost, and so is what all generated images share, which tells them from real ones.
     """
 
     def __init__(self, embedding_dim: int, hidden: int = 128, outputs: int = 3, norm: str = "apart"):

@@ -1,4 +1,4 @@
-"""Pictures from speech embeddings, each with a seed of its own, so that none depends on its batch."""
+"""Images from speech embeddings, each with a seed of its own, so that none depends on its batch."""
 
 # B batch, A speech embedding size, S base size
 
@@ -16,7 +16,7 @@ from s2igan.vision.transforms import to_uint8
 
 
 def image_seed(key: str, seed: int) -> int:
-    """The seed of one picture, from its caption's key and the run's seed: 63 bits, stable everywhere."""
+    """The seed of one image, from its caption's key and the run's seed: 63 bits, stable everywhere."""
     return int.from_bytes(hashlib.sha256(f"{seed}/{key}".encode()).digest()[:8], "big") >> 1
 
 
@@ -29,7 +29,7 @@ def latents(seeds: Sequence[int], dim: int) -> Tensor:
 def generate(
     model: SpeechToImage, speech: np.ndarray, seeds: Sequence[int], batch_size: int, device: torch.device
 ) -> Iterator[list[np.ndarray]]:
-    """Yields batches of uint8 pictures at the three scales, [(B, 3, S, S), (B, 3, 2S, 2S), (B, 3, 4S, 4S)].
+    """Yields batches of uint8 images at the three scales, [(B, 3, S, S), (B, 3, 2S, 2S), (B, 3, 4S, 4S)].
 
     `speech` is (N, A), `seeds` N numbers; the order of the output is theirs.
     """

@@ -58,7 +58,7 @@ class Recipe:
 
 
 def real_pyramid(images: Tensor) -> list[Tensor]:
-    """Pictures (B, 3, 4S, 4S) at the sizes of the three scales, S first."""
+    """Images (B, 3, 4S, 4S) at the sizes of the three scales, S first."""
     return [F.avg_pool2d(images, 2**i) if i else images for i in reversed(range(SCALES))]
 
 
@@ -99,32 +99,32 @@ def training_step(
     """One step of eqs. 9 to 12 and 8; returns the losses by name. Terms that the system lacks are not there.
 
     `image_embedding` is SEN's image projection, frozen features (B, F) -> (B, E); `fake_features` the
-    frozen encoder, pictures -> (B, F); without a relation supervisor nobody calls them. `latent` is
+    frozen encoder, images -> (B, F); without a relation supervisor nobody calls them. `latent` is
     (B, latent_dim). `with_r1` and `with_fake_relation` say whether this step has the costly terms: the gradient
-    penalty, and the relation of the fake, which needs the frozen encoder. The relations of real pictures cost
+    penalty, and the relation of the fake, which needs the frozen encoder. The relations of real images cost
     nothing and are learnt in every step.
     """
     curves: dict[str, Tensor] = {}
     reals = real_pyramid(batch.images)
     speech = model.embed(batch.speech, batch.frames)
     fakes, condition, mean, log_variance = model.speech_to_image(latent, speech)
-    told = mean if recipe.condition_to_discriminator == "mean" else condition
+    d_condition = mean if recipe.condition_to_discriminator == "mean" else condition
     if recipe.mismatched:
         with torch.no_grad():
             others_speech = model.embed(batch.mismatched, batch.mismatched_frames)
             drawn, centre, _ = model.speech_to_image.condition(latent, others_speech)
-        others_told = centre if recipe.condition_to_discriminator == "mean" else drawn
+        mismatched_condition = centre if recipe.condition_to_discriminator == "mean" else drawn
 
     if model.relation is not None or recipe.matching_weight > 0:
-        truth = image_embedding(batch.ground_truth)
-    spoken, kinds = speech.detach(), batch.kinds  # what the matching loss tells pictures by
+        real_embedding = image_embedding(batch.ground_truth)
+    anchors, groups = speech.detach(), batch.groups  # what the matching loss tells images by
     if batch.more_speech is not None:
-        spoken, kinds = torch.cat([spoken, batch.more_speech]), torch.cat([kinds, batch.more_kinds])
-    taught = model.sen is None or recipe.sen_weight > 0  # is there an image embedding that has learned?
+        anchors, groups = torch.cat([anchors, batch.more_speech]), torch.cat([groups, batch.more_groups])
+    has_teacher = model.sen is None or recipe.sen_weight > 0  # is there an image embedding that has learned?
 
     # Discriminators, eqs. 11 and 12.
     optimizers.discriminators.zero_grad(set_to_none=True)
-    fixed = told.detach()
+    fixed = d_condition.detach()
     total = torch.zeros((), device=fixed.device)
     real_shifts, fake_shifts = batch.shifts if recipe.translation else (None, None)
     seen_fakes = [translate(fake, fake_shifts, recipe.translation) for fake in fakes]
@@ -135,16 +135,16 @@ def training_step(
         features = discriminator.features(real)
         real_logits = discriminator.logits(features, fixed)
         fake_logits = discriminator(fake.detach(), fixed)
-        mismatched = discriminator.logits(features, others_told) if recipe.mismatched else None
+        mismatched = discriminator.logits(features, mismatched_condition) if recipe.mismatched else None
         loss = losses.discriminator_loss(real_logits, fake_logits, mismatched)
         curves[f"d_{i}"] = loss.detach()
         if recipe.matching_weight > 0:
             seen = discriminator.embed(features)
-            matching = matching_loss(spoken, seen, kinds)  # eqs. 1 to 4, as XMC-GAN has them (Zhang et al. 2021)
+            matching = matching_loss(anchors, seen, groups)  # eqs. 1 to 4, as XMC-GAN has them (Zhang et al. 2021)
             curves[f"d_matching_{i}"] = matching.detach()
             loss = loss + matching
-            if taught:
-                loss = loss + recipe.distillation_weight * losses.distillation_loss(seen, truth)
+            if has_teacher:
+                loss = loss + recipe.distillation_weight * losses.distillation_loss(seen, real_embedding)
         if with_r1:
             penalty = losses.r1_penalty(real_logits[0] + real_logits[1], real)
             curves[f"r1_{i}"] = penalty.detach()
@@ -155,11 +155,11 @@ def training_step(
 
     # Relation supervisor, eq. 8: it learns from all four pairs, from the fake one where the step has it.
     if model.relation is not None:
-        others = [image_embedding(batch.same_class), image_embedding(batch.other_class), truth]
+        others = [image_embedding(batch.same_class), image_embedding(batch.other_class), real_embedding]
         if with_fake_relation:
             others.append(image_embedding(fake_features(fakes[-1].float())))  # resizing knows no bfloat16
         optimizers.relation.zero_grad(set_to_none=True)
-        logits = model.relation(truth, [other.detach() for other in others])
+        logits = model.relation(real_embedding, [other.detach() for other in others])
         terms = [losses.relation_loss(of_pair, relation) for of_pair, relation in zip(logits, RELATIONS, strict=False)]
         sum(terms).backward()
         optimizers.relation.step()
@@ -175,25 +175,25 @@ def training_step(
     total = recipe.kl_weight * divergence
     for i, (discriminator, fake) in enumerate(zip(model.discriminators, seen_fakes, strict=True)):
         features = discriminator.features(fake)
-        loss = losses.generator_loss(discriminator.logits(features, told))
+        loss = losses.generator_loss(discriminator.logits(features, d_condition))
         curves[f"g_{i}"] = loss.detach()
         if recipe.matching_weight > 0:
-            matching = matching_loss(spoken, discriminator.embed(features), kinds)
+            matching = matching_loss(anchors, discriminator.embed(features), groups)
             curves[f"g_matching_{i}"] = matching.detach()
             loss = loss + recipe.matching_weight * matching
         total = total + loss
     if with_fake_relation:
-        loss = losses.relation_loss(model.relation(truth, others)[-1], Relation.POSITIVE)
+        loss = losses.relation_loss(model.relation(real_embedding, others)[-1], Relation.POSITIVE)
         curves["g_relation"] = loss.detach()
         total = total + recipe.relation_weight * loss
     if recipe.colour_weight > 0:
         loss = sum(losses.colour_consistency_loss(*pair) for pair in pairwise(fakes))
         curves["g_colour"] = loss.detach()
         total = total + recipe.colour_weight * loss
-    if model.sen is not None:  # it learns along, from the pictures that its embeddings give, and from L_SEN
+    if model.sen is not None:  # it learns along, from the images that its embeddings give, and from L_SEN
         optimizers.sen.zero_grad(set_to_none=True)
         if recipe.sen_weight > 0:
-            loss = model.sen_loss(speech, batch.ground_truth, batch.kinds, batch.labels)
+            loss = model.sen_loss(speech, batch.ground_truth, batch.groups, batch.labels)
             curves["sen"] = loss.detach()
             total = total + recipe.sen_weight * loss
     total.backward()
@@ -235,7 +235,7 @@ def train(
     `preview` (n, A) are speech embeddings drawn again and again with the same noise, as sample sheets; with
     `preview_frames` (n,), log-mels (n, T, M) that the encoder in training embeds each time.
     Goes on from `checkpoint` where it has a state; a resumed run equals an uninterrupted one.
-    Raises InputError for more pictures a batch than there are, and for a loss that is not finite.
+    Raises InputError for more images a batch than there are, and for a loss that is not finite.
     """
     if batch_size > len(data):
         raise InputError(f"rdg.batch_size={batch_size}: only {len(data)} training images; make it smaller")
@@ -308,7 +308,7 @@ def train(
 
 @torch.no_grad()
 def sample(model: RDG, speech: Tensor, frames: Tensor | None, latent: Tensor) -> np.ndarray:
-    """Pictures of the last scale, uint8 (n, 3, 4S, 4S), by the averaged networks."""
+    """Images of the last scale, uint8 (n, 3, 4S, 4S), by the averaged networks."""
     embeddings = model.embed(speech, frames, average=True)
     return to_uint8(model.average(latent, embeddings)[0][-1]).cpu().numpy()
 

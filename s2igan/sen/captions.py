@@ -1,4 +1,4 @@
-"""What the encoder takes of every caption, and the embedding by which its picture is drawn."""
+"""What the encoder takes of every caption, and the embedding by which its image is drawn."""
 
 # N captions, A speech embedding size
 
@@ -26,7 +26,7 @@ def open_captions(config: dict) -> RaggedReader | TextReader:
     return RaggedReader("data/logmel.h5", "logmel")
 
 
-def listening_sen() -> tuple[SEN, dict, bool]:
+def load_generator_sen() -> tuple[SEN, dict, bool]:
     """The SEN that the generator listens to, its configuration, and whether RDG trained it."""
     sen, config = load_sen(HEARD_BY)
     return sen, config, config.get("speech_encoder") == "trained"
@@ -38,7 +38,7 @@ def caption_embeddings(keys: Sequence[str], device: torch.device) -> np.ndarray:
     From data/embeddings.h5 where that is the SEN of train_sen; where RDG trained it, computed anew. Raises
     InputError for a key that is not there.
     """
-    sen, config, trained = listening_sen()
+    sen, config, trained = load_generator_sen()
     if not trained:
         with FixedReader("data/embeddings.h5", "embeddings") as file:
             return file.values([file.index(key) for key in keys])

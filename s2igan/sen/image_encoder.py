@@ -20,7 +20,7 @@ class ImageProjection(nn.Module):
 class CentredFeatures(nn.Module):
     """The frozen features as they are but for their mean over the training images, which is taken off.
 
-    For encoders that learn towards the features themselves. All pictures share most of such a vector (features
+    For encoders that learn towards the features themselves. All images share most of such a vector (features
     behind a ReLU are positive); with that share in it all embeddings point one way, a cosine tells little apart,
     and F^ca of eq. 7 gets nearly the same input for every caption.
     """

@@ -55,9 +55,7 @@ def distinctive_loss(speech_logits: Tensor, image_logits: Tensor, classes: Tenso
     if not speech_logits.shape[1] or not bool(known.any()):
         return speech_logits.new_zeros(())
     target = classes[known]
-    return F.cross_entropy(speech_logits[known], target) + F.cross_entropy(
-        image_logits[known], target
-    )
+    return F.cross_entropy(speech_logits[known], target) + F.cross_entropy(image_logits[known], target)
 
 
 def sen_loss(
@@ -79,20 +77,20 @@ class Objective:
     matching_weight: float = 1.0
     distinctive_weight: float = 1.0
 
-    def pair_loss(self, speech: Tensor, image: Tensor, kinds: Tensor) -> Tensor:
-        """Loss of embeddings (n, D) matched row by row; kinds (n,) say which pairs are alike."""
+    def pair_loss(self, speech: Tensor, image: Tensor, groups: Tensor) -> Tensor:
+        """Loss of embeddings (n, D) matched row by row; groups (n,) say which pairs are alike."""
         if self.pairs == "joint_embedding":
-            return joint_embedding_loss(speech, image, kinds)
-        return matching_loss(speech, image, kinds, self.smoothing)
+            return joint_embedding_loss(speech, image, groups)
+        return matching_loss(speech, image, groups, self.smoothing)
 
     def __call__(
-        self, outputs: tuple[Tensor, Tensor, Tensor, Tensor], kinds: Tensor, classes: Tensor
+        self, outputs: tuple[Tensor, Tensor, Tensor, Tensor], groups: Tensor, classes: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """What SEN returned for a batch, kinds and classes (n,) of its pairs -> total, pair and distinctive loss.
+        """What SEN returned for a batch, groups and classes (n,) of its pairs -> total, pair and distinctive loss.
 
-        `classes` are those of the classifier (-1: none); `kinds` tell pairs apart, also where no class does.
+        `classes` are those of the classifier (-1: none); `groups` tell pairs apart, also where no class does.
         """
         speech, image, speech_logits, image_logits = outputs
-        matching = self.pair_loss(speech, image, kinds)
+        matching = self.pair_loss(speech, image, groups)
         distinctive = distinctive_loss(speech_logits, image_logits, classes)
         return sen_loss(matching, distinctive, self.matching_weight, self.distinctive_weight), matching, distinctive

@@ -134,9 +134,7 @@ def _modules(model: SEN) -> dict[str, nn.Module]:
     return {name: module for name, module in modules.items() if module is not None and module.state_dict()}
 
 
-def embed_speech(
-    model: SEN, log_mels: Sequence[np.ndarray], batch_size: int = 128, unit: bool = True
-) -> np.ndarray:
+def embed_speech(model: SEN, log_mels: Sequence[np.ndarray], batch_size: int = 128, unit: bool = True) -> np.ndarray:
     """Embed utterances, each a log-mel (t, M), to float32 unit vectors (N, D) in input order.
 
     An embedding does not depend on its neighbours or on `batch_size`, to float tolerance (unless

@@ -37,7 +37,7 @@ class Pairs:
         return len(self.log_mel_rows)
 
     @property
-    def kinds(self) -> np.ndarray:
+    def groups(self) -> np.ndarray:
         """What tells them apart, (n,), not negative: the class, or the image where there is none."""
         return np.where(self.classes < 0, self.classes.max(initial=-1) + 1 + self.image_rows, self.classes)
 
@@ -91,7 +91,7 @@ def train(
     loss that is not finite. Source: section 2.2.1; the defaults are the published code's numbers.
     """
     labels = _class_labels(model, training)
-    kinds = torch.from_numpy(training.kinds)
+    groups = torch.from_numpy(training.groups)
     _check_lengths(model, log_mels, training, validation)
     speech_of, features_of = _sources(log_mels, image_features, training, validation, preload_bytes)
     lengths = np.asarray(log_mels.lengths)[training.log_mel_rows]
@@ -99,9 +99,7 @@ def train(
     if isinstance(model.image, CentredFeatures):
         model.image.mean.copy_(torch.from_numpy(_mean_features(features_of, training.image_rows)))
     device = next(model.parameters()).device
-    optimizer = torch.optim.Adam(
-        model.parameters(), lr=lr, betas=(beta1, beta2), weight_decay=weight_decay
-    )
+    optimizer = torch.optim.Adam(model.parameters(), lr=lr, betas=(beta1, beta2), weight_decay=weight_decay)
 
     state = checkpoint.load() if checkpoint else None
     if state is None:
@@ -129,7 +127,7 @@ def train(
                 with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16"):
                     speech = model.speech(log_mel.to(device), frames)
                 outputs = model(speech.float(), torch.from_numpy(features).to(device))
-                loss, matching, distinctive = model.objective(outputs, kinds[items].to(device), classes)
+                loss, matching, distinctive = model.objective(outputs, groups[items].to(device), classes)
                 _check_finite(loss, epoch, step, lr)
                 optimizer.zero_grad()
                 loss.backward()
@@ -212,14 +210,12 @@ def validate(
         for start in range(0, len(pairs), EMBED_BLOCK)
     ]
     speech = torch.from_numpy(np.concatenate(blocks))  # (n, D)
-    image_rows, first, image_of = np.unique(
-        pairs.image_rows, return_index=True, return_inverse=True
-    )
+    image_rows, first, image_of = np.unique(pairs.image_rows, return_index=True, return_inverse=True)
     device = next(model.parameters()).device
     with torch.inference_mode():
         features = torch.from_numpy(features_of(image_rows)[:, 0])
         gallery = model.image(features.to(device)).cpu()  # (G, D)
-    alike = pairs.kinds
+    alike = pairs.groups
 
     # The table is in order of classes; batches as they come would have nothing to tell apart.
     order = np.random.default_rng(0).permutation(len(pairs))
@@ -261,9 +257,9 @@ def _class_labels(model: SEN, training: Pairs) -> np.ndarray:
         )
     if len(training) < 2:
         raise InputError(f"sen: {len(training)} training captions; give 2 or more")
-    if len(np.unique(training.kinds)) < 2:
+    if len(np.unique(training.groups)) < 2:
         raise InputError(
-            "sen: all training captions are of one class, or of one picture, so there is nothing to tell apart; "
+            "sen: all training captions are of one class, or of one image, so there is nothing to tell apart; "
             "give the training split another one"
         )
     return class_labels(training.classes, known)
@@ -284,8 +280,7 @@ def _check_lengths(model: SEN, log_mels: RaggedReader, *parts: Pairs) -> None:
 def _check_finite(loss: Tensor, epoch: int, step: int, lr: float) -> None:
     if not torch.isfinite(loss):
         raise InputError(
-            f"sen.lr: the loss is {loss.item()} at step {step + 1} of epoch {epoch + 1}; "
-            f"lower sen.lr (now {lr:g})"
+            f"sen.lr: the loss is {loss.item()} at step {step + 1} of epoch {epoch + 1}; lower sen.lr (now {lr:g})"
         )
 
 

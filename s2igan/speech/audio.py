@@ -44,8 +44,7 @@ def decode(source: bytes | Path | str, name: str = "audio") -> tuple[np.ndarray,
         samples, sample_rate = soundfile.read(io.BytesIO(source), dtype="float32", always_2d=True)
     except soundfile.LibsndfileError as error:
         raise InputError(
-            f"{name}: not readable as audio ({error.error_string.rstrip('. ')}); "
-            "convert it to WAV or FLAC"
+            f"{name}: not readable as audio ({error.error_string.rstrip('. ')}); convert it to WAV or FLAC"
         ) from None
     return samples.mean(axis=1, dtype=np.float32), sample_rate  # (T, channels) -> (T,)
 
@@ -53,15 +52,15 @@ def decode(source: bytes | Path | str, name: str = "audio") -> tuple[np.ndarray,
 def load_recording(
     path: Path | str,
     sample_rate: int,
-    lowest_rate: int = 0,
-    most_clipped: float = 1.0,
-    shortest: float = 0.0,
+    min_sample_rate: int = 0,
+    max_clipped: float = 1.0,
+    min_seconds: float = 0.0,
 ) -> np.ndarray:
     """A recording as float32 mono at `sample_rate` Hz (0: its own), shape (T,), whatever it came in.
 
     InputError when it is missing, no audio, of zero length, not finite, or silent; when it is shorter than
-    `shortest` seconds; when it was recorded at less than `lowest_rate` Hz; and when more than the share
-    `most_clipped` of its samples stands at the loudest level that occurs in it (`clipped_share`).
+    `min_seconds` seconds; when it was recorded at less than `min_sample_rate` Hz; and when more than the share
+    `max_clipped` of its samples stands at the loudest level that occurs in it (`clipped_share`).
     """
     samples, recorded_rate = decode(path)
     if len(samples) == 0:
@@ -71,20 +70,20 @@ def load_recording(
     # About the mean, since a constant offset is not heard either.
     if np.abs(samples - samples.mean()).max() < SILENT_PEAK:
         raise InputError(f"{path}: silent; check the microphone and record it again")
-    if len(samples) < shortest * recorded_rate:
+    if len(samples) < min_seconds * recorded_rate:
         raise InputError(
-            f"{path}: {len(samples) / recorded_rate:.2f} s; speech needs {shortest:g} s or more: record it again, or "
-            "lower catalog.shortest"
+            f"{path}: {len(samples) / recorded_rate:.2f} s; speech needs {min_seconds:g} s or more: record it again or "
+            "lower catalog.min_seconds"
         )
-    if recorded_rate < lowest_rate:
+    if recorded_rate < min_sample_rate:
         raise InputError(
-            f"{path}: {recorded_rate} Hz; speech needs {lowest_rate} Hz or more: record it again, or lower "
-            "catalog.lowest_rate"
+            f"{path}: {recorded_rate} Hz; speech needs {min_sample_rate} Hz or more: record it again, or lower "
+            "catalog.min_sample_rate"
         )
-    if (clipped := clipped_share(samples)) > most_clipped:
+    if (clipped := clipped_share(samples)) > max_clipped:
         raise InputError(
             f"{path}: clipped, {clipped:.1%} of its samples stand at the limit; record it again at a lower level, "
-            "or raise catalog.most_clipped"
+            "or raise catalog.max_clipped"
         )
     if not sample_rate or recorded_rate == sample_rate:
         return samples

@@ -184,7 +184,7 @@ def _find_local(key: str, path: Path) -> _Files:
     found = sorted(file for file in folder.iterdir() if file.name.endswith(_WEIGHTS))
     usual = [folder / name for name in _USUAL_WEIGHTS if folder / name in found]
     if not found:
-        raise InputError(f"{folder}: no weights (*.pth); put them beside config.json, or mend {key}")
+        raise InputError(f"{folder}: no weights (*.pth); put them beside config.json, or fix {key}")
     if len(found) > 1 and not usual:
         raise InputError(f"{folder}: {len(found)} files of weights; say in {key} which one, such as {found[0]}")
     return _Files((usual or found)[0], config)
@@ -205,10 +205,10 @@ def _find_listed(manager: "ModelManager", key: str, name: str) -> _Files:
             raise
         if new:
             told = f"{name} is not in {folder.parent} and cannot be downloaded"
-            mend = "put its weights (.pth) and config.json into a folder and give that"
+            hint = "put its weights (.pth) and config.json into a folder and give that"
         else:
-            told, mend = f"{folder} is not whole", "remove this folder and run again"
-        raise InputError(f"{key}: {told} ({_reason(error)}); {mend}, {_ANOTHER_ENGINE}") from error
+            told, hint = f"{folder} is not whole", "remove this folder and run again"
+        raise InputError(f"{key}: {told} ({_reason(error)}); {hint}, {_ANOTHER_ENGINE}") from error
     return _Files(weights, config)
 
 

@@ -67,7 +67,5 @@ def create_engine(name: str, **options: Any) -> Engine:
     known = list(inspect.signature(engine).parameters)
     for option in options:
         if option not in known:
-            raise InputError(
-                f"engine {name}: unknown option {option!r}; its options are {', '.join(known)}"
-            )
+            raise InputError(f"engine {name}: unknown option {option!r}; its options are {', '.join(known)}")
     return engine(**options)

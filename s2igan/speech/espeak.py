@@ -35,9 +35,7 @@ _POSITION_CHARACTER = 1
 
 _SEED = 1
 _CONTROL_CHARACTERS = re.compile(r"[\x00-\x1f\x7f]+")  # eSpeak reads some of them as commands
-_SynthCallback = ctypes.CFUNCTYPE(
-    ctypes.c_int, ctypes.c_void_p, ctypes.c_int, ctypes.c_void_p
-)
+_SynthCallback = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_int, ctypes.c_void_p)
 
 # One utterance at a time: all engines of a process share the library's variables.
 _library_lock = threading.Lock()
@@ -110,9 +108,7 @@ class Espeak:
             self._data.link(voice.partition("+")[0])
             library = ctypes.CDLL(self._library_path)
             try:
-                rate = library.espeak_Initialize(
-                    _SYNCHRONOUS, 0, os.fsencode(self._data.folder), _DO_NOT_EXIT
-                )
+                rate = library.espeak_Initialize(_SYNCHRONOUS, 0, os.fsencode(self._data.folder), _DO_NOT_EXIT)
                 if rate != self.sample_rate:
                     raise RuntimeError(f"eSpeak NG did not start (espeak_Initialize: {rate})")
                 library.espeak_SetSynthCallback(collect)

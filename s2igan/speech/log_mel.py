@@ -55,14 +55,11 @@ class LogMel:
         self.shift_length = int(sample_rate * shift_ms / 1000)
         if self.window_length < 2 or self.shift_length < 1:
             raise InputError(
-                f"window {window_ms} ms, shift {shift_ms} ms: no sample at {sample_rate} Hz; "
-                "make them longer"
+                f"window {window_ms} ms, shift {shift_ms} ms: no sample at {sample_rate} Hz; make them longer"
             )
         f_max = f_max or sample_rate / 2
         if not 0 <= f_min < f_max <= sample_rate / 2:
-            raise InputError(
-                f"f_min {f_min}, f_max {f_max}: must rise from 0 to {sample_rate / 2} Hz at most"
-            )
+            raise InputError(f"f_min {f_min}, f_max {f_max}: must rise from 0 to {sample_rate / 2} Hz at most")
         if floor <= 0:
             raise InputError(f"floor {floor}: must be above 0, or silence has no logarithm")
         self.sample_rate = sample_rate
@@ -99,13 +96,10 @@ class LogMel:
     @torch.inference_mode()
     def __call__(self, samples: np.ndarray) -> np.ndarray:
         if samples.ndim != 1 or not np.issubdtype(samples.dtype, np.floating):
-            raise ValueError(
-                f"mono float samples (T,) wanted, found {samples.dtype} of shape {samples.shape}"
-            )
+            raise ValueError(f"mono float samples (T,) wanted, found {samples.dtype} of shape {samples.shape}")
         if len(samples) < self.window_length:
             raise InputError(
-                f"{len(samples)} samples are shorter than a window of {self.window_length}; "
-                "record a longer utterance"
+                f"{len(samples)} samples are shorter than a window of {self.window_length}; record a longer utterance"
             )
         waveform = torch.from_numpy(np.ascontiguousarray(samples, dtype=np.float32))
         log_mel = (self._mel(waveform) + self.floor).log()  # (M, F)

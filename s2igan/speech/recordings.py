@@ -16,13 +16,13 @@ CHUNK = 16  # recordings that a worker takes at a time
 
 
 def faults(
-    recordings: Iterable[Path], lowest_rate: int, most_clipped: float, shortest: float, workers: int
+    recordings: Iterable[Path], min_sample_rate: int, max_clipped: float, min_seconds: float, workers: int
 ) -> Iterator[str]:
-    """What is wrong with each recording, in one line that names it and the mend; "" where nothing is.
+    """What is wrong with each recording, in one line that names it and what to do; "" where nothing is.
 
-    `lowest_rate` in Hz, `most_clipped` a share of the samples, `shortest` in seconds; see `load_recording`.
+    `min_sample_rate` in Hz, `max_clipped` a share of the samples, `min_seconds` in seconds; see `load_recording`.
     """
-    limits = {"lowest_rate": lowest_rate, "most_clipped": most_clipped, "shortest": shortest}
+    limits = {"min_sample_rate": min_sample_rate, "max_clipped": max_clipped, "min_seconds": min_seconds}
     yield from ordered_map(partial(_fault, limits=limits), recordings, workers, CHUNK)
 
 

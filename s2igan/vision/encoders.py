@@ -82,9 +82,7 @@ class FidEncoder(FrozenEncoder):
         return features
 
 
-def load_encoder(
-    name: str, weights: str = "", input_size: int = 0, *, evaluation: bool = False
-) -> FrozenEncoder:
+def load_encoder(name: str, weights: str = "", input_size: int = 0, *, evaluation: bool = False) -> FrozenEncoder:
     """Build the encoder `name` with its ImageNet weights.
 
     `name` is one of ENCODERS, whose gradients reach their input, or with `evaluation` one of
@@ -126,9 +124,7 @@ def load_encoder(
     return kind(name, network, input_size, hash_files(path))
 
 
-def encode_images(
-    encoder: FrozenEncoder, images: Tensor | np.ndarray, batch_size: int = 0
-) -> np.ndarray:
+def encode_images(encoder: FrozenEncoder, images: Tensor | np.ndarray, batch_size: int = 0) -> np.ndarray:
     """Encode uint8 images (N, 3, H, W) to float32 features (N, feature_dim), without gradients.
 
     An image's features do not depend on the batch size, to float tolerance; 0 takes 8 on a processor, whose cache
@@ -202,9 +198,7 @@ def _read_state(path: Path) -> dict[str, Tensor]:
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except (RuntimeError, EOFError, OSError, KeyError, ValueError, pickle.UnpicklingError) as error:
-        raise InputError(
-            f"{path}: not a readable PyTorch weight file ({_one_line(error)}); fetch it again"
-        ) from error
+        raise InputError(f"{path}: not a readable PyTorch weight file ({_one_line(error)}); fetch it again") from error
     if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
         raise InputError(f"{path}: not a state dict of tensors; save network.state_dict() there")
     return state
@@ -215,9 +209,7 @@ def _build_inception(path: Path, state: dict[str, Tensor]) -> nn.Module:
 
     # The auxiliary classifier serves training only; published files carry it.
     state = {key: value for key, value in state.items() if not key.startswith("AuxLogits.")}
-    network = inception_v3(
-        weights=None, aux_logits=False, transform_input=False, init_weights=False
-    )
+    network = inception_v3(weights=None, aux_logits=False, transform_input=False, init_weights=False)
     _load(network, state, path, "Inception-v3 of torchvision")
     network.fc = nn.Identity()
     return network

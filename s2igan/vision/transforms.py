@@ -44,9 +44,7 @@ def random_crop_flip(images: Tensor, crop_size: int, generator: torch.Generator)
     return _crop(images, crop_size, top, left, flip)
 
 
-def views(
-    images: Tensor | np.ndarray, crop_size: int, count: int, rng: np.random.Generator
-) -> Tensor:
+def views(images: Tensor | np.ndarray, crop_size: int, count: int, rng: np.random.Generator) -> Tensor:
     """Cut `count` views of each image: uint8 (B, 3, S, S) -> uint8 (B, V, 3, K, K).
 
     View 0 is the centre crop, view 1 its mirror image, further ones are random crops with random
