@@ -27,8 +27,8 @@ from s2igan.tables import write_rows
 @click.option("--captions_per_image", type=click.IntRange(0), required=True, help="at most so many; 0 for all")
 @click.option("--load_size", type=click.IntRange(8), required=True, help="pixels of the stored images")
 @click.option("--unusable", type=click.Choice(["stop", "leave_out"]), required=True, help="files that cannot be read")
-@click.option("--lowest_rate", type=click.IntRange(0), required=True, help="Hz of a recording")
-@click.option("--most_clipped", type=click.FloatRange(0, 1), required=True, help="share of a recording's samples")
+@click.option("--min_sample_rate", type=click.IntRange(0), required=True, help="Hz of a recording")
+@click.option("--max_clipped", type=click.FloatRange(0, 1), required=True, help="share of a recording's samples")
 @click.option("--min_seconds", type=click.FloatRange(0), required=True, help="seconds of a recording")
 @click.option("--seed", type=SEED, required=True)
 @stage

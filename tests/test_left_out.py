@@ -33,8 +33,8 @@ def run(stage, *arguments):
 
 def catalog(unusable):
     words = [word for name in LIMITS for word in (f"--{name}", "0")]
-    options = ["--dataset", "manifest", "--raw", "own", "--load_size", "24", "--lowest_rate", "16000"]
-    return run("catalog", *options, "--most_clipped", "0.01", "--shortest", "0.25", "--unusable", unusable, *words)
+    options = ["--dataset", "manifest", "--raw", "own", "--load_size", "24", "--min_sample_rate", "16000"]
+    return run("catalog", *options, "--max_clipped", "0.01", "--min_seconds", "0.25", "--unusable", unusable, *words)
 
 
 def test_one_class_for_all_pictures_counts_as_none(rows):
