@@ -31,7 +31,7 @@ def test_options_are_printed_before_anything_else():
 
 
 def test_bad_input_ends_in_its_one_line():
-    result = run(InputError("data/x.h5: found\n  nothing;\tmend it"))
+    result = run(InputError("data/x.h5: found\n  nothing;\tfix it"))
     assert result.exit_code == 1
     assert result.stderr.splitlines()[2:] == ["error: data/x.h5: found nothing; fix it"]
 

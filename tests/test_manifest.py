@@ -319,7 +319,7 @@ def swap(old, new):
     ("content", "message"),
     [
         ("", "line 1: no column image; columns are none: add it"),
-        (swap("image", "picture"), "line 1: no column image; columns are image, recording, text, class, split: add"),
+        (swap("image", "picture"), "line 1: no column image; columns are picture, recording, text, class, split: add"),
         ("image,class\na.jpg,k\n", "line 1: no column recording or text; columns are image, class: add one"),
         (swap("class", "klass"), "line 1: unknown column klass; rename it to one of image, recording, .* or remove it"),
         (swap("class", "text"), "line 1: 2 columns text; keep one"),
@@ -351,7 +351,7 @@ def swap(old, new):
         (GOOD + "a.jpg,./a.wav,,k,train\n", "line 5: recording a.wav: is on line 2 already"),
         (swap("b.jpg", "d.jpg"), "line 3: image d.jpg: missing; correct the path, or copy the file into"),
         (swap("b.wav", "d.wav"), "line 3: recording d.wav: missing; correct the path"),
-        (swap("b.jpg", "pictures"), "line 3: image images: a folder, not a file; correct"),
+        (swap("b.jpg", "pictures"), "line 3: image pictures: a folder, not a file; correct"),
         (swap("b.jpg", "x" * 5000), "line 3: image x{79}…: missing; correct"),
         (swap("b.jpg", "/etc/passwd"), "line 3: image /etc/passwd: an absolute path; write it from the data set"),
         (swap("b.jpg", "C:/b.jpg"), "line 3: image C:/b.jpg: an absolute path"),

@@ -54,7 +54,7 @@ def square_box(x: float, y: float, w: float, h: float, scale: float) -> str:
     CUB's birds are cut with scale 0.75 (StackGAN, Zhang et al. 2017). InputError for a box without area.
     """
     if not all(map(math.isfinite, (x, y, w, h))) or w <= 0 or h <= 0:
-        raise InputError(f"box {x} {y} {w} {h}: no area; hint the data set's list of boxes")
+        raise InputError(f"box {x} {y} {w} {h}: no area; fix the data set's list of boxes")
     half = scale * max(w, h)
     left, top = x + w / 2 - half, y + h / 2 - half
     return " ".join(str(round(value, 3)) for value in (left, top, 2 * half, 2 * half))
