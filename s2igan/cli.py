@@ -41,7 +41,7 @@ def speak(text, wav, output, voice, seed, count, save_wav, size, models):
     from s2igan.speech.audio import write_wav
 
     pipeline = Pipeline(models, device())
-    if pipeline.reads and not (wav or save_wav or voice):
+    if pipeline.reads_text and not (wav or save_wav or voice):
         embedding, source = pipeline.embed_sentences([("your sentence", text, "")]), f"read: {text}"
     else:
         if wav:

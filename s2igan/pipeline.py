@@ -13,7 +13,7 @@ import torch
 from s2igan.errors import InputError
 from s2igan.rdg.model import load_generator
 from s2igan.rdg.sampling import generate, image_seed
-from s2igan.sen.model import embed_speech, load_sen, reads
+from s2igan.sen.model import embed_speech, is_text_encoder, load_sen
 from s2igan.sen.text_encoder import one_hot
 from s2igan.speech.audio import decode, load_recording
 from s2igan.speech.log_mel import LogMel
@@ -35,8 +35,8 @@ class Pipeline:
         self.sen.to(self.device)
         size = 4 * drawing["network"]["base_size"]
         self.shape = (3, size, size)  # of an image of the last scale
-        self.reads = reads(self.config)
-        self.log_mel = None if self.reads else LogMel(**self.config["log_mel"])
+        self.reads_text = is_text_encoder(self.config)
+        self.log_mel = None if self.reads_text else LogMel(**self.config["log_mel"])
 
     @property
     def sample_rate(self) -> int:
@@ -58,7 +58,7 @@ class Pipeline:
 
     def listen(self, recording: str | Path) -> np.ndarray:
         """A recording in any format that libsndfile reads -> samples (T,) at `sample_rate`."""
-        if self.reads:
+        if self.reads_text:
             raise InputError(f"{recording}: these models read text and hear nothing; give them a sentence")
         return load_recording(recording, self.sample_rate)
 
@@ -75,7 +75,7 @@ class Pipeline:
 
     def embed_sentences(self, spoken: Sequence[tuple[str, str, str]], workers: int = 1) -> np.ndarray:
         """(key, text, voice) of each sentence -> speech embeddings (N, A): said and heard, or read."""
-        if self.reads:
+        if self.reads_text:
             return embed_speech(self.sen, [one_hot(text, key) for key, text, _ in spoken])
         if not spoken:
             return np.empty((0, self.sen.speech.embedding_dim), np.float32)

@@ -11,7 +11,7 @@ from s2igan.datasets.catalog import Caption, read_catalog
 from s2igan.errors import InputError
 from s2igan.figures import table
 from s2igan.machine import device
-from s2igan.sen.captions import HEARD_BY, caption_embeddings, load_generator_sen
+from s2igan.sen.embedding import GENERATOR_SEN, caption_embeddings
 from s2igan.speech.audio import decode, write_wav
 from s2igan.store import FixedReader, RaggedReader
 
@@ -62,13 +62,11 @@ def trace(key: str, wav: str | Path | None = None, png: str | Path | None = None
             yield f"image features  {file.path}: {_shape(features)}, {file.attributes['encoder']}"
     if (file := _open(FixedReader, "data/embeddings.h5", "embeddings")) is not None:
         with file:
-            speech = file.values([file.index(caption.key)])[0]
-            shown = f"norm {np.linalg.norm(speech):.3f}, first {_few(speech)}"
-            yield f"embedding       {file.path}: {_shape(speech)}, {shown}"
-    if Path(HEARD_BY).exists() and load_generator_sen()[-1]:  # trained with the generator, it hears otherwise by now
+            (speech,) = file.values([file.index(caption.key)])
+            yield f"embedding       {file.path}: {_vector(speech)}"
+    if Path(GENERATOR_SEN).exists():
         (speech,) = caption_embeddings([caption.key], device())
-        shown = f"norm {np.linalg.norm(speech):.3f}, first {_few(speech)}"
-        yield f"heard as        {HEARD_BY}: {_shape(speech)}, {shown}"
+        yield f"heard as        {GENERATOR_SEN}: {_vector(speech)}"
     if (file := _open(FixedReader, "data/generated.h5", "generated")) is not None:
         with file:
             if caption.key in file:
@@ -95,5 +93,6 @@ def _shape(array: np.ndarray) -> str:
     return f"{'×'.join(str(size) for size in array.shape)} {array.dtype}"
 
 
-def _few(values: np.ndarray) -> str:
-    return " ".join(f"{value:+.3f}" for value in values[:4])
+def _vector(values: np.ndarray) -> str:
+    first = " ".join(f"{value:+.3f}" for value in values[:4])
+    return f"{_shape(values)}, norm {np.linalg.norm(values):.3f}, first {first}"

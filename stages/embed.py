@@ -4,7 +4,7 @@ import click
 
 from s2igan.command import progress, stage
 from s2igan.machine import device
-from s2igan.sen.captions import BLOCK, open_captions
+from s2igan.sen.embedding import BLOCK, open_captions
 from s2igan.sen.model import embed_speech, load_sen
 from s2igan.store import FixedWriter
 

@@ -6,8 +6,9 @@ from s2igan.command import SEED, stage
 from s2igan.datasets.catalog import read_catalog
 from s2igan.machine import device
 from s2igan.metrics.evaluation import attribute_scores, image_scores, retrieval_scores
+from s2igan.sen.embedding import caption_embeddings
 from s2igan.tables import write_json, write_tsv
-from s2igan.vision.encoders import EVALUATION_ENCODERS, load_encoder
+from s2igan.vision.encoders import EVALUATION_ENCODERS, FrozenEncoder, load_encoder
 
 
 @click.command()
@@ -21,16 +22,15 @@ from s2igan.vision.encoders import EVALUATION_ENCODERS, load_encoder
 @click.option("--seed", type=SEED, required=True)
 @stage
 def main(encoder, weights, input_size, fid_encoder, fid_weights, queries_per_class, is_splits, seed):
-    """Reads the catalog, features, embeddings, generated images and models; writes metrics/*.json."""
+    """Reads the catalog, features, captions, generated images and models; writes metrics/*.json."""
     catalog = read_catalog("data/catalog")
-    sen, precision = retrieval_scores(catalog, device())
+    keys = [caption.key for caption in catalog.split("test")]
+    speech_of = dict(zip(keys, caption_embeddings(keys, device()), strict=True))
+    sen, precision = retrieval_scores(catalog, speech_of, device())
     write_json("metrics/sen.json", sen)
     write_tsv("metrics/retrieval.tsv", precision)
-    network = load_encoder(encoder, weights, input_size, evaluation=True).to(device())
-    # Inception at its own size, as the field has it; the fast one at the size that was chosen for it.
-    fid_size = input_size if fid_encoder == "efficientnet_lite0" else 0
-    fid_network = load_encoder(fid_encoder, fid_weights, fid_size, evaluation=True).to(device())
-    scores = image_scores(catalog, network, fid_network, queries_per_class, is_splits, seed)
+    networks = load_encoders((encoder, weights), (fid_encoder, fid_weights), input_size)
+    scores = image_scores(catalog, speech_of, *networks, queries_per_class, is_splits, seed)
     write_json("metrics/eval.json", scores)
     attributes = attribute_scores(catalog)
     write_json("metrics/attributes.json", attributes)
@@ -41,6 +41,16 @@ def main(encoder, weights, input_size, fid_encoder, fid_weights, queries_per_cla
     }
     for name, value in shown.items():
         click.echo(f"{name:32s} {value:.4g}")
+
+
+def load_encoders(encoder: tuple[str, str], fid_encoder: tuple[str, str], input_size: int) -> list[FrozenEncoder]:
+    """The networks of the mAP and of the distances, each given as name and weights.
+
+    An Inception network measures distances at its own size, which is standard; the fast one at `input_size`.
+    """
+    fid_size = input_size if fid_encoder[0] == "efficientnet_lite0" else 0
+    chosen = ((*encoder, input_size), (*fid_encoder, fid_size))
+    return [load_encoder(*settings, evaluation=True).to(device()) for settings in chosen]
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from s2igan.datasets.catalog import read_catalog
 from s2igan.figures import curves, evenly, sheet, table
 from s2igan.machine import device
 from s2igan.pipeline import Pipeline
-from s2igan.sen.captions import caption_embeddings
+from s2igan.sen.embedding import caption_embeddings
 from s2igan.store import FixedReader
 from s2igan.trace import words
 from s2igan.vision.transforms import centre_crop

@@ -8,7 +8,7 @@ from s2igan.datasets.catalog import read_catalog
 from s2igan.machine import device
 from s2igan.rdg.model import load_generator
 from s2igan.rdg.sampling import generate, image_seed
-from s2igan.sen.captions import caption_embeddings
+from s2igan.sen.embedding import caption_embeddings
 from s2igan.store import FixedWriter
 
 CONTROLS = ("", "_untrained", "_shuffled")

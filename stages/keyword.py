@@ -9,7 +9,7 @@ from s2igan.datasets.catalog import read_catalog
 from s2igan.datasets.grammar import changeable, read, recolour
 from s2igan.machine import device, workers
 from s2igan.pipeline import Pipeline
-from s2igan.sen.captions import caption_embeddings
+from s2igan.sen.embedding import caption_embeddings
 from s2igan.speech.synthesis import assign_voice
 from s2igan.store import FixedWriter
 
@@ -36,7 +36,7 @@ def main(enabled, pairs, seed):
             changed.append((caption, part, old, new, recolour(caption.text, part, new)))
     keys = [caption.key for caption, *_ in changed]
     spoken = [
-        (caption.key, text, "" if pipeline.reads else assign_voice(caption.key, pipeline.voices))
+        (caption.key, text, "" if pipeline.reads_text else assign_voice(caption.key, pipeline.voices))
         for caption, *_, text in changed
     ]
     before = caption_embeddings(keys, device())

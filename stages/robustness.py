@@ -19,8 +19,8 @@ from s2igan.metrics.robustness import (
     robustness_scores,
     rows_to_resynthesise,
 )
-from s2igan.sen.captions import load_generator_sen
-from s2igan.sen.model import SEN, embed_speech, reads
+from s2igan.sen.embedding import GENERATOR_SEN
+from s2igan.sen.model import SEN, embed_speech, is_text_encoder, load_sen
 from s2igan.speech.disturbance import NOISES, RATE_RANGE, SNR_RANGE, Disturbance, disturbed_log_mels
 from s2igan.speech.synthesis import assign_voice, synthesize
 from s2igan.store import FixedReader, RaggedReader
@@ -53,8 +53,8 @@ def main(captions, snr_db, rates, noise, batch_size, seed):
     chosen = [caption for caption in tested if caption.key in drawn]
     pictures = [image.key for image in catalog.images if image.split == "test"]
     group_of = catalog.group_of()
-    sen, config, _ = load_generator_sen()
-    if reads(config):  # the files are there, as for every system, and say that nothing was heard
+    sen, config = load_sen(GENERATOR_SEN)
+    if is_text_encoder(config):  # the files are there, as for every system, and say that nothing was heard
         write_json("metrics/robustness.json", {"protocol": "the encoder reads text: there is no speech to disturb"})
         write_text("metrics/robustness.tsv", "\t".join(COLUMNS) + "\n")
         return

@@ -17,7 +17,7 @@ from s2igan.rdg.generator import DENSE, UPSAMPLINGS
 from s2igan.rdg.model import RDG
 from s2igan.rdg.relation import NORMS
 from s2igan.rdg.training import Recipe, train
-from s2igan.sen.captions import open_captions
+from s2igan.sen.embedding import open_captions
 from s2igan.sen.model import class_labels, load_sen, pad, saved_sen
 from s2igan.store import FixedReader
 from s2igan.tables import write_tsv

@@ -1,15 +1,19 @@
-"""The configuration composed as `dvc exp run` does, and the DAG in a copy of the repository."""
+"""The configuration composed as `dvc exp run` does, and the DAG in a copy of the repository or in this process."""
 
+import importlib
 import os
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import yaml
+from click.testing import CliRunner
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
 ROOT = Path(__file__).parent.parent
+STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
 
 
 def composed(*overrides: str) -> dict:
@@ -50,3 +54,44 @@ def run(folder: Path, *command: str, check: bool = True) -> subprocess.Completed
     result = subprocess.run(command, cwd=folder, env=environment(folder), capture_output=True, text=True)
     assert not check or result.returncode == 0, result.stdout[-3000:] + result.stderr[-3000:]
     return result
+
+
+def section(stage: str) -> str:
+    """The section of params.yaml that a stage unpacks, from its command."""
+    return STAGES[stage]["cmd"].split("${")[1].rstrip("}")
+
+
+def arguments(options: dict) -> list[str]:
+    """A section of params.yaml as DVC unpacks it."""
+    words: list[str] = []
+    for name, value in options.items():
+        if isinstance(value, bool):
+            words.append(f"--{name}" if value else f"--no-{name}")
+        else:
+            for item in value if isinstance(value, list) else [value]:
+                words += [f"--{name}", str(item)]
+    return words
+
+
+def run_stage(stage: str, config: dict) -> str:
+    """Runs one stage in this process and folder; returns what it printed."""
+    command = importlib.import_module(f"stages.{stage}").main
+    result = CliRunner().invoke(command, arguments(config[section(stage)]), catch_exceptions=False)
+    assert result.exit_code == 0, f"{stage}: {result.stderr[-2000:]}"
+    return result.stdout
+
+
+def outputs(stage: str) -> list[str]:
+    """The files and folders that a stage writes."""
+    written = [item for kind in ("outs", "metrics", "plots") for item in STAGES[stage].get(kind, [])]
+    return [next(iter(item)) if isinstance(item, dict) else item for item in written]
+
+
+def ordered() -> list[str]:
+    """The stages, each after those whose outputs it reads."""
+    done: list[str] = []
+    while len(done) < len(STAGES):
+        left = [stage for stage in STAGES if stage not in done]
+        missing = [out for stage in left for out in outputs(stage)]
+        done += [s for s in left if not any(Path(d).is_relative_to(out) for d in STAGES[s]["deps"] for out in missing)]
+    return done

@@ -15,15 +15,15 @@ from tiny import rdg
 from torch import nn
 
 from s2igan.datasets.catalog import Caption, Catalog, Image, write_catalog
-from s2igan.datasets.grammar import read
 from s2igan.errors import InputError
 from s2igan.metrics import evaluation
 from s2igan.metrics.classifier import build_classifier, load_classifier, save_classifier
 from s2igan.metrics.frechet import frechet_distance, gaussian_statistics
 from s2igan.rdg.sampling import generate as draw
 from s2igan.rdg.sampling import image_seed
+from s2igan.sen.embedding import caption_embeddings
 from s2igan.sen.model import build_sen, load_sen, save_sen, saved_sen
-from s2igan.store import FixedReader, FixedWriter
+from s2igan.store import FixedReader, FixedWriter, RaggedWriter
 from s2igan.tables import write_json
 from s2igan.vision.transforms import to_float
 from stages import evaluate, generate
@@ -39,7 +39,6 @@ OF_A_SET = (
     *("is_mean", "is_std", "fid", "kid", "precision", "recall"),
     *("fd_classifier", "precision_classifier", "recall_classifier"),
 )
-SHOWN = ("speech_to_image_map", "map_chance", "median_rank")  # of retrieval, on the terminal
 
 
 def rows(pictures) -> np.ndarray:
@@ -114,21 +113,12 @@ def speech_of(key: str) -> np.ndarray:
     return (values / np.linalg.norm(values)).astype(np.float32)
 
 
-def write_speech(project, embedding_of):
-    captions = project.captions
-    values = np.stack([embedding_of(caption) for caption in captions]).astype(np.float32)
-    write("data/embeddings.h5", "embeddings", [caption.key for caption in captions], values)
-    if not Path("models/rdg/sen").exists():  # frozen: it says only that the embeddings are the file's
-        save_sen("models/rdg/sen", build_sen(SEN), SEN)
-
-
 @pytest.fixture
 def pictures(project):
     """`generated` and `_oracle` show the real images; `_shuffled` those under another class; `_untrained` grey."""
     write("data/images.h5", "images", [i.key for i in project.images], [picture(i.key) for i in project.images])
     captions = project.split("test")
     keys = [caption.key for caption in captions]
-    write_speech(project, lambda caption: speech_of(caption.key))
     fakes = np.stack([picture(key, 16) for key in keys])
     write("data/generated.h5", "generated", keys, fakes)
     write("data/generated_oracle.h5", "generated", keys, fakes)
@@ -140,10 +130,12 @@ def pictures(project):
     return project
 
 
-def image_scores(project, encoder: str | nn.Module = "inception_v3_fid", fid_encoder: nn.Module | None = None) -> dict:
+def image_scores(project, encoder="inception_v3_fid", fid_encoder=None, queries_per_class=2, is_splits=1) -> dict:
     """By MeanColour under the name `encoder`, or by the encoder or two that are given."""
     encoder = MeanColour(encoder) if isinstance(encoder, str) else encoder
-    return evaluation.image_scores(project, encoder, fid_encoder or encoder, queries_per_class=2, is_splits=1, seed=0)
+    speech = {caption.key: speech_of(caption.key) for caption in project.split("test")}
+    networks = (encoder, fid_encoder or encoder)
+    return evaluation.image_scores(project, speech, *networks, queries_per_class, is_splits, seed=0)
 
 
 def test_pictures_that_are_the_real_ones_score_as_such(pictures):
@@ -270,24 +262,12 @@ def test_pictures_are_read_a_block_at_a_time(pictures, monkeypatch):
 @pytest.mark.parametrize(
     ("fid_encoder", "fid_size"), [("efficientnet_lite0", 96), ("inception_v3_fid", 0), ("inception_v3", 0)]
 )
-def test_evaluate_gives_each_encoder_its_weights_and_size(project, monkeypatch, fid_encoder, fid_size):
-    write_catalog("data/catalog", project)
-    loaded, given = [], []
-
-    def load(*arguments, evaluation):
-        loaded.append((*arguments, evaluation))
-        return nn.Linear(len(loaded), 1)
-
-    monkeypatch.setattr(evaluate, "load_encoder", load)
-    monkeypatch.setattr(evaluate, "retrieval_scores", lambda *_: (dict.fromkeys(SHOWN, 0.0), []))
-    monkeypatch.setattr(evaluate, "image_scores", lambda _, *arguments: given.extend(arguments) or {})
-    monkeypatch.setattr(evaluate, "attribute_scores", lambda _: {})
-    arguments = f"--encoder efficientnet_lite0 --weights a.pth --input_size 96 --fid_encoder {fid_encoder}"
-    rest = "--fid_weights b.pth --queries_per_class 2 --is_splits 10 --seed 7"
-    result = CliRunner().invoke(evaluate.main, f"{arguments} {rest}".split())
-    assert result.exit_code == 0, result.output
-    assert loaded == [("efficientnet_lite0", "a.pth", 96, True), (fid_encoder, "b.pth", fid_size, True)]
-    assert [network.in_features for network in given[:2]] == [1, 2] and given[2:] == [2, 10, 7]
+def test_evaluate_gives_each_encoder_its_weights_and_size(monkeypatch, fid_encoder, fid_size):
+    monkeypatch.setenv("S2IGAN_DEVICE", "cpu")
+    loaded = []
+    monkeypatch.setattr(evaluate, "load_encoder", lambda *told, evaluation: loaded.append(told) or nn.Linear(1, 1))
+    evaluate.load_encoders(("efficientnet_lite0", "a.pth"), (fid_encoder, "b.pth"), 96)
+    assert loaded == [("efficientnet_lite0", "a.pth", 96), (fid_encoder, "b.pth", fid_size)]
 
 
 def test_the_inception_score_is_that_of_the_classifier(pictures):
@@ -320,7 +300,7 @@ def test_a_split_of_the_inception_score_is_as_large_for_real_images_as_for_gener
     monkeypatch.setattr(
         evaluation, "inception_score", lambda _, keys, splits, seed: found.append((len(keys), splits)) or (1.0, 0.0)
     )
-    evaluation.image_scores(pictures, *[MeanColour("inception_v3")] * 2, queries_per_class=2, is_splits=6, seed=0)
+    image_scores(pictures, is_splits=6)
     assert found == [(24, 6)] * 4 + [(12, 3)]
 
 
@@ -357,7 +337,7 @@ def test_pictures_of_one_image_a_class_leave_the_queries_nothing_to_find(picture
     for control in CONTROLS:
         write(f"data/generated{control}.h5", "generated", keys, [picture(key, 16) for key in keys])
     with pytest.raises(InputError, match="generate from the captions of at least two images of each class"):
-        evaluation.image_scores(pictures, *[MeanColour("inception_v3")] * 2, IMAGES, is_splits=1, seed=0)
+        image_scores(pictures, queries_per_class=IMAGES)
 
 
 @pytest.fixture
@@ -376,10 +356,14 @@ def space(project):
     return project, {image.key: row for image, row in zip(project.images, own, strict=True)}
 
 
+def retrieval_scores(project, embedding_of):
+    speech = {caption.key: embedding_of(caption).astype(np.float32) for caption in project.split("test")}
+    return evaluation.retrieval_scores(project, speech, torch.device("cpu"))
+
+
 def test_speech_that_lies_on_its_picture_finds_it_and_its_class(space):
     project, own = space
-    write_speech(project, lambda caption: own[caption.image])
-    scores, table = evaluation.retrieval_scores(project, torch.device("cpu"))
+    scores, table = retrieval_scores(project, lambda caption: own[caption.image])
     assert scores["speech_to_image_r1"] == scores["image_to_speech_r1"] == 1
     assert scores["speech_to_image_map"] == pytest.approx(1) and scores["image_to_speech_map"] == pytest.approx(1)
     assert scores["median_rank"] == scores["image_to_speech_median_rank"] == 1
@@ -394,8 +378,7 @@ def test_speech_that_lies_on_its_picture_finds_it_and_its_class(space):
 
 def test_chance_is_that_of_a_random_order(space):
     project, own = space
-    write_speech(project, lambda caption: own[caption.image])
-    scores, _ = evaluation.retrieval_scores(project, torch.device("cpu"))
+    scores, _ = retrieval_scores(project, lambda caption: own[caption.image])
     for name, relevant, gallery in (("map_chance", 4, 12), ("image_to_speech_map_chance", 8, 24)):
         p, harmonic = (relevant - 1) / (gallery - 1), sum(1 / k for k in range(1, gallery + 1))
         assert scores[name] == pytest.approx(p + (1 - p) * harmonic / gallery)
@@ -403,8 +386,7 @@ def test_chance_is_that_of_a_random_order(space):
 
 def test_speech_of_the_opposite_place_finds_its_class_last(space):
     project, own = space
-    write_speech(project, lambda caption: -own[caption.image])
-    scores, _ = evaluation.retrieval_scores(project, torch.device("cpu"))
+    scores, _ = retrieval_scores(project, lambda caption: -own[caption.image])
     assert scores["speech_to_image_r1"] == 0 and scores["median_rank"] == 12
     assert scores["speech_to_image_map"] < scores["map_chance"]
 
@@ -412,8 +394,7 @@ def test_speech_of_the_opposite_place_finds_its_class_last(space):
 def test_speech_that_is_always_the_same_gains_nothing(space):
     """All captions tie: r@k counts that against it, and mAP is the share of the class."""
     project, _ = space
-    write_speech(project, lambda caption: np.eye(8)[0])
-    scores, _ = evaluation.retrieval_scores(project, torch.device("cpu"))
+    scores, _ = retrieval_scores(project, lambda caption: np.eye(8)[0])
     assert scores["image_to_speech_r10"] == 0
     assert scores["image_to_speech_map"] == pytest.approx(8 / 24)
 
@@ -449,11 +430,6 @@ def judged(project, monkeypatch):
     after = [[1, 2]] * 5 + [[0, 2]] + [[1, 0]] * 2  # one does not turn; two change their wings as well
     write("data/keyword_after.h5", "generated", few, answers(after), **columns)
     return project
-
-
-def test_the_captions_of_the_test_say_what_they_should():
-    for caption in catalog().split("test"):
-        assert read(caption.text) == {"crown": CROWN[caption.image[:2]], "wing": "blue"}
 
 
 def test_attribute_scores_count_what_the_judge_reads(judged):
@@ -505,6 +481,14 @@ def test_another_class_depends_on_the_seed_and_spreads_over_classes():
     assert Counter(classes[i] for i in first) == Counter(classes)
 
 
+def write_log_mels(project):
+    """Noise of its own for each image, which all of its captions share."""
+    with RaggedWriter("data/logmel.h5", "logmel", 8, "float16") as out:
+        for caption in project.captions:
+            rng = np.random.default_rng([ord(c) for c in caption.image])
+            out.append(caption.key, rng.standard_normal((40 + rng.integers(20), 8)))
+
+
 def run_generate(*changes: str):
     arguments = ["--captions_per_image", "1", "--batch_size", "5", "--seed", "3", *changes]
     result = CliRunner().invoke(generate.main, arguments)
@@ -518,7 +502,7 @@ def generated(control: str) -> tuple[list[str], np.ndarray, list[int]]:
 
 def test_the_controls_are_the_network_at_its_start_and_speech_of_another_class(project):
     write_catalog("data/catalog", project)
-    write_speech(project, lambda caption: speech_of(caption.key))
+    write_log_mels(project)
     model = rdg()
     model.save("models/rdg", {}, {"sen": saved_sen(build_sen(SEN), SEN)})
     run_generate()
@@ -537,7 +521,7 @@ def test_the_controls_are_the_network_at_its_start_and_speech_of_another_class(p
     np.testing.assert_array_equal(untrained, fresh)
     assert (trained != fresh).any(axis=(1, 2, 3)).all() and (trained != shuffled).any(axis=(1, 2, 3)).all()
     classes = [key.split("/")[0] for key in keys]
-    speech = np.stack([speech_of(key) for key in keys])[generate.another_class(classes, 3)]
+    speech = caption_embeddings(keys, torch.device("cpu"))[generate.another_class(classes, 3)]
     (expected,) = (batch[-1] for batch in draw(model.average, speech, seeds, 12, torch.device("cpu")))
     assert np.abs(shuffled.astype(int) - expected).max() <= 1  # batches of 5 round otherwise than one of 12
     assert generated("_shuffled")[::2] == (keys, seeds)
@@ -545,7 +529,7 @@ def test_the_controls_are_the_network_at_its_start_and_speech_of_another_class(p
 
 def test_generate_gives_the_same_bytes_again_and_as_many_captions_as_asked(project):
     write_catalog("data/catalog", project)
-    write_speech(project, lambda caption: speech_of(caption.key))
+    write_log_mels(project)
     rdg().save("models/rdg", {}, {"sen": saved_sen(build_sen(SEN), SEN)})
     run_generate()
     first = [Path(f"data/generated{control}.h5").read_bytes() for control in generate.CONTROLS]

@@ -1,14 +1,11 @@
 """Every data set through the whole DAG at scale=smoke, from a miniature copy in its own layout to metrics."""
 
-import importlib
 import json
 import shutil
 
 import numpy as np
 import pytest
-import yaml
-from click.testing import CliRunner
-from dag import ROOT, composed
+from dag import ROOT, composed, ordered, run_stage
 from miniatures import write_cub, write_oxford102
 from miniatures_speech import write_flickr8k, write_manifest, write_places
 from miniatures_stamps import write_stamps
@@ -17,7 +14,6 @@ from s2igan.datasets.catalog import read_catalog
 from s2igan.metrics.retrieval import chance_average_precision
 from s2igan.store import FixedReader, RaggedReader
 
-STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
 WRITERS = {
     "cub": write_cub,
     "oxford102": write_oxford102,
@@ -26,32 +22,6 @@ WRITERS = {
     "stamps": write_stamps,
     "manifest": write_manifest,
 }
-
-
-def arguments(options: dict) -> list[str]:
-    """A section of params.yaml as DVC unpacks it."""
-    words: list[str] = []
-    for name, value in options.items():
-        if isinstance(value, bool):
-            words.append(f"--{name}" if value else f"--no-{name}")
-        else:
-            for item in value if isinstance(value, list) else [value]:
-                words += [f"--{name}", str(item)]
-    return words
-
-
-def ordered() -> list[str]:
-    """The stages, each after those whose outputs it reads."""
-    made: dict[str, str] = {}
-    for name, stage in STAGES.items():
-        for out in [*stage.get("outs", []), *stage.get("metrics", [])]:
-            made[next(iter(out)) if isinstance(out, dict) else out] = name
-    done: list[str] = []
-    while len(done) < len(STAGES):
-        for name, stage in STAGES.items():
-            if name not in done and all(made.get(dep, name) in [*done, name] for dep in stage["deps"]):
-                done.append(name)
-    return done
 
 
 @pytest.fixture(params=WRITERS, scope="module")
@@ -69,14 +39,7 @@ def run(request, tmp_path_factory):
         # A miniature has few classes and images.
         few = ("catalog.val_classes=1", "rdg.batch_size=4", "eval.queries_per_class=1")
         params = composed(f"dataset={name}", "scale=smoke", *few)
-        said = {}
-        for stage in ordered():
-            section = STAGES[stage]["cmd"].split("${")[1].rstrip("}")
-            command = importlib.import_module(f"stages.{stage}").main
-            result = CliRunner().invoke(command, arguments(params[section]), catch_exceptions=False)
-            assert result.exit_code == 0, f"{stage}: {result.stderr[-2000:]}"
-            said[stage] = result.stdout
-        yield name, folder, said
+        yield name, folder, {stage: run_stage(stage, params) for stage in ordered()}
 
 
 def test_a_data_set_runs_from_its_own_files_to_scores_and_figures(run):

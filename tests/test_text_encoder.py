@@ -4,7 +4,7 @@ import torch
 
 from s2igan.datasets.catalog import Caption, Catalog, Image, write_catalog
 from s2igan.errors import InputError
-from s2igan.sen.captions import open_captions
+from s2igan.sen.embedding import open_captions
 from s2igan.sen.model import build_sen, embed_speech, pad
 from s2igan.sen.speech_encoder import valid_frames
 from s2igan.sen.text_encoder import ALPHABET, CharacterEncoder, TextReader, one_hot

@@ -34,7 +34,7 @@ def test_a_recording_without_a_text_is_called_by_its_key_language_and_speaker():
 def test_the_picture_of_a_caption_has_words_beside_it(folder, caption):
     lines = list(trace(caption.key, png=folder / "one.png"))
     assert lines[2].strip() == ('"etxe gorria"' if caption.text else "sounds/001.wav")
-    assert lines[-1].split() == ["pictures", "written", "to", str(folder / "one.png")]
+    assert lines[-1].split() == ["images", "written", "to", str(folder / "one.png")]
     with Picture.open(folder / "one.png") as sheet:
         beside = np.asarray(sheet)[:, MARGIN : MARGIN + 290]
     assert (beside == INK).all(axis=2).any()

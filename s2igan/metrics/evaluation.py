@@ -5,6 +5,10 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import chain
 
 import numpy as np
 import torch
@@ -24,7 +28,8 @@ from s2igan.metrics.frechet import (
 from s2igan.metrics.inception_score import inception_score
 from s2igan.metrics.precision_recall import precision_recall
 from s2igan.metrics.retrieval import choose_queries, cross_modal_retrieval, image_retrieval_map, precision_at
-from s2igan.sen.captions import caption_embeddings, load_generator_sen
+from s2igan.sen.embedding import GENERATOR_SEN
+from s2igan.sen.model import load_sen
 from s2igan.store import FixedReader
 from s2igan.vision.encoders import FrozenEncoder, encode_images
 from s2igan.vision.transforms import centre_crop
@@ -34,19 +39,31 @@ CONTROLS = ("", "_untrained", "_shuffled", "_oracle")
 KERNEL_SUBSET = 1000
 BLOCK = 512
 PRECISION_AT = (1, 2, 5, 10, 20, 50, 100)
+IMAGE_PROTOCOL = (
+    "one image a test caption; IS by models/classifier; map by encoder, "
+    "distances by fid_encoder; resize bilinear, antialiased, but that of TensorFlow 1 in inception_v3_fid; "
+    "map: fakes of the query's own captions left out; map_same_images: only fakes of query images' captions; "
+    "_untrained: the network at initialisation; _shuffled: each caption's speech from another class, or from "
+    "another image where there is no other class for each; _oracle: the true renderer, given the colours that "
+    "the caption names, the rest at random; _real: the real test images, for distances, precision and recall "
+    "training images; precision, recall: 3 neighbours, by fid_encoder; …_classifier: by models/classifier"
+)
 
 
-def retrieval_scores(catalog: Catalog, device: torch.device) -> tuple[dict, list[dict]]:
+def retrieval_scores(
+    catalog: Catalog, speech_of: Mapping[str, np.ndarray], device: torch.device
+) -> tuple[dict, list[dict]]:
     """Retrieval between the test split's speech and images in SEN's space, and precision at k for the plot.
 
-    What is unseen in training (classes or only images, voices) the catalog says. The gallery of images is
-    the centre view of each test image, that of speech every test caption.
+    `speech_of` is the embedding (D,) of each test caption. What is unseen in training (classes or only images,
+    voices) the catalog says. The gallery of images is the centre view of each test image, that of speech every test
+    caption.
     """
-    sen, config, _ = load_generator_sen()
+    sen, config = load_sen(GENERATOR_SEN)
     group_of = catalog.group_of()
     captions = catalog.split("test")
     pictures = [image for image in catalog.images if image.split == "test"]
-    speech = caption_embeddings([caption.key for caption in captions], device)
+    speech = np.stack([speech_of[caption.key] for caption in captions])
     with FixedReader("data/image_features.h5", "image_features") as features:
         centre = features.values([features.index(image.key) for image in pictures])[:, 0]
     with torch.inference_mode():
@@ -103,8 +120,82 @@ def distance_names(encoder: str) -> tuple[str, str, str]:
     return f"fd_{encoder}", f"fjd_{encoder}", f"kd_{encoder}"
 
 
+@dataclass(frozen=True)
+class ImageSet:
+    """Images as the networks of the protocol see them; without a classifier `pooled` and `probabilities` are None."""
+
+    keys: list[str]  # of real images, or of the captions that were drawn
+    images: list[str]  # the image that each is, or that its caption describes
+    features: np.ndarray  # (N, F) by the encoder of the mAP
+    fid_features: np.ndarray  # (N, F) by the encoder of the distances
+    pooled: np.ndarray | None  # (N, F) by the classifier
+    probabilities: np.ndarray | None  # (N, classes)
+
+
+@dataclass(frozen=True)
+class ImageProtocol:
+    """Every measure of a set of images against the `real` ones of the test split."""
+
+    real: ImageSet
+    group_of: Mapping[str, str]
+    queries: np.ndarray  # rows of `real`
+    distances: tuple[str, str, str]  # what they are called
+    drawn: int  # generated images
+    splits: int  # of the Inception score of so many images
+    seed: int
+
+    @cached_property
+    def statistics(self) -> tuple[np.ndarray, np.ndarray]:
+        return gaussian_statistics(self.real.fid_features)
+
+    @cached_property
+    def pooled_statistics(self) -> tuple[np.ndarray, np.ndarray]:
+        return gaussian_statistics(self.real.pooled)
+
+    def quality(self, fakes: ImageSet) -> dict[str, float]:
+        """How far images are from the real ones, whatever was said."""
+        frechet, _, kernel = self.distances
+        fid, keys = fakes.fid_features, fakes.keys
+        subset = min(KERNEL_SUBSET, len(self.real.keys), len(keys))
+        found = {
+            frechet: frechet_distance(*self.statistics, *gaussian_statistics(fid)),
+            kernel: kernel_distance(
+                self.real.fid_features, fid, self.real.keys, keys, subset_size=subset, seed=self.seed
+            )[0],
+        }
+        found["precision"], found["recall"] = precision_recall(self.real.fid_features, fid)
+        if fakes.pooled is not None:
+            found["fd_classifier"] = frechet_distance(*self.pooled_statistics, *gaussian_statistics(fakes.pooled))
+            both = precision_recall(self.real.pooled, fakes.pooled)
+            found["precision_classifier"], found["recall_classifier"] = both
+        return found
+
+    def certainty(self, images: ImageSet) -> dict[str, float]:
+        """Inception score over parts of equally many images, since it grows with their number.
+
+        Nothing without a classifier.
+        """
+        if images.probabilities is None:
+            return {}
+        parts = max(1, round(self.splits * len(images.keys) / self.drawn))
+        mean, deviation = inception_score(images.probabilities, images.keys, splits=parts, seed=self.seed)
+        return {"is_mean": mean, "is_std": deviation}
+
+    def retrieval(self, images: ImageSet, same_images: bool) -> tuple[float, float]:
+        """mAP of real images that query these, and its chance."""
+        real_groups = [self.group_of[self.real.images[row]] for row in self.queries]
+        query_images = [self.real.images[row] for row in self.queries]
+        groups = [self.group_of[image] for image in images.images]
+        query = self.real.features[self.queries]
+        found = image_retrieval_map(
+            query, real_groups, query_images, images.features, groups, images.images, same_images
+        )
+        return found[:2]
+
+
 def image_scores(
     catalog: Catalog,
+    speech_of: Mapping[str, np.ndarray],
     encoder: FrozenEncoder,
     fid_encoder: FrozenEncoder,
     queries_per_class: int,
@@ -113,116 +204,63 @@ def image_scores(
 ) -> dict:
     """Inception score, Fréchet distance and retrieval mAP of the generated images, of controls and ceilings.
 
-    `encoder` is that of the mAP, `fid_encoder` that of the distances, named by `distance_names`; where both
-    are the same, images are encoded once. The Fréchet distance compares sets of images and cannot see
-    which speech an image belongs to; the joint distance `fjd` can. Without classes there is no Inception
-    score (no classifier learned any) and only the mAP of the authors' protocol (nothing else is relevant).
+    `speech_of` is the embedding (D,) of each test caption. `encoder` is that of the mAP, `fid_encoder` that of the
+    distances, named by `distance_names`; where both are the same, images are encoded once. The Fréchet distance
+    compares sets of images and cannot see which speech an image belongs to; the joint distance `fjd` can. Without
+    classes there is no Inception score (no classifier learned any) and only the mAP of the authors' protocol
+    (nothing else is relevant).
 
     `fd_classifier` is the Fréchet distance on the features of models/classifier, which no other network shares.
     `_real` are the real test images in place of generated ones; for distances, precision and recall, training
     images, at most as many as were generated. `_oracle` is there where data/generated_oracle.h5 has images.
     """
-    group_of = catalog.group_of()
-    real = [image for image in catalog.images if image.split == "test"]
-    classes = [group_of[image.key] for image in real]
     classifier, _ = load_classifier("models/classifier", "classifier")
     if classifier is not None:
         classifier.to(encoder.mean.device)
-    encoders = [encoder] if _identity(encoder) == _identity(fid_encoder) else [encoder, fid_encoder]
+    tested = [image for image in catalog.images if image.split == "test"]
+    with FixedReader("data/generated.h5", "generated") as generated:
+        if classifier is not None:
+            _check_size(classifier, generated, "classifier")
+        size, drawn = min(generated.shape[1:]), len(generated)
+        precision = generated.attributes.get("precision", "float32")
+    see = _Networks(encoder, fid_encoder, classifier, size)
+    trained_keys = limit([image.key for image in catalog.images if image.split != "test"], drawn, seed, "evaluate")
     with FixedReader("data/images.h5", "images") as images:
-        pictures = Rows(images, [images.index(image.key) for image in real])
-        with FixedReader("data/generated.h5", "generated") as generated:
-            if classifier is not None:
-                _check_size(classifier, generated, "classifier")
-            size, drawn = min(generated.shape[1:]), len(generated)
-            precision = generated.attributes.get("precision", "float32")
-        encoded = _encode(encoders, pictures, size)
-        own_features, own_answers = describe(classifier, pictures) if classifier else (None, None)
-        trained_keys = [image.key for image in catalog.images if image.split != "test"]
-        trained_keys = limit(trained_keys, drawn, seed, "evaluate")
-        trained = Rows(images, [images.index(key) for key in trained_keys])
-        (trained_features,) = _encode(encoders[-1:], trained, size)
-        trained_own = describe(classifier, trained)[0] if classifier else None
-    features, fid_features = encoded[0], encoded[-1]
-    statistics = gaussian_statistics(fid_features)
-    own_statistics = gaussian_statistics(own_features) if classifier else None
-    queries, across_images = _queries(catalog, real, queries_per_class, seed)
-    protocols = (False, True) if across_images else (True,)
-    query_images = [real[row].key for row in queries]
-    query_classes = [classes[row] for row in queries]
-    name, joint, kernel = distance_names(fid_encoder.name)
-    real_keys = [image.key for image in real]
+        real = see.real(images, [image.key for image in tested])
+        trained = see.real(images, trained_keys, distances_only=True)
+    group_of = catalog.group_of()
+    queries, across_images = _queries(catalog, tested, queries_per_class, seed)
+    queried, groups = (Counter(group_of[key] for key in keys) for keys in (np.array(real.keys)[queries], real.keys))
+    splits = min(is_splits, drawn)
+    joint = distance_names(fid_encoder.name)[1]
+    protocol = ImageProtocol(real, group_of, queries, distance_names(fid_encoder.name), drawn, splits, seed)
     first = {caption.image: caption.key for caption in catalog.first_of("test")}
-    device = encoder.mean.device
-    spoken = [caption.key for caption in catalog.split("test")]
-    row_of = {key: row for row, key in enumerate(spoken)}
-    embeddings = caption_embeddings(spoken, device)  # once: an encoder that RDG trained embeds anew each time
-    real_speech = embeddings[[row_of[first[image.key]] for image in real]]
-
-    def quality(control: str, keys: list[str], fid: np.ndarray, own: np.ndarray | None) -> dict:
-        """How far images are from the real test images, whatever was said; by features (N, F)."""
-        subset = min(KERNEL_SUBSET, len(real), len(keys))
-        among_real, among_fakes = precision_recall(fid_features, fid)
-        found = {
-            name: frechet_distance(*statistics, *gaussian_statistics(fid)),
-            kernel: kernel_distance(fid_features, fid, real_keys, keys, subset_size=subset, seed=seed)[0],
-            "precision": among_real,
-            "recall": among_fakes,
-        }
-        if own is not None:
-            found["fd_classifier"] = frechet_distance(*own_statistics, *gaussian_statistics(own))
-            found["precision_classifier"], found["recall_classifier"] = precision_recall(own_features, own)
-        return {f"{score}{control}": value for score, value in found.items()}
-
-    def certainty(control: str, keys: list[str], probabilities: np.ndarray) -> dict:
-        """Inception score over parts of equally many images, whatever is scored: it grows with their number."""
-        parts = max(1, round(min(is_splits, drawn) * len(keys) / drawn))
-        mean, deviation = inception_score(probabilities, keys, splits=parts, seed=seed)
-        return {f"is_mean{control}": mean, f"is_std{control}": deviation}
-
-    def found_by_real(fake_features: np.ndarray, keys: list[str], same: bool) -> tuple[float, float]:
-        groups = [group_of[key] for key in keys]
-        return image_retrieval_map(features[queries], query_classes, query_images, fake_features, groups, keys, same)[
-            :2
-        ]
+    real_speech = np.stack([speech_of[first[key]] for key in real.keys])
 
     scores: dict = {}
-    for control in CONTROLS:
-        with FixedReader(f"data/generated{control}.h5", "generated") as generated:
-            if not len(generated):  # nobody can draw this data set perfectly
-                continue
-            if min(generated.shape[1:]) != size:
-                raise InputError(
-                    f"oracle.crop_size: {generated.path} has images of {min(generated.shape[1:])} pixels, "
-                    f"data/generated.h5 of {size}; set it to {size}"
-                )
-            keys = generated.keys
-            encoded = _encode(encoders, generated, size)
-            own, answers = describe(classifier, generated) if classifier else (None, None)
-        fake_images = [key.rsplit("/", 1)[0] for key in keys]
-        speech = embeddings[[row_of[key] for key in keys]]
-        scores |= quality(control, keys, encoded[-1], own)
-        if classifier:
-            scores |= certainty(control, keys, answers[0])
-        scores[f"{joint}{control}"] = frechet_joint_distance(fid_features, real_speech, encoded[-1], speech)
-        found = {same: found_by_real(encoded[0], fake_images, same) for same in protocols}
-        scores |= {f"{MAP[same]}{control}": found[same][0] for same in protocols}
-        if not control:
-            scores |= {f"{MAP[same]}_chance": found[same][1] for same in protocols}
-    scores |= quality("_real", trained_keys, trained_features, trained_own)
-    if classifier:
-        scores |= certainty("_real", real_keys, own_answers[0])
-    if across_images and min(Counter(classes)[name] for name in query_classes) > 1:
-        scores["map_real"], scores["map_real_chance"] = found_by_real(features, real_keys, False)
-    scores |= {
-        "real_images": len(real),
+    fakes = ((control, images, images) for control, images in see.generated())
+    for suffix, near, images in chain(fakes, [("_real", trained, real)]):
+        row = protocol.quality(near) | protocol.certainty(images)
+        protocols = (False, True) if across_images else (True,)
+        if suffix == "_real":  # each is its own relevant image; others of its group are left where there are any
+            protocols = (False,) if across_images and min(groups[name] for name in queried) > 1 else ()
+        else:
+            speech = np.stack([speech_of[key] for key in images.keys])
+            row[joint] = frechet_joint_distance(real.fid_features, real_speech, images.fid_features, speech)
+        scores |= {f"{name}{suffix}": value for name, value in row.items()}
+        found = {f"{MAP[same]}{suffix}": protocol.retrieval(images, same) for same in protocols}
+        scores |= {name: score for name, (score, _) in found.items()}
+        if suffix in ("", "_real"):
+            scores |= {f"{name}_chance": chance for name, (_, chance) in found.items()}
+    return scores | {
+        "real_images": len(tested),
         "training_images": len(trained_keys),
         "generated_images": drawn,
-        "classes": _classes(real),
+        "classes": _classes(tested),
         "rdg_precision": precision,
         "queries": len(queries),
-        "query_images": max(Counter(query_classes).values()),
-        "is_splits": min(is_splits, drawn),
+        "query_images": max(queried.values()),
+        "is_splits": splits,
         "encoder": encoder.name,
         "encoder_weights": encoder.weights_hash,
         "encoder_input_size": encoder.input_size,
@@ -230,15 +268,8 @@ def image_scores(
         "fid_encoder_weights": fid_encoder.weights_hash,
         "fid_encoder_input_size": fid_encoder.input_size,
         **_about_classifier(classifier),
-        "protocol": f"{_split(catalog)}; one image a test caption; IS by models/classifier; map by encoder, "
-        "distances by fid_encoder; resize bilinear, antialiased, but that of TensorFlow 1 in inception_v3_fid; "
-        "map: fakes of the query's own captions left out; map_same_images: only fakes of query images' captions; "
-        "_untrained: the network at initialisation; _shuffled: each caption's speech from another class, or from "
-        "another image where there is no other class for each; _oracle: the true renderer, given the colours that "
-        "the caption names, the rest at random; _real: the real test images, for distances, precision and recall "
-        "training images; precision, recall: 3 neighbours, by fid_encoder; …_classifier: by models/classifier",
+        "protocol": f"{_split(catalog)}; {IMAGE_PROTOCOL}",
     }
-    return scores
 
 
 def _split(catalog: Catalog) -> str:
@@ -294,17 +325,51 @@ def _check_size(model: AnyClassifier, generated: FixedReader, section: str) -> N
         )
 
 
+class _Networks:
+    """The encoders and the classifier, None where there is none, as they see images of `size` pixels."""
+
+    def __init__(self, encoder: FrozenEncoder, fid_encoder: FrozenEncoder, classifier: AnyClassifier | None, size: int):
+        same = _identity(encoder) == _identity(fid_encoder)
+        self.encoders = [encoder] if same else [encoder, fid_encoder]
+        self.classifier = classifier
+        self.size = size
+
+    def real(self, images: FixedReader, keys: list[str], distances_only: bool = False) -> ImageSet:
+        """Images of these keys; with `distances_only`, by the encoder of the distances alone."""
+        encoders = self.encoders[-1:] if distances_only else self.encoders
+        return self._see(Rows(images, [images.index(key) for key in keys]), keys, keys, encoders)
+
+    def generated(self) -> Iterator[tuple[str, ImageSet]]:
+        """The generated images and each control, by its suffix; not a ceiling that nobody can draw."""
+        for control in CONTROLS:
+            with FixedReader(f"data/generated{control}.h5", "generated") as file:
+                if not len(file):
+                    continue
+                if min(file.shape[1:]) != self.size:
+                    raise InputError(
+                        f"oracle.crop_size: {file.path} has images of {min(file.shape[1:])} pixels, "
+                        f"data/generated.h5 of {self.size}; set it to {self.size}"
+                    )
+                images = [key.rsplit("/", 1)[0] for key in file.keys]
+                found = self._see(file, file.keys, images, self.encoders)
+            yield control, found
+
+    def _see(
+        self, pictures: FixedReader | Rows, keys: list[str], images: list[str], encoders: list[FrozenEncoder]
+    ) -> ImageSet:
+        blocks = []  # a block at a time: images may not fit in memory
+        for start in range(0, len(pictures), BLOCK):
+            block = centre_crop(torch.from_numpy(pictures.values(slice(start, start + BLOCK))), self.size)
+            blocks.append([encode_images(encoder, block) for encoder in encoders])
+        features = [np.concatenate(parts) for parts in zip(*blocks, strict=True)]
+        pooled, probabilities = None, None
+        if self.classifier is not None:
+            pooled, (probabilities, *_) = describe(self.classifier, pictures)
+        return ImageSet(keys, images, features[0], features[-1], pooled, probabilities)
+
+
 def _identity(encoder: FrozenEncoder) -> tuple[str, str, int]:
     return encoder.name, encoder.weights_hash, encoder.input_size
-
-
-def _encode(encoders: list[FrozenEncoder], pictures: FixedReader | Rows, crop_size: int) -> list[np.ndarray]:
-    """Features (N, F) of the images' middle by each encoder, a block at a time: images may not fit in memory."""
-    blocks = []
-    for start in range(0, len(pictures), BLOCK):
-        block = centre_crop(torch.from_numpy(pictures.values(slice(start, start + BLOCK))), crop_size)
-        blocks.append([encode_images(encoder, block) for encoder in encoders])
-    return [np.concatenate(features) for features in zip(*blocks, strict=True)]
 
 
 def attribute_scores(catalog: Catalog) -> dict:

@@ -98,7 +98,7 @@ def class_labels(classes: np.ndarray, known: np.ndarray) -> np.ndarray:
     return np.where(np.isin(classes, known), np.searchsorted(known, classes), -1)
 
 
-def reads(config: dict) -> bool:
+def is_text_encoder(config: dict) -> bool:
     """Whether the encoder of this configuration takes text and not speech."""
     return config.get("encoder") == "char_cnn_rnn"
 
