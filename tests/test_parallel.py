@@ -3,6 +3,7 @@ import time
 from itertools import count, islice
 
 import pytest
+import torch
 
 from s2igan.parallel import ordered_map
 
@@ -28,16 +29,8 @@ def refuse_seven(number: int) -> int:
     return number
 
 
-_setting = ""
-
-
-def set_up(value: str) -> None:
-    global _setting
-    _setting = value
-
-
-def has_setting(number: int) -> tuple[int, str]:
-    return number, _setting
+def threads(_) -> int:
+    return torch.get_num_threads()
 
 
 @pytest.fixture(autouse=True)
@@ -92,9 +85,15 @@ def test_an_error_of_the_items_themselves_comes_through(workers):
         list(ordered_map(square, items(), workers))
 
 
-def test_every_process_is_set_up_before_its_first_item(workers):
-    results = ordered_map(has_setting, range(20), workers, chunk=2, initializer=set_up, initargs=("ready",))
-    assert list(results) == [(n, "ready") for n in range(20)]
+def test_a_process_has_one_thread():
+    assert set(ordered_map(threads, range(4), 2, 1)) == {1}
+
+
+def test_two_maps_at_once_do_not_disturb_each_other_and_one_may_feed_the_other():
+    first, second = (ordered_map(square, range(50), 2, chunk=3) for _ in range(2))
+    assert list(zip(first, second, strict=True)) == [(n * n, n * n) for n in range(50)]
+    inner = ordered_map(square, range(50), 2, chunk=3)
+    assert list(ordered_map(square, inner, 2, chunk=5)) == [n**4 for n in range(50)]
 
 
 def test_one_worker_is_this_process_and_two_are_others():

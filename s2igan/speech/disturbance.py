@@ -7,6 +7,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,8 +18,8 @@ from torchaudio.functional import phase_vocoder
 
 from s2igan.errors import InputError
 from s2igan.parallel import ordered_map
-from s2igan.speech.audio import SILENT_PEAK, decode
-from s2igan.speech.log_mel import LogMel
+from s2igan.speech.audio import SILENT_PEAK
+from s2igan.speech.extraction import log_mel_of, samples_of
 
 NOISES = ("white", "speech")
 SNR_RANGE = (-40.0, 100.0)  # dB
@@ -114,34 +115,25 @@ def disturbed_log_mels(
     is left with fewer than `shortest` frames.
     Raises InputError with key and disturbance of an utterance that cannot be decoded or disturbed.
     """
-    yield from ordered_map(_disturb, utterances, workers, 16, _start_worker, (dict(settings), shortest, seed))
+    disturb = partial(_disturb, settings=dict(settings), shortest=shortest, seed=seed)
+    yield from ordered_map(disturb, utterances, workers, 16)
 
 
-_log_mel: LogMel  # of a worker process
-_shortest: int
-_seed: int
-
-
-def _start_worker(settings: dict, shortest: int, seed: int) -> None:
-    global _log_mel, _shortest, _seed
-    torch.set_num_threads(1)
-    _log_mel, _shortest, _seed = LogMel(**settings), shortest, seed
-
-
-def _disturb(utterance: tuple[str, np.ndarray, Sequence[Disturbance]]) -> tuple[str, dict[str, np.ndarray]]:
+def _disturb(
+    utterance: tuple[str, np.ndarray, Sequence[Disturbance]], settings: dict, shortest: int, seed: int
+) -> tuple[str, dict[str, np.ndarray]]:
     key, encoded, disturbances = utterance
-    samples, rate = decode(encoded.tobytes(), key)
-    if rate != _log_mel.sample_rate:
-        raise InputError(f"{key}: {rate} Hz; expected {_log_mel.sample_rate} Hz: make data/speech.h5 anew")
+    extract = log_mel_of(**settings)
+    samples = samples_of(key, encoded, extract.sample_rate)
     log_mels = {}
     for disturbance in disturbances:
         try:
-            log_mel = _log_mel(disturbance(samples, _rng(key, _seed)))
+            log_mel = extract(disturbance(samples, _rng(key, seed)))
         except InputError as error:
             raise InputError(f"{key}, {disturbance.name}: {error}") from error
-        if len(log_mel) < _shortest:
+        if len(log_mel) < shortest:
             raise InputError(
-                f"{key}, {disturbance.name}: {len(log_mel)} frames; the speech encoder needs {_shortest}: "
+                f"{key}, {disturbance.name}: {len(log_mel)} frames; the speech encoder needs {shortest}: "
                 "leave out the recording or this speaking rate"
             )
         log_mels[disturbance.name] = log_mel.astype(np.float16)

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
-import torch
 
 from s2igan.errors import InputError
 from s2igan.parallel import ordered_map
 from s2igan.speech.audio import decode
 from s2igan.speech.log_mel import LogMel
 
-_log_mel: LogMel  # of a worker process
+log_mel_of = lru_cache(maxsize=1)(LogMel)  # built once a process
 
 
 def log_mels(
@@ -24,21 +24,22 @@ def log_mels(
     `settings` are LogMel's arguments; speech at another sample rate is refused.
     Raises InputError with the key of an utterance that cannot be decoded or is too short.
     """
-    yield from ordered_map(_log_mel_of, utterances, workers, 64, _start_worker, (dict(settings),))
+    yield from ordered_map(partial(_extract, settings=dict(settings)), utterances, workers, 64)
 
 
-def _start_worker(settings: dict) -> None:
-    global _log_mel
-    torch.set_num_threads(1)
-    _log_mel = LogMel(**settings)
-
-
-def _log_mel_of(utterance: tuple[str, np.ndarray]) -> tuple[str, np.ndarray]:
-    key, encoded = utterance
+def samples_of(key: str, encoded: np.ndarray, sample_rate: int) -> np.ndarray:
+    """Samples (T,) of encoded speech. Raises InputError with the key at another rate, or what cannot be decoded."""
     samples, rate = decode(encoded.tobytes(), key)
-    if rate != _log_mel.sample_rate:
-        raise InputError(f"{key}: {rate} Hz; expected {_log_mel.sample_rate} Hz: make data/speech.h5 anew")
+    if rate != sample_rate:
+        raise InputError(f"{key}: {rate} Hz; expected {sample_rate} Hz: make data/speech.h5 anew")
+    return samples
+
+
+def _extract(utterance: tuple[str, np.ndarray], settings: dict) -> tuple[str, np.ndarray]:
+    key, encoded = utterance
+    log_mel = log_mel_of(**settings)
+    samples = samples_of(key, encoded, log_mel.sample_rate)
     try:
-        return key, _log_mel(samples)
+        return key, log_mel(samples)
     except InputError as error:
         raise InputError(f"{key}: {error}") from error

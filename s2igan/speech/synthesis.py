@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache, partial
 from itertools import islice, repeat
 from typing import Any
 
@@ -16,8 +17,6 @@ CHUNK = 64  # captions that a worker takes at a time
 
 Caption = tuple[str, str, str]  # key, text, voice
 Utterance = tuple[str, bytes, float]  # key, FLAC, seconds
-
-_engine: Engine  # the engine of a worker process
 
 
 def assign_voice(key: str, voices: Sequence[str]) -> str:
@@ -52,17 +51,15 @@ def synthesize(
         if hasattr(engine, "speak_many"):
             yield from _speak_in_blocks(engine, captions)
             return
-    setup = (engine_name, dict(engine_options))
-    yield from ordered_map(_speak, captions, workers, CHUNK, _start_worker, setup)
+    speak = partial(_speak, engine_name=engine_name, engine_options=dict(engine_options))
+    yield from ordered_map(speak, captions, workers, CHUNK)
 
 
-def _start_worker(engine_name: str, engine_options: dict[str, Any]) -> None:
-    global _engine
-    _engine = create_engine(engine_name, **engine_options)
+_engine = lru_cache(maxsize=1)(create_engine)  # built once a process
 
 
-def _speak(caption: Caption) -> Utterance:
-    return _speak_by(_engine, caption)
+def _speak(caption: Caption, engine_name: str, engine_options: dict[str, Any]) -> Utterance:
+    return _speak_by(_engine(engine_name, **engine_options), caption)
 
 
 def _speak_by(engine: Engine, caption: Caption) -> Utterance:
