@@ -1,14 +1,15 @@
 """train_classifier: the classifier of the Inception score, on real images of the test classes."""
 
+from dataclasses import dataclass
+
 import click
 import numpy as np
 
-from s2igan.checkpoint import TrainingCheckpoint
-from s2igan.command import SEED, progress, stage
+from s2igan.command import stage
 from s2igan.datasets.catalog import classes_of, read_catalog
 from s2igan.machine import device
 from s2igan.metrics.classifier import (
-    NETWORKS,
+    Recipe,
     Rows,
     classifier_hash,
     predict,
@@ -16,29 +17,33 @@ from s2igan.metrics.classifier import (
     save_no_classifier,
     train_classifier,
 )
+from s2igan.options import fill, options, text
 from s2igan.store import FixedReader
 from s2igan.tables import write_json
+from s2igan.training import Checkpoints
 from s2igan.vision.encoders import load_encoder
 
 INPUTS = ("data/catalog/images.csv", "data/images.h5")
+CODE = ("s2igan/metrics/classifier.py", "s2igan/vision", "s2igan/training.py", "stages/train_classifier.py")
 HELD_OUT = 4  # each fourth image of a class tells how good the classifier is
 
 
+@dataclass(frozen=True)
+class Start:
+    """What the network begins from."""
+
+    weights: str = text("file of Inception-v3's ImageNet weights; empty for the usual place")
+
+
 @click.command()
-@click.option("--network", type=click.Choice(list(NETWORKS)), required=True)
-@click.option("--weights", required=True, help="file of Inception-v3's ImageNet weights; empty for the usual place")
-@click.option("--channels", type=click.IntRange(1), required=True, help="width of the small network")
-@click.option("--crop_size", type=click.IntRange(8), required=True, help="pixels of a generated image")
-@click.option("--epochs", type=click.IntRange(1), required=True)
-@click.option("--batch_size", type=click.IntRange(2), required=True)
-@click.option("--lr", type=click.FloatRange(0, 1, min_open=True), required=True, help="of all that is new")
-@click.option("--seed", type=SEED, required=True)
+@options(Recipe, Start)
 @stage
-def main(weights, **options):
+def main(**values):
     """Reads the catalog and data/images.h5; writes models/classifier and metrics/classifier.json."""
-    pretrained = load_encoder("inception_v3", weights) if options["network"] == "inception_v3" else None
+    recipe = fill(Recipe, values)
+    pretrained = load_encoder("inception_v3", values["weights"]) if recipe.network == "inception_v3" else None
     start_weights = pretrained.weights_hash if pretrained else ""
-    checkpoint = TrainingCheckpoint("train_classifier", {"start_weights": start_weights, **options}, INPUTS)
+    checkpoints = Checkpoints("train_classifier", {**values, "weights": start_weights}, INPUTS, CODE)
     catalog = read_catalog("data/catalog")
     names = [name for name in classes_of([i for i in catalog.images if i.split == "test"]) if name]
     if not names:
@@ -55,12 +60,11 @@ def main(weights, **options):
         model, curves = train_classifier(
             Rows(images, rows[~held_out]),
             labels[~held_out],
-            heads=(len(names),),
+            (len(names),),
+            recipe,
             start=pretrained.network.state_dict() if pretrained else None,
             device=device(),
-            checkpoint=checkpoint,
-            progress=progress,
-            **options,
+            checkpoints=checkpoints,
         )
         (answers,) = predict(model, Rows(images, rows[held_out]))
     save_classifier("models/classifier", "classifier", model, {"classes": names})
@@ -73,12 +77,12 @@ def main(weights, **options):
             "classes": len(names),
             "training_images": int((~held_out).sum()),
             "held_out_images": int(held_out.sum()),
-            "network": options["network"],
+            "network": recipe.network,
             "start_weights": start_weights,
             "classifier_weights": classifier_hash("models/classifier"),
         },
     )
-    checkpoint.clear()
+    checkpoints.clear()
 
 
 def held_out_rows(labels: np.ndarray) -> np.ndarray:

@@ -1,50 +1,52 @@
 """train_judge: reads each part's colour off an image of a bird; for data sets that the project draws itself."""
 
+from dataclasses import dataclass
+
 import click
 import numpy as np
 
-from s2igan.checkpoint import TrainingCheckpoint
-from s2igan.command import SEED, progress, stage
+from s2igan.command import progress, stage
 from s2igan.datasets.birds import COLOURS, PARTS, render_random
 from s2igan.machine import device, workers
-from s2igan.metrics.classifier import save_classifier, save_no_classifier, train_classifier
+from s2igan.metrics.classifier import Recipe, save_classifier, save_no_classifier, train_classifier
+from s2igan.options import fill, integer, options, switch
+from s2igan.training import Checkpoints
 
+CODE = (
+    *("s2igan/metrics/classifier.py", "s2igan/vision", "s2igan/training.py"),
+    *("s2igan/datasets/birds.py", "stages/train_judge.py"),
+)
 JUDGE_SEED_OFFSET = 1_000_003  # the judge's birds are none of the data set's
 
 
+@dataclass(frozen=True)
+class Birds:
+    """What the judge learns from."""
+
+    enabled: bool = switch("off where nobody knows which part has which colour")
+    renders: int = integer(8, help="birds to learn from")
+    load_size: int = integer(8, help="pixels that they are drawn at")
+
+
 @click.command()
-@click.option("--enabled/--no-enabled", required=True, help="off where nobody knows which part has which colour")
-@click.option("--renders", type=click.IntRange(8), required=True, help="birds to learn from")
-@click.option("--load_size", type=click.IntRange(8), required=True, help="pixels that they are drawn at")
-@click.option("--channels", type=click.IntRange(1), required=True)
-@click.option("--crop_size", type=click.IntRange(8), required=True, help="pixels of a generated image")
-@click.option("--epochs", type=click.IntRange(1), required=True)
-@click.option("--batch_size", type=click.IntRange(2), required=True)
-@click.option("--lr", type=click.FloatRange(0, 1, min_open=True), required=True)
-@click.option("--seed", type=SEED, required=True)
+@options(Birds, Recipe, drop=("network",))
 @stage
-def main(enabled, renders, load_size, **options):
+def main(**values):
     """Draws birds whose parts are coloured independently; writes models/judge."""
-    if not enabled:
+    birds, recipe = fill(Birds, values), fill(Recipe, values, network="small")
+    if not birds.enabled:
         save_no_classifier("models/judge", "judge", "judge.enabled=false: the data set's attributes are not known")
         return
-    checkpoint = TrainingCheckpoint("train_judge", {"renders": renders, "load_size": load_size, **options}, [])
-    pictures = np.empty((renders, 3, load_size, load_size), dtype=np.uint8)
-    colours = np.empty((renders, len(PARTS)), dtype=np.int64)
-    drawn = render_random(renders, load_size, options["seed"] + JUDGE_SEED_OFFSET, workers())
-    for row, (picture, numbers) in enumerate(progress(drawn, "renders", renders)):
-        pictures[row], colours[row] = picture, numbers
-    model, _ = train_classifier(
-        pictures,
-        colours,
-        heads=(len(COLOURS),) * len(PARTS),
-        device=device(),
-        checkpoint=checkpoint,
-        progress=progress,
-        **options,
-    )
+    checkpoints = Checkpoints("train_judge", values, [], CODE)
+    images = np.empty((birds.renders, 3, birds.load_size, birds.load_size), dtype=np.uint8)
+    colours = np.empty((birds.renders, len(PARTS)), dtype=np.int64)
+    drawn = render_random(birds.renders, birds.load_size, recipe.seed + JUDGE_SEED_OFFSET, workers())
+    for row, (image, numbers) in enumerate(progress(drawn, "renders", birds.renders)):
+        images[row], colours[row] = image, numbers
+    heads = (len(COLOURS),) * len(PARTS)
+    model, _ = train_classifier(images, colours, heads, recipe, name="judge", device=device(), checkpoints=checkpoints)
     save_classifier("models/judge", "judge", model, {"parts": list(PARTS), "colours": list(COLOURS)})
-    checkpoint.clear()
+    checkpoints.clear()
 
 
 if __name__ == "__main__":

@@ -6,8 +6,10 @@ that starts from nothing, and Inception-v3 fine-tuned from ImageNet, as in the S
 """
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -15,15 +17,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from s2igan.checkpoint import (
-    TrainingCheckpoint,
-    hash_files,
-    load_model,
-    load_state,
-    save_model,
-    step_generator,
-)
+from s2igan import training as loop
 from s2igan.errors import InputError
+from s2igan.models import hash_files, load_model, load_state, save_model
+from s2igan.options import choice, integer, number, seed
+from s2igan.training import Checkpoints, Row, Schedule, step_generator
 from s2igan.vision.transforms import centre_crop, random_crop_flip, to_float
 
 # B batch, S image side, C channels, L places of the last feature map, H heads, A views a head
@@ -213,6 +211,13 @@ class Rows:
         return _rows(self.images, self.rows[rows])
 
 
+def _keys(images, rows: np.ndarray) -> list[str]:
+    """What rows are called: their keys where a store reader has them, else their numbers."""
+    if isinstance(images, Rows):
+        return _keys(images.images, images.rows[rows])
+    return [images.keys[row] if hasattr(images, "keys") else f"image {row}" for row in rows.tolist()]
+
+
 def _rows(images, rows: np.ndarray) -> np.ndarray:
     """Rows of an array, an HDF5 data set, or a store reader."""
     return images.values(rows) if hasattr(images, "values") else images[rows]
@@ -242,94 +247,117 @@ def _seeded(seed: int, step: int, device: str | torch.device):
         yield
 
 
+@dataclass(frozen=True)
+class Recipe:
+    """The tunable numbers of training, and the network that is trained."""
+
+    network: str = choice(list(NETWORKS))
+    channels: int = integer(1, help="width of the small network")
+    crop_size: int = integer(8, help="pixels of a generated image")
+    images: int = integer(1, help="to learn from, counted as often as they come")
+    batch_size: int = integer(2)
+    lr: float = number(0, 1, min_open=True, help="of all that is new")
+    seed: int = seed()
+    label_smoothing: float = 0.05
+    weight_decay: float = 0.02
+
+
+class Draws:
+    """The random generator of crops, flips and brightness within a pass, as part of what a checkpoint holds."""
+
+    def __init__(self):
+        self.generator = torch.Generator()
+
+    def state_dict(self) -> dict:
+        return {"generator": self.generator.get_state()}
+
+    def load_state_dict(self, state: dict) -> None:
+        self.generator.set_state(state["generator"])
+
+
 def train_classifier(
     images,
     labels: np.ndarray,
-    *,
     heads: Sequence[int],
-    network: str = "small",
+    recipe: Recipe,
+    *,
+    name: str = "classifier",
     start: Mapping[str, Tensor] | None = None,
-    channels: int = 24,
-    crop_size: int = 64,
-    epochs: int = 6,
-    batch_size: int = 64,
-    lr: float = 4e-3,
-    seed: int = 0,
-    label_smoothing: float = 0.05,
-    weight_decay: float = 0.02,
-    device: str = "cpu",
-    checkpoint: TrainingCheckpoint | None = None,
-    progress: Callable[[range, str], Iterable[int]] | None = None,
-) -> tuple[AnyClassifier, list[dict[str, float]]]:
+    device: torch.device | str = "cpu",
+    checkpoints: Checkpoints | None = None,
+) -> tuple[AnyClassifier, list[Row]]:
     """Train on random crops, flips and small changes of brightness; cross-entropy, mean of heads.
 
-    The same arguments give the same network. After each epoch the checkpoint, if any, is saved;
-    the same call again goes on from there and ends at the same weights (the caller clears it once
-    the model is on disk).
+    The same arguments give the same network.
 
     images: (N, 3, S, S) uint8, anything that gives rows (array, HDF5 data set, store reader, Rows), so
-    they need not fit in memory; labels: (N, H) int. network: one of NETWORKS; `channels` is the small
-    one's, `start` the state of Inception's body to begin from (none: random weights).
-    Returns the network in eval mode and, an epoch, `epoch`, `loss`, and `accuracy` (of the augmented
+    they need not fit in memory; labels: (N, H) int; `start` the state of Inception's body to begin from (none: random
+    weights); `name` the section of the configuration that messages name.
+    Returns the network in eval mode and, a pass, `epoch`, `loss`, and `accuracy` (of the augmented
     batches, mean of heads).
     Raises InputError on labels out of range or of the wrong shape.
     """
     total = len(images)
     targets = _check_labels(labels, total, heads)
-    config = {"network": network, "heads": list(heads), "image_size": crop_size}
-    if network == "small":
-        config["channels"] = channels
-    model = build_classifier(config, seed)
+    config = {"network": recipe.network, "heads": list(heads), "image_size": recipe.crop_size}
+    if recipe.network == "small":
+        config["channels"] = recipe.channels
+    model = build_classifier(config, recipe.seed)
     if start is not None:
         model.body.load_state_dict(start)
-    model.to(device, memory_format=torch.channels_last)  # convolutions are faster so
+    fabric = loop.make_fabric(torch.device(device))
+    model.to(fabric.device, memory_format=torch.channels_last).train()  # convolutions are faster so
     shares = [share for _, share in model.rates()]
     optimizer = torch.optim.AdamW(
-        [{"params": parameters} for parameters, _ in model.rates()], lr=lr, weight_decay=weight_decay
+        [{"params": parameters} for parameters, _ in model.rates()], lr=recipe.lr, weight_decay=recipe.weight_decay
     )
-    batch_size = min(batch_size, total)
-    batches = total // batch_size  # a last small batch would upset batch norm
-    curves: list[dict[str, float]] = []
-    state = checkpoint.load() if checkpoint else None
-    if state:
-        model.load_state_dict(state["model"])
-        optimizer.load_state_dict(state["optimizer"])
-        curves = state["curves"]
-    todo = range(len(curves), epochs)
-    for epoch in progress(todo, "classifier") if progress else todo:
-        generator = step_generator(seed, epoch)
-        order = torch.randperm(total, generator=generator)
-        model.train()
-        loss_sum = right_sum = 0.0
-        for batch in range(batches):
-            # HDF5 wants rising rows; within a batch their order means nothing.
-            rows = order[batch * batch_size : (batch + 1) * batch_size].sort().values
-            crops = torch.from_numpy(np.ascontiguousarray(_rows(images, rows.numpy())))
-            inputs = to_float(random_crop_flip(crops, crop_size, generator))  # (B, 3, S, S)
-            gain = 1 + BRIGHTNESS * (2 * torch.rand(len(rows), 1, 1, 1, generator=generator) - 1)
-            inputs = ((inputs + 1) * gain - 1).to(device)  # black stays black
-            target = targets[rows].to(device)  # (B, H)
-            with _seeded(seed, epoch * batches + batch, device):
-                logits = model(inputs)
-            loss = torch.stack(
-                [
-                    F.cross_entropy(answer, target[:, h], label_smoothing=label_smoothing)
-                    for h, answer in enumerate(logits)
-                ]
-            ).mean()
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            rate = cosine_rate(epoch * batches + batch, epochs * batches)
-            for group, share in zip(optimizer.param_groups, shares, strict=True):
-                group["lr"] = lr * share * rate
-            optimizer.step()
-            loss_sum += loss.item()
-            answers = torch.stack([answer.argmax(dim=1) for answer in logits], dim=1)
-            right_sum += (answers == target).float().mean().item()
-        curves.append({"epoch": epoch + 1, "loss": loss_sum / batches, "accuracy": right_sum / batches})
-        if checkpoint:
-            checkpoint.save({"model": model.state_dict(), "optimizer": optimizer.state_dict(), "curves": curves})
-    return model.eval(), curves
+    batch_size = min(recipe.batch_size, total)
+    per_pass = total // batch_size  # a last small batch would upset batch norm
+    steps = -(-recipe.images // batch_size)
+    draws = Draws()
+
+    @lru_cache(maxsize=1)
+    def order_of(epoch: int) -> Tensor:
+        return torch.randperm(total, generator=step_generator(recipe.seed, epoch))
+
+    def step(number: int) -> tuple[list[str], dict[str, Tensor]]:
+        epoch, index = divmod(number, per_pass)
+        if index == 0:  # one generator a pass: for its order, then for its batches
+            draws.generator = step_generator(recipe.seed, epoch)
+            torch.randperm(total, generator=draws.generator)
+        # HDF5 wants rising rows; within a batch their order means nothing.
+        rows = order_of(epoch)[index * batch_size : (index + 1) * batch_size].sort().values
+        crops = torch.from_numpy(np.ascontiguousarray(_rows(images, rows.numpy())))
+        inputs = to_float(random_crop_flip(crops, recipe.crop_size, draws.generator))  # (B, 3, S, S)
+        gain = 1 + BRIGHTNESS * (2 * torch.rand(len(rows), 1, 1, 1, generator=draws.generator) - 1)
+        inputs = fabric.to_device((inputs + 1) * gain - 1)  # black stays black
+        target = fabric.to_device(targets[rows])  # (B, H)
+        with _seeded(recipe.seed, number, fabric.device):
+            logits = model(inputs)
+        terms = [
+            F.cross_entropy(answer, target[:, h], label_smoothing=recipe.label_smoothing)
+            for h, answer in enumerate(logits)
+        ]
+        loss = torch.stack(terms).mean()
+        optimizer.zero_grad(set_to_none=True)
+        fabric.backward(loss)
+        for group, share in zip(optimizer.param_groups, shares, strict=True):
+            group["lr"] = recipe.lr * share * cosine_rate(number, steps)
+        optimizer.step()
+        answers = torch.stack([answer.argmax(dim=1) for answer in logits], dim=1)
+        return _keys(images, rows.numpy()), {"loss": loss, "accuracy": (answers == target).float().mean()}
+
+    def complete_row(row: Row) -> Row:
+        return {"epoch": -(-int(row["step"]) // per_pass), "loss": row["loss"], "accuracy": row["accuracy"]}
+
+    history = loop.train(
+        Schedule(name, steps, row_every=per_pass, shown=("loss", "accuracy")),
+        step,
+        {"model": model, "optimizer": optimizer, "draws": draws},
+        checkpoints,
+        complete_row=complete_row,
+    )
+    return model.eval(), history.rows
 
 
 def predict(model: AnyClassifier, images, batch_size: int = 128) -> list[np.ndarray]:

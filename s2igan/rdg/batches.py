@@ -10,11 +10,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from s2igan.checkpoint import step_generator
 from s2igan.errors import InputError
+from s2igan.options import choice, integer
 from s2igan.sen.model import pad
 from s2igan.sen.text_encoder import TextReader
 from s2igan.store import FixedReader, RaggedReader
+from s2igan.training import step_generator
 from s2igan.vision.transforms import random_crop_flip, to_float
 
 IN_MEMORY_BYTES = 1 << 30
@@ -44,15 +45,34 @@ class Batch:
     shifts: Tensor | None = None  # (2, B, 2) in [-1, 1]: how far augmentation moves real and generated images
 
 
+@dataclass(frozen=True)
+class BatchConfig:
+    """What a batch holds, and how the partners of the relation supervisor are chosen."""
+
+    crop_size: int
+    relation: bool  # without a supervisor nobody looks at the partners and any will do
+    batch_size: int = integer(2)
+    relation_positive: str = choice(POSITIVES)
+    relation_negative: str = choice(NEGATIVES)
+    matching_captions: int = integer(0, help="to tell the batch's own from")
+
+
+@dataclass(frozen=True)
+class ImageTable:
+    """The training images, n of them: their rows in the files, and what is known of each."""
+
+    rows: np.ndarray  # (n,), in the files of images and of features, which share the catalog's order
+    classes: np.ndarray  # (n,), class numbers; -1: none, the image is of a kind of its own
+    caption_rows: list[np.ndarray]  # of image i, in the file of embeddings or log-mels
+    labels: np.ndarray | None = None  # (n,), the classes as SEN's classifier numbers them; -1: none
+
+
 class TrainingSet:
     """The training split: images, their captions' speech embeddings, their frozen features.
 
-    `rows` are the images' rows in `images` and `features` (which share the catalog's order), `classes`
-    their class numbers (-1: none, the image is of a kind of its own), `caption_rows[i]` the rows of image
-    i's captions in `speech`: embeddings (N, A), or what a trained encoder takes. `labels` are the images' classes
-    as SEN's classifier numbers them. An image that is alone in its class has another view of itself as its same-class
-    partner. Without `relation`, nobody looks at the partners and any will do. `matching_captions` is K, which
-    only embeddings have. Raises InputError where the relation needs a different class and there is none.
+    `speech` are embeddings (N, A), or what a trained encoder takes; only embeddings have `matching_captions`. An image
+    that is alone in its class has another view of itself as its same-class partner. Raises InputError for batches of
+    more images than there are, and where the relation needs a different class and there is none.
     """
 
     def __init__(
@@ -60,33 +80,26 @@ class TrainingSet:
         images: FixedReader,
         features: np.ndarray,
         speech: np.ndarray | RaggedReader | TextReader,
-        rows: np.ndarray,
-        classes: np.ndarray,
-        caption_rows: list[np.ndarray],
-        *,
-        crop_size: int,
-        positive: str,
-        negative: str,
-        relation: bool = True,
-        labels: np.ndarray | None = None,
-        matching_captions: int = 0,
+        table: ImageTable,
+        config: BatchConfig,
     ):
-        self.rows, self.classes, self.caption_rows = rows, classes, caption_rows
-        self.crop_size, self.positive, self.negative = crop_size, positive, negative
-        self.relation = relation
-        self.labels = np.full(len(rows), -1) if labels is None else labels
+        rows, classes = table.rows, table.classes
+        if config.batch_size > len(rows):
+            raise InputError(f"rdg.batch_size={config.batch_size}: only {len(rows)} training images; make it smaller")
+        self.config = config
+        self.rows, self.caption_rows = rows, table.caption_rows
+        self.labels = np.full(len(rows), -1) if table.labels is None else table.labels
         self.features, self.speech = features, speech
-        self.matching_captions = matching_captions
         size = int(np.prod(images.shape)) * len(rows)
         self._images = images.values(rows) if size <= IN_MEMORY_BYTES else None
         self._reader = images
         self.groups = np.where(classes < 0, classes.max() + 1 + np.arange(len(rows)), classes)
-        self.all_captions = np.concatenate(caption_rows)
-        self.caption_groups = np.repeat(self.groups, [len(captions) for captions in caption_rows])
+        self.all_captions = np.concatenate(self.caption_rows)
+        self.caption_groups = np.repeat(self.groups, [len(captions) for captions in self.caption_rows])
         order = np.argsort(self.groups, kind="stable")
         names, starts = np.unique(self.groups[order], return_index=True)
         self.members = dict(zip(names.tolist(), np.split(order, starts[1:]), strict=True))
-        if relation and negative == "different_class" and len(self.members) < 2:
+        if config.relation and config.relation_negative == "different_class" and len(self.members) < 2:
             raise InputError(
                 f"{images.path}: all training images are of one class, so there is no different class; "
                 "set rdg.relation_weight=0"
@@ -95,22 +108,31 @@ class TrainingSet:
     def __len__(self) -> int:
         return len(self.rows)
 
-    def batch(self, seed: int, step: int, size: int) -> Batch:
-        """The batch of one step: an epoch is a permutation of the images, cut into batches of `size`."""
-        per_epoch = len(self) // size
-        order = torch.randperm(len(self), generator=step_generator(seed, step // per_epoch, "order"))
-        start = (step % per_epoch) * size
-        chosen = order[start : start + size].numpy()
+    def chosen(self, seed: int, step: int) -> np.ndarray:
+        """Which images (B,) a step sees: a pass is a permutation of all, cut into batches."""
+        size = self.config.batch_size
+        per_pass = len(self) // size
+        order = torch.randperm(len(self), generator=step_generator(seed, step // per_pass, "order"))
+        start = (step % per_pass) * size
+        return order[start : start + size].numpy()
+
+    def keys(self, seed: int, step: int) -> list[str]:
+        """The keys of the images that a step sees."""
+        return [self._reader.keys[row] for row in self.rows[self.chosen(seed, step)]]
+
+    def batch(self, seed: int, step: int) -> Batch:
+        """What a step sees."""
+        chosen = self.chosen(seed, step)
         generator = step_generator(seed, step, "batch")
         rng = np.random.default_rng(generator.initial_seed())
 
         pictures = self._images[chosen] if self._images is not None else self._reader.values(self.rows[chosen])
-        images = to_float(random_crop_flip(torch.from_numpy(pictures), self.crop_size, generator))
+        images = to_float(random_crop_flip(torch.from_numpy(pictures), self.config.crop_size, generator))
         captions = np.array([rng.choice(self.caption_rows[i]) for i in chosen])
         same = np.array([self._same_class(i, rng) for i in chosen])
         other = np.array([self._other_class(i, rng) for i in chosen])
         mismatched = np.array([rng.choice(self.caption_rows[self._of_another_class(i, rng)]) for i in chosen])
-        more = rng.integers(len(self.all_captions), size=self.matching_captions)
+        more = rng.integers(len(self.all_captions), size=self.config.matching_captions)
         views = rng.integers(self.features.shape[1], size=(3, len(chosen)))
         # The same image as a partner comes in another view.
         views[1] = np.where(same == chosen, (views[0] + 1) % self.features.shape[1], views[1])
@@ -144,12 +166,12 @@ class TrainingSet:
 
     def _same_class(self, i: int, rng: np.random.Generator) -> int:
         members = self.members[self.groups[i]]
-        if not self.relation or self.positive == "augmented_view" or len(members) < 2:
+        if not self.config.relation or self.config.relation_positive == "augmented_view" or len(members) < 2:
             return i
         return int(rng.choice(members[members != i]))
 
     def _other_class(self, i: int, rng: np.random.Generator) -> int:
-        if self.negative == "redrawn_once":
+        if self.config.relation_negative == "redrawn_once":
             # The published code draws again once and takes what comes, of the same class or not.
             drawn = int(rng.integers(len(self)))
             return drawn if self.groups[drawn] != self.groups[i] else int(rng.integers(len(self)))

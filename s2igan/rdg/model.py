@@ -9,45 +9,68 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from s2igan.checkpoint import SavedModel, load_model, load_state, save_model
+from s2igan.models import SavedModel, load_model, load_state, save_model
+from s2igan.options import choice, integer, number, seed, switch
 from s2igan.rdg.conditioning import ConditioningAugmentation
 from s2igan.rdg.discriminator import Discriminator
-from s2igan.rdg.generator import DenseGenerator
-from s2igan.rdg.relation import RelationSupervisor
+from s2igan.rdg.generator import DENSE, UPSAMPLINGS, DenseGenerator
+from s2igan.rdg.relation import NORMS, RelationSupervisor
 from s2igan.sen.model import SEN
 
 SCALES = 3
 
 
+@dataclass(frozen=True)
+class RDGConfig:
+    """What RDG's networks are made of; the paper's values are in `conf/`."""
+
+    embedding_dim: int  # A, of speech
+    image_embedding_dim: int  # E, of the images that the relation supervisor compares
+    matching: bool  # whether discriminators have a head in SEN's space
+    base_size: int = choice([8, 16, 32, 64, 128], "pixels of the first scale")
+    base_channels: int = integer(4, help="of the generator")
+    discriminator_channels: int = integer(1)
+    noise_dim: int = integer(1)
+    condition_dim: int = integer(1)
+    residual_blocks: int = integer(0, help="in each refinement stage")
+    dense: str = choice(DENSE, "what a stage sees of the earlier ones (eq. 7)")
+    upsampling: str = choice(UPSAMPLINGS, "in the generator")
+    condition_scale: float = number(0, min_open=True, help="factor before F^ca")
+    condition_noise: bool = switch("F^ca draws, or gives its mean")
+    discriminator_norm: bool = switch("batch norm in D")
+    own_condition: bool = switch("D transforms the condition itself")
+    projection: bool = switch("inner product in D's conditional logit")
+    relation_outputs: int = choice([0, 3, 4], "0: no supervisor")
+    relation_norm: str = choice(NORMS, "batch norm of the relations' pairs")
+    initialisation: str = choice(["orthogonal", "default"])
+    seed: int = seed()
+
+
 class SpeechToImage(nn.Module):
     """F^ca and the densely-stacked generator: speech embedding and noise to three images (eq. 7)."""
 
-    def __init__(
-        self,
-        embedding_dim: int,
-        condition_dim: int,
-        noise_dim: int,
-        base_channels: int,
-        base_size: int,
-        residual_blocks: int,
-        dense: str,
-        upsampling: str,
-        condition_scale: float,
-        condition_noise: bool,
-    ):
+    def __init__(self, config: RDGConfig):
         super().__init__()
-        self.noise_dim = noise_dim
-        # The noise of F^ca is drawn with z, so that one seed fixes the whole picture.
-        self.condition_noise_dim = condition_dim if condition_noise else 0
-        self.augment = ConditioningAugmentation(embedding_dim, condition_dim, condition_scale)
+        self.noise_dim = config.noise_dim
+        # The noise of F^ca is drawn with z, so that one seed fixes the whole image.
+        self.condition_noise_dim = config.condition_dim if config.condition_noise else 0
+        self.augment = ConditioningAugmentation(config.embedding_dim, config.condition_dim, config.condition_scale)
         self.generator = DenseGenerator(
-            noise_dim, condition_dim, base_channels, base_size, residual_blocks, dense, upsampling, SCALES
+            config.noise_dim,
+            config.condition_dim,
+            config.base_channels,
+            config.base_size,
+            config.residual_blocks,
+            config.dense,
+            config.upsampling,
+            SCALES,
         )
 
     @property
@@ -66,75 +89,46 @@ class SpeechToImage(nn.Module):
 
 
 class RDG(nn.Module):
-    """Every network that RDG trains, built from values.
+    """Every network that RDG trains. `sen` is given where it is trained along; a frozen one is no part of RDG."""
 
-    `config` is kept as it is given, for saving; see `conf/` for the paper's values. `relation_outputs` 0 builds no
-    relation supervisor. `sen` is given where it is trained along; a frozen one is no part of RDG.
-    """
-
-    def __init__(
-        self,
-        *,
-        embedding_dim: int,
-        image_embedding_dim: int,
-        base_size: int,
-        base_channels: int,
-        discriminator_channels: int,
-        noise_dim: int,
-        condition_dim: int,
-        residual_blocks: int,
-        dense: str,
-        upsampling: str,
-        condition_scale: float,
-        condition_noise: bool,
-        discriminator_norm: bool,
-        own_condition: bool,
-        projection: bool,
-        matching: bool,
-        relation_outputs: int,
-        relation_norm: str,
-        initialisation: str,
-        seed: int,
-        sen: SEN | None = None,
-    ):
+    def __init__(self, config: RDGConfig, sen: SEN | None = None):
         super().__init__()
-        self.config = {k: v for k, v in locals().items() if k not in ("self", "__class__", "sen")}
+        self.config = config
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            self.speech_to_image = SpeechToImage(
-                embedding_dim,
-                condition_dim,
-                noise_dim,
-                base_channels,
-                base_size,
-                residual_blocks,
-                dense,
-                upsampling,
-                condition_scale,
-                condition_noise,
-            )
+            torch.manual_seed(config.seed)
+            self.speech_to_image = SpeechToImage(config)
             self.discriminators = nn.ModuleList(
                 Discriminator(
-                    base_size * 2**i,
-                    discriminator_channels,
-                    condition_dim,
-                    discriminator_norm,
-                    own_condition,
-                    projection,
-                    embedding_dim if matching else 0,
+                    config.base_size * 2**i,
+                    config.discriminator_channels,
+                    config.condition_dim,
+                    config.discriminator_norm,
+                    config.own_condition,
+                    config.projection,
+                    config.embedding_dim if config.matching else 0,
                 )
                 for i in range(SCALES)
             )
             self.relation = None
-            if relation_outputs:
-                self.relation = RelationSupervisor(image_embedding_dim, outputs=relation_outputs, norm=relation_norm)
-            if initialisation == "orthogonal":
+            if config.relation_outputs:
+                self.relation = RelationSupervisor(
+                    config.image_embedding_dim, outputs=config.relation_outputs, norm=config.relation_norm
+                )
+            if config.initialisation == "orthogonal":
                 self.apply(_orthogonal)
             # The average of the generator's weights is what is used in the end; it starts as a copy.
             self.average = copy.deepcopy(self.speech_to_image).requires_grad_(False).eval()
         # As built: its weights are SEN's, not RDG's to initialise. What the average draws from is averaged too.
         self.sen = sen
         self.average_sen = copy.deepcopy(sen).requires_grad_(False).eval() if sen is not None else None
+
+    def train(self, mode: bool = True) -> RDG:
+        """Sets the mode of what learns; the averages stay in evaluation mode."""
+        super().train(mode)
+        for average in (self.average, self.average_sen):
+            if average is not None:
+                average.eval()
+        return self
 
     def embed(self, speech: Tensor, frames: Tensor | None, average: bool = False) -> Tensor:
         """Speech embeddings (B, A) as they are; or log-mels (B, T, M) of `frames` (B,), by the trained encoder.
@@ -174,7 +168,7 @@ class RDG(nn.Module):
         }
         if self.relation is not None:
             modules["relation"] = self.relation
-        save_model(folder, "rdg", modules, {"network": self.config, **extra}, inside)
+        save_model(folder, "rdg", modules, {"network": asdict(self.config), **extra}, inside)
 
 
 def _update_average(average: nn.Module, live: nn.Module, decay: float, batch_norm: bool) -> None:
@@ -204,7 +198,7 @@ def load_generator(folder: str | Path, trained: bool = True) -> tuple[SpeechToIm
     `trained=False` gives the same network as it was at initialisation: the control of the evaluation.
     """
     config, states = load_model(folder, "rdg")
-    model = RDG(**config["network"]).average
+    model = RDG(RDGConfig(**config["network"])).average
     if trained:
         load_state(model, states["generator"], Path(folder) / "generator.safetensors")
     return model.eval(), config

@@ -1,10 +1,9 @@
-"""The training loop of RDG: discriminators, relation supervisor, generator, average; once in a while the rest."""
+"""Training of RDG: one step, player by player in the paper's order, and the run that repeats it."""
 
-# B batch, A speech embedding size, C condition size, E image embedding size
+# B batch, A speech embedding size, C condition size, E image embedding size, F frozen features
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
@@ -14,18 +13,18 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from s2igan.checkpoint import TrainingCheckpoint, step_generator
-from s2igan.command import progress
-from s2igan.errors import InputError
+from s2igan import training as loop
+from s2igan.machine import PRECISIONS
+from s2igan.options import choice, integer, number, seed, switch
 from s2igan.rdg import losses
 from s2igan.rdg.augmentation import translate
 from s2igan.rdg.batches import Batch, TrainingSet
 from s2igan.rdg.model import RDG, SCALES
 from s2igan.rdg.relation import Relation
 from s2igan.sen.losses import matching_loss
+from s2igan.training import Checkpoints, History, Row, Schedule, step_generator
 from s2igan.vision.transforms import to_uint8
 
-CHECKPOINT_SECONDS = 60
 CURVE_POINTS = 60
 SHEETS = 6
 # Eq. 8, in the order of its pairs: same class, other class, the ground truth itself, the fake.
@@ -34,27 +33,229 @@ RELATIONS = (Relation.POSITIVE, Relation.NEGATIVE, Relation.UNDESIRED, Relation.
 
 @dataclass(frozen=True)
 class Recipe:
-    """The tunable numbers of one training step; the paper's values are in `conf/scale/paper.yaml`."""
+    """The tunable numbers of training; the paper's values are in `conf/scale/paper.yaml`."""
 
-    lr: float
-    lr_discriminator: float
-    beta1: float
-    beta2: float
-    kl_weight: float
-    relation_weight: float
-    relation_interval: int
-    matching_weight: float
-    distillation_weight: float
-    mismatched: bool
-    condition_to_discriminator: str  # sampled | mean
-    r1_weight: float
-    r1_interval: int
-    ema_decay: float
-    ema_batch_norm: bool
-    sen_weight: float  # of L_SEN, where the speech encoder is trained
-    colour_weight: float
-    translation: float  # largest shift of what D sees, as a share of the side; 0: none
-    precision: str  # float32 | bfloat16
+    images: int = integer(1, help="to learn from, counted as often as they come")
+    lr: float = number(0, 1, min_open=True)
+    lr_discriminator: float = number(0, 1, min_open=True)
+    beta1: float = number(0, 1, max_open=True)
+    beta2: float = number(0, 1, max_open=True)
+    kl_weight: float = number(0)
+    relation_weight: float = number(0, help="0 leaves the supervisor out")
+    relation_interval: int = integer(1, help="steps between supervisions")
+    matching_weight: float = number(0, help="of eqs. 1 to 4 in G; 0: not at all")
+    distillation_weight: float = number(0, help="SEN's image embedding in D")
+    mismatched: bool = switch("D also sees real images with other speech")
+    condition_to_discriminator: str = choice(["sampled", "mean"])
+    r1_weight: float = number(0, help="gradient penalty on real images")
+    r1_interval: int = integer(1, help="steps between penalties")
+    ema_decay: float = number(0, 1, max_open=True)
+    ema_batch_norm: bool = switch("average batch-norm statistics too")
+    sen_weight: float = number(0, help="of L_SEN, if the encoder is trained")
+    colour_weight: float = number(0, help="same colours at all scales; 0 for none")
+    translation: float = number(0, 0.5, help="DiffAugment's, share of the side")
+    precision: str = choice(PRECISIONS, "of the step's products")
+    seed: int = seed()
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What stays from step to step: who plays, by which recipe, and what is frozen.
+
+    `image_embedding` is SEN's image projection, frozen features (B, F) -> (B, E), and `frozen_encoder` images ->
+    (B, F); without a relation supervisor or a matching term nobody calls them.
+    """
+
+    model: RDG
+    recipe: Recipe
+    optimizers: dict[str, torch.optim.Adam]
+    image_embedding: Callable[[Tensor], Tensor] | None
+    frozen_encoder: Callable[[Tensor], Tensor] | None
+    backward: Callable[[Tensor], None] = torch.Tensor.backward
+
+    def minimise(self, loss: Tensor, *players: str) -> None:
+        """One step of these players' optimizers down the gradient of `loss`."""
+        for player in players:
+            self.optimizers[player].zero_grad(set_to_none=True)
+        self.backward(loss)
+        for player in players:
+            self.optimizers[player].step()
+
+
+def build_optimizers(model: RDG, recipe: Recipe) -> dict[str, torch.optim.Adam]:
+    """Adam for each of the three players, and for the speech encoder where it is trained."""
+
+    def adam(module: nn.Module, lr: float) -> torch.optim.Adam:
+        return torch.optim.Adam(module.parameters(), lr, (recipe.beta1, recipe.beta2), fused=True)
+
+    optimizers = {
+        "generator": adam(model.speech_to_image, recipe.lr),
+        "discriminators": adam(model.discriminators, recipe.lr_discriminator),
+    }
+    if model.relation is not None:
+        optimizers["relation"] = adam(model.relation, recipe.lr)
+    if model.sen is not None:
+        # Only L_SEN teaches the image side and the classifier.
+        optimizers["sen"] = adam(model.sen if recipe.sen_weight else model.sen.speech, recipe.lr)
+    return optimizers
+
+
+@dataclass(frozen=True)
+class View:
+    """What the players look at in one step: the batch, and what F^ca and generator make of its speech."""
+
+    batch: Batch
+    speech: Tensor  # (B, A)
+    fakes: list[Tensor]  # at S, 2S, 4S
+    seen_fakes: list[Tensor]  # the same as discriminators see them, moved a little
+    mean: Tensor  # (B, C), of F^ca
+    log_variance: Tensor  # (B, C)
+    condition: Tensor  # (B, C), what the discriminators are told
+    mismatched_condition: Tensor | None  # (B, C), of another's speech
+    real_embedding: Tensor | None  # (B, E), of the ground truth
+    anchors: Tensor  # (B + K, A), speech that the matching loss tells images by
+    groups: Tensor  # (B + K,)
+    with_r1: bool  # has this step the gradient penalty?
+    with_fake_relation: bool  # and the relation of the fake, for which the frozen encoder must see it?
+
+
+def training_step(setup: Setup, batch: Batch, latent: Tensor, step: int) -> dict[str, Tensor]:
+    """One step of eqs. 8 to 12; returns the losses by name. Terms that the system lacks are not there.
+
+    `latent` (B, latent_dim). The step's number says whether it has the costly terms, which come at intervals.
+    """
+    view = draw_fakes(setup, batch, latent, step)
+    curves = discriminator_step(setup, view)
+    related = embed_related(setup, view)
+    curves |= relation_step(setup, view, related)
+    curves |= generator_step(setup, view, related)
+    setup.model.update_average(setup.recipe.ema_decay, setup.recipe.ema_batch_norm)
+    return curves
+
+
+def discriminator_step(setup: Setup, view: View) -> dict[str, Tensor]:
+    """The three discriminators tell real images from fake ones, with speech and without (eqs. 11 and 12)."""
+    model, recipe, batch, curves = setup.model, setup.recipe, view.batch, {}
+    condition = view.condition.detach()
+    total = torch.zeros((), device=condition.device)
+    pairs = zip(model.discriminators, real_pyramid(batch.images), view.seen_fakes, strict=True)
+    for i, (discriminator, real, fake) in enumerate(pairs):
+        real = translate(real, batch.shifts[0] if recipe.translation else None, recipe.translation)
+        if view.with_r1:
+            real = real.detach().requires_grad_()
+        features = discriminator.features(real)
+        real_logits = discriminator.logits(features, condition)
+        fake_logits = discriminator(fake.detach(), condition)
+        mismatched = discriminator.logits(features, view.mismatched_condition) if recipe.mismatched else None
+        loss = losses.discriminator_loss(real_logits, fake_logits, mismatched)
+        curves[f"d_{i}"] = loss.detach()
+        if recipe.matching_weight > 0:  # eqs. 1 to 4, as XMC-GAN has them (Zhang et al. 2021)
+            embedding = discriminator.embed(features)
+            matching = matching_loss(view.anchors, embedding, view.groups)
+            curves[f"d_matching_{i}"] = matching.detach()
+            loss = loss + matching
+            if model.sen is None or recipe.sen_weight > 0:  # is there an image embedding that has learnt?
+                distillation = losses.distillation_loss(embedding, view.real_embedding)
+                loss = loss + recipe.distillation_weight * distillation
+        if view.with_r1:
+            penalty = losses.r1_penalty(real_logits[0] + real_logits[1], real)
+            curves[f"r1_{i}"] = penalty.detach()
+            loss = loss + recipe.r1_weight * recipe.r1_interval * penalty
+        total = total + loss
+    setup.minimise(total, "discriminators")
+    return curves
+
+
+def relation_step(setup: Setup, view: View, related: list[Tensor]) -> dict[str, Tensor]:
+    """The relation supervisor learns from all four pairs, from the fake one where the step has it (eq. 8)."""
+    if setup.model.relation is None:
+        return {}
+    logits = setup.model.relation(view.real_embedding, [other.detach() for other in related])
+    terms = [losses.relation_loss(of_pair, relation) for of_pair, relation in zip(logits, RELATIONS, strict=False)]
+    setup.minimise(sum(terms), "relation")
+    return {"relation": sum(terms[:3]).detach()}
+
+
+def generator_step(setup: Setup, view: View, related: list[Tensor]) -> dict[str, Tensor]:
+    """The generator against opponents that stand still (eqs. 9 and 10); F^ca and a speech encoder learn along."""
+    model, recipe, batch = setup.model, setup.recipe, view.batch
+    opponents = [player for player in (model.discriminators, model.relation) if player is not None]
+    for player in opponents:
+        player.requires_grad_(False)
+    divergence = losses.kl_loss(view.mean, view.log_variance)
+    curves = {"kl": divergence.detach()}
+    total = recipe.kl_weight * divergence
+    for i, (discriminator, fake) in enumerate(zip(model.discriminators, view.seen_fakes, strict=True)):
+        features = discriminator.features(fake)
+        loss = losses.generator_loss(discriminator.logits(features, view.condition))
+        curves[f"g_{i}"] = loss.detach()
+        if recipe.matching_weight > 0:
+            matching = matching_loss(view.anchors, discriminator.embed(features), view.groups)
+            curves[f"g_matching_{i}"] = matching.detach()
+            loss = loss + recipe.matching_weight * matching
+        total = total + loss
+    if view.with_fake_relation:
+        loss = losses.relation_loss(model.relation(view.real_embedding, related)[-1], Relation.POSITIVE)
+        curves["g_relation"] = loss.detach()
+        total = total + recipe.relation_weight * loss
+    if recipe.colour_weight > 0:
+        loss = sum(losses.colour_consistency_loss(*pair) for pair in pairwise(view.fakes))
+        curves["g_colour"] = loss.detach()
+        total = total + recipe.colour_weight * loss
+    if model.sen is not None and recipe.sen_weight > 0:
+        loss = model.sen_loss(view.speech, batch.ground_truth, batch.groups, batch.labels)
+        curves["sen"] = loss.detach()
+        total = total + recipe.sen_weight * loss
+    setup.minimise(total, "generator", *(["sen"] if model.sen is not None else []))
+    for player in opponents:
+        player.requires_grad_(True)
+    return curves
+
+
+def draw_fakes(setup: Setup, batch: Batch, latent: Tensor, step: int) -> View:
+    """F^ca and the generator (eq. 7) on the batch's speech, and all else that the players share."""
+    model, recipe = setup.model, setup.recipe
+    told = 1 if recipe.condition_to_discriminator == "mean" else 0
+    speech = model.embed(batch.speech, batch.frames)
+    fakes, *conditions = model.speech_to_image(latent, speech)
+    mismatched_condition = None
+    if recipe.mismatched:
+        with torch.no_grad():
+            mismatched_speech = model.embed(batch.mismatched, batch.mismatched_frames)
+            mismatched_condition = model.speech_to_image.condition(latent, mismatched_speech)[told]
+    real_embedding = None
+    if model.relation is not None or recipe.matching_weight > 0:
+        real_embedding = setup.image_embedding(batch.ground_truth)
+    anchors, groups = speech.detach(), batch.groups
+    if batch.more_speech is not None:
+        anchors, groups = torch.cat([anchors, batch.more_speech]), torch.cat([groups, batch.more_groups])
+    shifts = batch.shifts[1] if recipe.translation else None
+    return View(
+        batch=batch,
+        speech=speech,
+        fakes=fakes,
+        seen_fakes=[translate(fake, shifts, recipe.translation) for fake in fakes],
+        mean=conditions[1],
+        log_variance=conditions[2],
+        condition=conditions[told],
+        mismatched_condition=mismatched_condition,
+        real_embedding=real_embedding,
+        anchors=anchors,
+        groups=groups,
+        with_r1=recipe.r1_weight > 0 and step % recipe.r1_interval == 0,
+        with_fake_relation=model.relation is not None and step % recipe.relation_interval == 0,
+    )
+
+
+def embed_related(setup: Setup, view: View) -> list[Tensor]:
+    """Embeddings (B, E) of what eq. 8 pairs with the ground truth, in the order of RELATIONS."""
+    if setup.model.relation is None:
+        return []
+    embed, batch = setup.image_embedding, view.batch
+    related = [embed(batch.same_class), embed(batch.other_class), view.real_embedding]
+    if view.with_fake_relation:
+        related.append(embed(setup.frozen_encoder(view.fakes[-1].float())))  # resizing knows no bfloat16
+    return related
 
 
 def real_pyramid(images: Tensor) -> list[Tensor]:
@@ -62,248 +263,64 @@ def real_pyramid(images: Tensor) -> list[Tensor]:
     return [F.avg_pool2d(images, 2**i) if i else images for i in reversed(range(SCALES))]
 
 
-class Optimizers:
-    """Adam for each of the three players, and for the speech encoder where it is trained."""
+@dataclass(frozen=True)
+class Preview:
+    """Speech that is drawn again and again with the same noise: embeddings (n, A), or log-mels and their frames."""
 
-    def __init__(self, model: RDG, recipe: Recipe):
-        def adam(module: nn.Module, lr: float) -> torch.optim.Adam:
-            return torch.optim.Adam(module.parameters(), lr, (recipe.beta1, recipe.beta2), fused=True)
-
-        self.generator = adam(model.speech_to_image, recipe.lr)
-        self.discriminators = adam(model.discriminators, recipe.lr_discriminator)
-        if model.relation is not None:
-            self.relation = adam(model.relation, recipe.lr)
-        if model.sen is not None:
-            # Only L_SEN teaches the image side and the classifier.
-            self.sen = adam(model.sen if recipe.sen_weight else model.sen.speech, recipe.lr)
-
-    def state_dict(self) -> dict:
-        return {name: optimizer.state_dict() for name, optimizer in vars(self).items()}
-
-    def load_state_dict(self, state: dict) -> None:
-        for name, optimizer in vars(self).items():
-            optimizer.load_state_dict(state[name])
-
-
-def training_step(
-    model: RDG,
-    optimizers: Optimizers,
-    batch: Batch,
-    latent: Tensor,
-    image_embedding: Callable[[Tensor], Tensor] | None,
-    fake_features: Callable[[Tensor], Tensor] | None,
-    recipe: Recipe,
-    with_r1: bool,
-    with_fake_relation: bool,
-) -> dict[str, Tensor]:
-    """One step of eqs. 9 to 12 and 8; returns the losses by name. Terms that the system lacks are not there.
-
-    `image_embedding` is SEN's image projection, frozen features (B, F) -> (B, E); `fake_features` the
-    frozen encoder, images -> (B, F); without a relation supervisor nobody calls them. `latent` is
-    (B, latent_dim). `with_r1` and `with_fake_relation` say whether this step has the costly terms: the gradient
-    penalty, and the relation of the fake, which needs the frozen encoder. The relations of real images cost
-    nothing and are learnt in every step.
-    """
-    curves: dict[str, Tensor] = {}
-    reals = real_pyramid(batch.images)
-    speech = model.embed(batch.speech, batch.frames)
-    fakes, condition, mean, log_variance = model.speech_to_image(latent, speech)
-    d_condition = mean if recipe.condition_to_discriminator == "mean" else condition
-    if recipe.mismatched:
-        with torch.no_grad():
-            others_speech = model.embed(batch.mismatched, batch.mismatched_frames)
-            drawn, centre, _ = model.speech_to_image.condition(latent, others_speech)
-        mismatched_condition = centre if recipe.condition_to_discriminator == "mean" else drawn
-
-    if model.relation is not None or recipe.matching_weight > 0:
-        real_embedding = image_embedding(batch.ground_truth)
-    anchors, groups = speech.detach(), batch.groups  # what the matching loss tells images by
-    if batch.more_speech is not None:
-        anchors, groups = torch.cat([anchors, batch.more_speech]), torch.cat([groups, batch.more_groups])
-    has_teacher = model.sen is None or recipe.sen_weight > 0  # is there an image embedding that has learned?
-
-    # Discriminators, eqs. 11 and 12.
-    optimizers.discriminators.zero_grad(set_to_none=True)
-    fixed = d_condition.detach()
-    total = torch.zeros((), device=fixed.device)
-    real_shifts, fake_shifts = batch.shifts if recipe.translation else (None, None)
-    seen_fakes = [translate(fake, fake_shifts, recipe.translation) for fake in fakes]
-    for i, (discriminator, real, fake) in enumerate(zip(model.discriminators, reals, seen_fakes, strict=True)):
-        real = translate(real, real_shifts, recipe.translation)
-        if with_r1:
-            real = real.detach().requires_grad_()
-        features = discriminator.features(real)
-        real_logits = discriminator.logits(features, fixed)
-        fake_logits = discriminator(fake.detach(), fixed)
-        mismatched = discriminator.logits(features, mismatched_condition) if recipe.mismatched else None
-        loss = losses.discriminator_loss(real_logits, fake_logits, mismatched)
-        curves[f"d_{i}"] = loss.detach()
-        if recipe.matching_weight > 0:
-            seen = discriminator.embed(features)
-            matching = matching_loss(anchors, seen, groups)  # eqs. 1 to 4, as XMC-GAN has them (Zhang et al. 2021)
-            curves[f"d_matching_{i}"] = matching.detach()
-            loss = loss + matching
-            if has_teacher:
-                loss = loss + recipe.distillation_weight * losses.distillation_loss(seen, real_embedding)
-        if with_r1:
-            penalty = losses.r1_penalty(real_logits[0] + real_logits[1], real)
-            curves[f"r1_{i}"] = penalty.detach()
-            loss = loss + recipe.r1_weight * recipe.r1_interval * penalty
-        total = total + loss
-    total.backward()
-    optimizers.discriminators.step()
-
-    # Relation supervisor, eq. 8: it learns from all four pairs, from the fake one where the step has it.
-    if model.relation is not None:
-        others = [image_embedding(batch.same_class), image_embedding(batch.other_class), real_embedding]
-        if with_fake_relation:
-            others.append(image_embedding(fake_features(fakes[-1].float())))  # resizing knows no bfloat16
-        optimizers.relation.zero_grad(set_to_none=True)
-        logits = model.relation(real_embedding, [other.detach() for other in others])
-        terms = [losses.relation_loss(of_pair, relation) for of_pair, relation in zip(logits, RELATIONS, strict=False)]
-        sum(terms).backward()
-        optimizers.relation.step()
-        curves["relation"] = sum(terms[:3]).detach()
-
-    # Generator, eqs. 9 and 10, and the divergence of conditioning augmentation. The opponents stand still.
-    optimizers.generator.zero_grad(set_to_none=True)
-    opponents = [player for player in (model.discriminators, model.relation) if player is not None]
-    for player in opponents:
-        player.requires_grad_(False)
-    divergence = losses.kl_loss(mean, log_variance)
-    curves["kl"] = divergence.detach()
-    total = recipe.kl_weight * divergence
-    for i, (discriminator, fake) in enumerate(zip(model.discriminators, seen_fakes, strict=True)):
-        features = discriminator.features(fake)
-        loss = losses.generator_loss(discriminator.logits(features, d_condition))
-        curves[f"g_{i}"] = loss.detach()
-        if recipe.matching_weight > 0:
-            matching = matching_loss(anchors, discriminator.embed(features), groups)
-            curves[f"g_matching_{i}"] = matching.detach()
-            loss = loss + recipe.matching_weight * matching
-        total = total + loss
-    if with_fake_relation:
-        loss = losses.relation_loss(model.relation(real_embedding, others)[-1], Relation.POSITIVE)
-        curves["g_relation"] = loss.detach()
-        total = total + recipe.relation_weight * loss
-    if recipe.colour_weight > 0:
-        loss = sum(losses.colour_consistency_loss(*pair) for pair in pairwise(fakes))
-        curves["g_colour"] = loss.detach()
-        total = total + recipe.colour_weight * loss
-    if model.sen is not None:  # it learns along, from the images that its embeddings give, and from L_SEN
-        optimizers.sen.zero_grad(set_to_none=True)
-        if recipe.sen_weight > 0:
-            loss = model.sen_loss(speech, batch.ground_truth, batch.groups, batch.labels)
-            curves["sen"] = loss.detach()
-            total = total + recipe.sen_weight * loss
-    total.backward()
-    optimizers.generator.step()
-    if model.sen is not None:
-        optimizers.sen.step()
-    for player in opponents:
-        player.requires_grad_(True)
-
-    model.update_average(recipe.ema_decay, recipe.ema_batch_norm)
-    return curves
-
-
-@dataclass
-class History:
-    """What training leaves to look at: the curves' rows, and sheets of the same samples over time."""
-
-    rows: list[dict[str, float]]
-    sheets: list[np.ndarray]
+    speech: Tensor  # (n, A), or (n, T, M)
+    frames: Tensor | None = None  # (n,)
 
 
 def train(
     model: RDG,
     data: TrainingSet,
     recipe: Recipe,
-    *,
-    epochs: int,
-    batch_size: int,
-    seed: int,
-    image_embedding: Callable[[Tensor], Tensor] | None,
-    fake_features: Callable[[Tensor], Tensor] | None,
-    preview: Tensor,
-    preview_frames: Tensor | None = None,
+    preview: Preview,
     device: torch.device,
-    checkpoint: TrainingCheckpoint | None = None,
+    *,
+    image_embedding: nn.Module | None,
+    frozen_encoder: nn.Module | None,
+    checkpoints: Checkpoints | None = None,
+    report: Callable[[History], None] = lambda history: None,
 ) -> History:
-    """Trains `model` in place for `epochs` passes over the pictures.
+    """Trains `model` in place on `recipe.images` images, or as many as make whole batches; see `Setup`, `Preview`.
 
-    `preview` (n, A) are speech embeddings drawn again and again with the same noise, as sample sheets; with
-    `preview_frames` (n,), log-mels (n, T, M) that the encoder in training embeds each time.
-    Goes on from `checkpoint` where it has a state; a resumed run equals an uninterrupted one.
-    Raises InputError for more images a batch than there are, and for a loss that is not finite.
+    Raises InputError for a loss that is not finite.
     """
-    if batch_size > len(data):
-        raise InputError(f"rdg.batch_size={batch_size}: only {len(data)} training images; make it smaller")
-    model.to(device, memory_format=torch.channels_last).train()  # convolutions are faster so
-    for average in (model.average, model.average_sen):
-        if average is not None:
-            average.eval()
-    optimizers = Optimizers(model, recipe)
-    total_steps = epochs * (len(data) // batch_size)
-    log_every = max(1, total_steps // CURVE_POINTS)
-    sheet_every = max(1, total_steps // SHEETS)
-    history, sums, step = History([], []), {}, 0
-    if checkpoint and (state := checkpoint.load()):
-        model.load_state_dict(state["model"])
-        optimizers.load_state_dict(state["optimizers"])
-        history = History(state["rows"], [sheet.numpy() for sheet in state["sheets"]])
-        sums, step = state["sums"], state["step"]
-    latents = draw_latent(model, len(preview), seed, 0, "preview").to(device)
+    fabric = loop.make_fabric(device, recipe.precision)
+    model.to(fabric.device, memory_format=torch.channels_last).train()  # convolutions are faster so
+    for frozen in (image_embedding, frozen_encoder):
+        if frozen is not None:
+            frozen.requires_grad_(False).to(fabric.device)
+    optimizers = build_optimizers(model, recipe)
+    setup = Setup(model, recipe, optimizers, image_embedding, frozen_encoder, fabric.backward)
+    batch_size = data.config.batch_size
 
-    saved = time.monotonic()
-    bar = progress(None, "RDG", total_steps, step)
-    while step < total_steps:
-        batch = _to(data.batch(seed, step, batch_size), device)
-        latent = draw_latent(model, batch_size, seed, step, "latent").to(device)
-        with_r1 = recipe.r1_weight > 0 and step % recipe.r1_interval == 0
-        with_fake_relation = model.relation is not None and step % recipe.relation_interval == 0
-        with torch.autocast(device.type, torch.bfloat16, enabled=recipe.precision == "bfloat16"):
-            curves = training_step(
-                model,
-                optimizers,
-                batch,
-                latent,
-                image_embedding,
-                fake_features,
-                recipe,
-                with_r1,
-                with_fake_relation,
-            )
-        step += 1
-        bar.update()
+    def step(number: int) -> tuple[list[str], dict[str, Tensor]]:
+        batch = data.batch(recipe.seed, number)
+        batch = Batch(**{name: fabric.to_device(value) for name, value in vars(batch).items()})
+        latent = fabric.to_device(draw_latent(model, batch_size, recipe.seed, number, "latent"))
+        with fabric.autocast():
+            return data.keys(recipe.seed, number), training_step(setup, batch, latent, number)
 
-        for name, value in curves.items():
-            total, count = sums.get(name, (0.0, 0))
-            sums[name] = (total + float(value), count + 1)
-            if not np.isfinite(sums[name][0]):  # before a checkpoint keeps it
-                raise InputError(f"rdg: the loss {name} is not finite at step {step}; lower rdg.lr and run again")
-        if step % log_every == 0 or step == total_steps:
-            row = {name: total / count for name, (total, count) in sums.items()}
-            history.rows.append({"step": step, "images": step * batch_size, **row})
-            bar.set_postfix({k: f"{row[k]:.2f}" for k in ("d_2", "g_2", "relation") if k in row})
-            sums = {}
-        if step % sheet_every == 0:
-            history.sheets.append(sample(model, preview.to(device), preview_frames, latents))
-        if checkpoint and time.monotonic() - saved > CHECKPOINT_SECONDS:
-            sheets = [torch.from_numpy(sheet) for sheet in history.sheets]
-            checkpoint.save(
-                {
-                    "model": model.state_dict(),
-                    "optimizers": optimizers.state_dict(),
-                    "rows": history.rows,
-                    "sheets": sheets,
-                    "sums": sums,
-                    "step": step,
-                }
-            )
-            saved = time.monotonic()
-    bar.close()
-    return history
+    preview_latent = draw_latent(model, len(preview.speech), recipe.seed, 0, "preview").to(fabric.device)
+
+    def draw_sheet() -> np.ndarray:
+        return sample(model, preview.speech.to(fabric.device), preview.frames, preview_latent)
+
+    def complete_row(row: Row) -> Row:
+        return {"step": row.pop("step"), "images": row.pop("items"), **row}
+
+    steps = -(-recipe.images // batch_size)
+    return loop.train(
+        Schedule("rdg", steps, max(1, steps // CURVE_POINTS), max(1, steps // SHEETS), ("d_2", "g_2", "relation")),
+        step,
+        {"model": model, **optimizers},
+        checkpoints,
+        complete_row=complete_row,
+        draw_sheet=draw_sheet,
+        report=report,
+    )
 
 
 @torch.no_grad()
@@ -317,7 +334,3 @@ def draw_latent(model: RDG, count: int, seed: int, step: int, purpose: str) -> T
     """N(0, 1) numbers (count, latent_dim) from nothing but the arguments."""
     generator = step_generator(seed, step, purpose)
     return torch.randn(count, model.speech_to_image.latent_dim, generator=generator)
-
-
-def _to(batch: Batch, device: torch.device) -> Batch:
-    return Batch(**{name: value if value is None else value.to(device) for name, value in vars(batch).items()})

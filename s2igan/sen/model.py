@@ -1,6 +1,7 @@
 """Speech embedding network: two encoders with one space, and a classifier that both share."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -8,12 +9,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from s2igan.checkpoint import SavedModel, load_model, load_state, save_model
 from s2igan.errors import InputError
+from s2igan.models import SavedModel, load_model, load_state, save_model
+from s2igan.options import choice, fill, number
 from s2igan.sen.conv_lstm_encoder import ConvLSTMEncoder
 from s2igan.sen.image_encoder import CentredFeatures, ImageProjection
 from s2igan.sen.losses import Objective
-from s2igan.sen.speech_encoder import SpeechEncoder
+from s2igan.sen.speech_encoder import SpeechEncoder, SpeechEncoderConfig
 from s2igan.sen.text_encoder import CharacterEncoder
 
 # B batch, T frames, M mel bands, F image features, D embedding, N classes
@@ -21,16 +23,21 @@ from s2igan.sen.text_encoder import CharacterEncoder
 ENCODERS = ("conv_gru", "li2020", "char_cnn_rnn")
 OBJECTIVES = ("matching", "joint_embedding")
 IMAGE_PROJECTIONS = ("linear", "none")
-SPEECH_KEYS = (
-    "bands",
-    "conv_channels",
-    "kernel",
-    "stride",
-    "gru_layers",
-    "gru_hidden",
-    "attention_hidden",
-    "mask_padding",
-)
+
+
+@dataclass(frozen=True)
+class SENConfig:
+    """What SEN is made of, beside the sizes of the paper's speech encoder (`SpeechEncoderConfig`)."""
+
+    feature_dim: int  # of the frozen image features
+    classes: int  # of the classifier of eq. 5; 0 leaves it out
+    encoder: str = choice(ENCODERS, "of speech; char_cnn_rnn: of text instead", default="conv_gru")
+    width: float = number(0, min_open=True, help="of the other encoders; 1: whole", default=1.0)
+    image_projection: str = choice(IMAGE_PROJECTIONS, "none: features", default="linear")
+    objective: str = choice(OBJECTIVES, "what pulls matched pairs together", default="matching")
+    smoothing: float = number(0, min_open=True, help="beta of eq. 1", default=10.0)
+    matching_weight: float = number(0, default=1.0)
+    distinctive_weight: float = number(0, help="0 leaves the classifier out", default=1.0)
 
 
 class SEN(nn.Module):
@@ -60,37 +67,30 @@ class SEN(nn.Module):
         return speech, image, self.classifier(speech), self.classifier(image)
 
 
-def build_sen(config: dict, seed: int = 0) -> SEN:
+def build_sen(config: Mapping, seed: int = 0) -> SEN:
     """Build the network that `config` describes, with weights drawn from `seed` alone.
 
-    config: `feature_dim`, `classes`; `encoder` (of ENCODERS) and any of its arguments; `image_projection`;
-    `objective` (of OBJECTIVES) and the values of `Objective`. What is not given is the paper's; other keys are
-    left alone. Raises InputError for a key that is missing.
+    config: fields of SENConfig and SpeechEncoderConfig. What is not given is the paper's; other keys are left alone.
+    Raises InputError for a key that is missing.
     """
     for key in ("feature_dim", "classes"):
         if key not in config:
             raise InputError(f"SEN configuration: no {key!r}; write the model again with train_sen")
-    values = {key: config[key] for key in ("smoothing", "matching_weight", "distinctive_weight") if key in config}
-    objective = Objective(config.get("objective", "matching"), **values)
-    projected = config.get("image_projection", "linear") == "linear"
+    values = fill(SENConfig, config)
+    objective = Objective(values.objective, values.smoothing, values.matching_weight, values.distinctive_weight)
+    projected = values.image_projection == "linear"
+    size = values.feature_dim
     with torch.random.fork_rng(devices=[]):  # leave the caller's generator as it was
         torch.default_generator.manual_seed(seed)
         # Unprojected, the features are the space, and the encoder ends in their size.
-        size = config["feature_dim"]
-        speech = _build_encoder(config, 0 if projected else size)
+        output_dim = 0 if projected else size
+        if values.encoder == "conv_gru":
+            speech = SpeechEncoder(fill(SpeechEncoderConfig, config), output_dim)
+        else:
+            network = {"li2020": ConvLSTMEncoder, "char_cnn_rnn": CharacterEncoder}[values.encoder]
+            speech = network(values.width, output_dim)
         image = ImageProjection(size, speech.embedding_dim) if projected else CentredFeatures(size)
-        return SEN(speech, image, config["classes"], objective)
-
-
-def _build_encoder(config: dict, output_dim: int) -> nn.Module:
-    encoder = config.get("encoder", "conv_gru")
-    if encoder != "conv_gru":
-        network = {"li2020": ConvLSTMEncoder, "char_cnn_rnn": CharacterEncoder}[encoder]
-        return network(config.get("width", 1.0), output_dim)
-    options = {key: config[key] for key in SPEECH_KEYS if key in config}
-    if "conv_channels" in options:
-        options["conv_channels"] = tuple(options["conv_channels"])
-    return SpeechEncoder(**options, output_dim=output_dim)
+        return SEN(speech, image, values.classes, objective)
 
 
 def class_labels(classes: np.ndarray, known: np.ndarray) -> np.ndarray:

@@ -3,56 +3,61 @@
 An utterance's embedding does not depend on the batch that it is padded into.
 """
 
+from dataclasses import dataclass
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from s2igan.errors import InputError
+from s2igan.options import integer, integers, switch
 from s2igan.sen.recurrent import BidirectionalGRU
 
 # B batch, T frames (padded to the longest of the batch), M mel bands, C channels, H hidden units,
 # D embedding = 2 H
 
 
+@dataclass(frozen=True)
+class SpeechEncoderConfig:
+    """Sizes of the speech encoder; the defaults are the published code's, the paper gives the structure."""
+
+    bands: int = integer(8, 128, "mel bands, as in logmel", default=40)
+    conv_channels: tuple[int, ...] = integers(1, default=(64, 128))
+    kernel: int = integer(1, default=6)
+    stride: int = integer(1, default=2)
+    gru_layers: int = integer(1, default=2)
+    gru_hidden: int = integer(1, help="half of the embedding's size", default=512)
+    attention_hidden: int = integer(1, default=128)
+    mask_padding: bool = switch("off: attention sees padding, as published", default=True)
+
+
 class SpeechEncoder(nn.Module):
     """Log-mel frames -> a point in the space that speech shares with images.
 
     Each convolution is followed by batch norm and no activation; the self-attention has a weight
-    per frame and channel, softmax over time of W2 tanh(W1 h). The defaults are the published
-    code's numbers; the paper gives the structure (section 2.2).
+    per frame and channel, softmax over time of W2 tanh(W1 h) (section 2.2).
 
     `output_dim` ends it in a linear layer of that size, without it the embedding is a unit vector.
 
-    `mask_padding=False` repeats that code where padding leaks: padded frames enter the statistics
+    `mask_padding=False` repeats the published code where padding leaks: padded frames enter the statistics
     of batch norm and take attention weight, so an embedding depends on its batch.
     """
 
-    def __init__(
-        self,
-        bands: int = 40,
-        conv_channels: tuple[int, ...] = (64, 128),
-        kernel: int = 6,
-        stride: int = 2,
-        gru_layers: int = 2,
-        gru_hidden: int = 512,
-        attention_hidden: int = 128,
-        mask_padding: bool = True,
-        output_dim: int = 0,
-    ):
+    def __init__(self, config: SpeechEncoderConfig, output_dim: int = 0):
         super().__init__()
-        widths = (bands, *conv_channels)
-        self.kernel = kernel
-        self.stride = stride
-        self.mask_padding = mask_padding
+        widths = (config.bands, *config.conv_channels)
+        self.kernel = config.kernel
+        self.stride = config.stride
+        self.mask_padding = config.mask_padding
         self.convolutions = nn.ModuleList(
             # no bias: the batch norm that follows would subtract it again
-            nn.Conv1d(before, after, kernel, stride, bias=False)
+            nn.Conv1d(before, after, config.kernel, config.stride, bias=False)
             for before, after in zip(widths[:-1], widths[1:], strict=True)
         )
-        self.norms = nn.ModuleList(ValidBatchNorm(width) for width in conv_channels)
-        self.gru = BidirectionalGRU(widths[-1], gru_hidden, gru_layers)
-        self.attention = SelfAttention(2 * gru_hidden, attention_hidden)
-        self.embedding = Embedding(2 * gru_hidden, output_dim)
+        self.norms = nn.ModuleList(ValidBatchNorm(width) for width in config.conv_channels)
+        self.gru = BidirectionalGRU(widths[-1], config.gru_hidden, config.gru_layers)
+        self.attention = SelfAttention(2 * config.gru_hidden, config.attention_hidden)
+        self.embedding = Embedding(2 * config.gru_hidden, output_dim)
         self.embedding_dim = self.embedding.size
 
     @property

@@ -1,28 +1,45 @@
-"""Training of the speech embedding network: one loop, resumable at any step."""
+"""Training of the speech embedding network: what one step does, and how each pass over the captions is judged."""
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
+from functools import lru_cache
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from s2igan.checkpoint import TrainingCheckpoint
-from s2igan.command import progress
+from s2igan import training as loop
 from s2igan.errors import InputError
+from s2igan.machine import PRECISIONS
+from s2igan.options import choice, integer, number, seed
 from s2igan.sen.image_encoder import CentredFeatures
 from s2igan.sen.model import SEN, class_labels, embed_speech, pad
 from s2igan.store import FixedReader, RaggedReader
-from s2igan.tables import write_tsv
+from s2igan.training import Checkpoints, History, Row, Schedule
 
 # n captions, B batch, V views, F image features, D embedding, Q queries, G gallery
 
 POOL_BATCHES = 50  # batches' worth of captions that are sorted by length together
 EMBED_BLOCK = 4096  # validation utterances that are read at a time
+PRELOAD_BYTES = 1_500_000_000  # what is read often stays in memory up to this, together
 CURVES = ("epoch", "lr", "loss", "matching", "distinctive", "val_matching", "val_map")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """The tunable numbers of training; the paper's values are in `conf/scale/paper.yaml`."""
+
+    captions: int = integer(0, help="to learn from, counted as often as they come")
+    batch_size: int = integer(2)
+    lr: float = number(0, 1, min_open=True)
+    beta1: float = number(0, 1, max_open=True)
+    beta2: float = number(0, 1, max_open=True)
+    weight_decay: float = number(0)
+    lr_step_captions: int = integer(0, help="captions between decays; 0 for none")
+    lr_gamma: float = number(0, 1, min_open=True, help="factor of a decay")
+    precision: str = choice(PRECISIONS, "of the speech encoder's products")
+    seed: int = seed()
 
 
 @dataclass(frozen=True)
@@ -44,11 +61,24 @@ class Pairs:
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """What `train` found: the epoch whose weights it kept (0: those at initialisation), its mAP, the curves."""
+    """What `train` found: the pass whose weights it kept (0: those at initialisation), its mAP, the curves."""
 
     best_epoch: int
     best_map: float
-    curves: list[dict[str, float]]  # a row an epoch, keys as in CURVES
+    curves: list[Row]  # a row a pass, keys as in CURVES
+
+
+class Best:
+    """The weights of the best pass so far, as part of what a checkpoint holds."""
+
+    def __init__(self):
+        self.epoch, self.map, self.model = 0, float("nan"), None
+
+    def state_dict(self) -> dict:
+        return vars(self)
+
+    def load_state_dict(self, state: dict) -> None:
+        vars(self).update(state)
 
 
 def train(
@@ -57,112 +87,90 @@ def train(
     image_features: FixedReader,
     training: Pairs,
     validation: Pairs,
-    *,
-    seed: int,
-    epochs: int,
-    batch_size: int = 128,
-    lr: float = 1e-3,
-    beta1: float = 0.95,
-    beta2: float = 0.999,
-    weight_decay: float = 1e-3,
-    lr_step_epochs: int = 50,
-    lr_gamma: float = 0.1,
-    precision: str = "float32",
-    checkpoint: TrainingCheckpoint | None = None,
-    checkpoint_seconds: float = 60.0,
-    log: Path | str | None = None,
-    preload_bytes: int = 1_500_000_000,
+    recipe: Recipe,
+    checkpoints: Checkpoints | None = None,
+    report: Callable[[History], None] = lambda history: None,
 ) -> TrainingResult:
-    """Train `model` in place by its objective and leave it with the weights of its best validation epoch.
+    """Train `model` in place by its objective and leave it with the weights of its best pass over the captions.
 
     Best is the highest speech-to-image mAP on the validation pairs (view 0 of each image), the
-    earliest of equals; without validation pairs, the last epoch. The learning rate is multiplied
-    by `lr_gamma` after each `lr_step_epochs` epochs (0: never). Adam; a view of the image is drawn
-    for each caption in each epoch. `precision` bfloat16 is for the products of the speech encoder; all else, and
-    validation, is float32. Captions of class -1 teach by the matching loss alone. No epoch at all
+    earliest of equals; without validation pairs, the last pass. The learning rate is multiplied
+    by `lr_gamma` after each `lr_step_captions` captions. Adam; a view of the image is drawn
+    for each caption in each pass. `precision` bfloat16 is for the products of the speech encoder; all else, and
+    validation, is float32. Captions of class -1 teach by the matching loss alone. No caption at all
     leaves the network as it is.
 
-    With a `checkpoint`, progress is saved after each epoch and each `checkpoint_seconds`; the same
-    call then goes on from there, and ends with the very weights of a run that was never stopped.
-    The checkpoint is left for the caller to clear once the model is saved. `log` receives the
-    curves as TSV. What is read often stays in memory up to `preload_bytes`, together.
-
     Raises InputError for an utterance too short, class counts that do not fit the model, and a
-    loss that is not finite. Source: section 2.2.1; the defaults are the published code's numbers.
+    loss that is not finite. Source: section 2.2.1.
     """
     labels = _class_labels(model, training)
     groups = torch.from_numpy(training.groups)
     _check_lengths(model, log_mels, training, validation)
-    speech_of, features_of = _sources(log_mels, image_features, training, validation, preload_bytes)
+    speech_of, features_of = _sources(log_mels, image_features, training, validation)
     lengths = np.asarray(log_mels.lengths)[training.log_mel_rows]
-    view_count = image_features.shape[0]
     if isinstance(model.image, CentredFeatures):
         model.image.mean.copy_(torch.from_numpy(_mean_features(features_of, training.image_rows)))
-    device = next(model.parameters()).device
-    optimizer = torch.optim.Adam(model.parameters(), lr=lr, betas=(beta1, beta2), weight_decay=weight_decay)
+    fabric = loop.make_fabric(next(model.parameters()).device, recipe.precision)
+    optimizer = torch.optim.Adam(
+        model.parameters(), lr=recipe.lr, betas=(recipe.beta1, recipe.beta2), weight_decay=recipe.weight_decay
+    )
 
-    state = checkpoint.load() if checkpoint else None
-    if state is None:
-        state = {"epoch": 0, "step": 0, "sums": [0.0, 0.0, 0.0], "curves": [], "best": None}
-    else:
-        model.load_state_dict(state["model"])
-        optimizer.load_state_dict(state["optimizer"])
-    saved_at = time.monotonic()
+    @lru_cache(maxsize=1)
+    def batches_of(epoch: int) -> tuple[list[np.ndarray], np.ndarray]:
+        return epoch_batches(lengths, recipe.batch_size, image_features.shape[0], recipe.seed, epoch)
 
-    with progress(None, "train_sen", total=epochs * len(training)) as bar:
-        bar.update(min(state["epoch"] * len(training), bar.total))
-        for epoch in range(state["epoch"], epochs):
-            for group in optimizer.param_groups:
-                group["lr"] = lr * lr_gamma ** (epoch // lr_step_epochs if lr_step_epochs else 0)
-            batches, views = epoch_batches(lengths, batch_size, view_count, seed, epoch)
-            model.train()
-            bar.update(sum(len(batch) for batch in batches[: state["step"]]))
-            for step in range(state["step"], len(batches)):
-                items = batches[step]
-                log_mel, frames = pad(speech_of(training.log_mel_rows[items]))
-                image_rows = training.image_rows[items]
-                features = features_of(image_rows)[np.arange(len(items)), views[items]]
-                classes = torch.from_numpy(labels[items]).to(device)
+    per_epoch = len(batches_of(0)[0])
+    passes, rest = divmod(recipe.captions, len(training))
+    steps = passes * per_epoch
+    if rest:
+        steps += 1 + int(np.searchsorted(np.cumsum([len(batch) for batch in batches_of(passes)[0]]), rest))
 
-                with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16"):
-                    speech = model.speech(log_mel.to(device), frames)
-                outputs = model(speech.float(), torch.from_numpy(features).to(device))
-                loss, matching, distinctive = model.objective(outputs, groups[items].to(device), classes)
-                _check_finite(loss, epoch, step, lr)
-                optimizer.zero_grad()
-                loss.backward()
-                optimizer.step()
+    def step(number: int) -> tuple[list[str], dict[str, Tensor]]:
+        epoch, index = divmod(number, per_epoch)
+        batches, views = batches_of(epoch)
+        items = batches[index]
+        seen = epoch * len(training) + sum(len(batch) for batch in batches[:index])
+        decays = seen // recipe.lr_step_captions if recipe.lr_step_captions else 0
+        for group in optimizer.param_groups:
+            group["lr"] = recipe.lr * recipe.lr_gamma**decays
 
-                for index, value in enumerate((loss, matching, distinctive)):
-                    state["sums"][index] += value.item() * len(items)
-                state["step"] = step + 1
-                bar.set_postfix(epoch=epoch + 1, loss=f"{loss.item():.3f}", refresh=False)
-                bar.update(len(items))
-                if checkpoint and time.monotonic() - saved_at >= checkpoint_seconds:
-                    checkpoint.save(_whole_state(state, model, optimizer))
-                    saved_at = time.monotonic()
+        model.train()
+        log_mel, frames = pad(speech_of(training.log_mel_rows[items]))
+        features = features_of(training.image_rows[items])[np.arange(len(items)), views[items]]
+        with fabric.autocast():
+            speech = model.speech(fabric.to_device(log_mel), frames)
+        outputs = model(speech.float(), fabric.to_device(torch.from_numpy(features)))
+        classes = fabric.to_device(torch.from_numpy(labels[items]))
+        loss, matching, distinctive = model.objective(outputs, fabric.to_device(groups[items]), classes)
+        optimizer.zero_grad()
+        fabric.backward(loss)
+        optimizer.step()
+        keys = [log_mels.keys[row] for row in training.log_mel_rows[items]]
+        return keys, {"loss": loss, "matching": matching, "distinctive": distinctive}
 
-            val_matching, val_map = validate(model, validation, speech_of, features_of, batch_size)
-            means = [total / len(training) for total in state["sums"]]
-            row = (epoch + 1, optimizer.param_groups[0]["lr"], *means, val_matching, val_map)
-            state["curves"].append(dict(zip(CURVES, row, strict=True)))
-            if state["best"] is None or not len(validation) or val_map > state["best"]["map"]:
-                weights = {key: value.cpu().clone() for key, value in model.state_dict().items()}
-                state["best"] = {"epoch": epoch + 1, "map": val_map, "model": weights}
-            state.update(epoch=epoch + 1, step=0, sums=[0.0, 0.0, 0.0])
-            if checkpoint:
-                checkpoint.save(_whole_state(state, model, optimizer))
-                saved_at = time.monotonic()
-            if log:
-                write_tsv(log, state["curves"])
+    best = Best()
 
+    def complete_row(row: Row) -> Row:
+        epoch = -(-int(row["step"]) // per_epoch)
+        val_matching, val_map = validate(model, validation, speech_of, features_of, recipe.batch_size)
+        if best.model is None or not len(validation) or val_map > best.map:
+            best.epoch, best.map = epoch, val_map
+            best.model = {key: value.cpu().clone() for key, value in model.state_dict().items()}
+        row |= {"epoch": epoch, "lr": optimizer.param_groups[0]["lr"], "val_matching": val_matching, "val_map": val_map}
+        return {name: row[name] for name in CURVES}
+
+    history = loop.train(
+        Schedule("sen", steps, row_every=per_epoch),
+        step,
+        {"model": model, "optimizer": optimizer, "best": best},
+        checkpoints,
+        complete_row=complete_row,
+        report=report,
+    )
     model.eval()
-    if log:  # also where no epoch is left to write them: there is none, or the run was stopped after the last
-        write_tsv(log, state["curves"], CURVES)
-    if not epochs:
-        return TrainingResult(0, float("nan"), [])
-    model.load_state_dict(state["best"]["model"])
-    return TrainingResult(state["best"]["epoch"], state["best"]["map"], state["curves"])
+    if best.model is not None:
+        model.load_state_dict(best.model)
+    return TrainingResult(best.epoch, best.map, history.rows)
 
 
 def epoch_batches(
@@ -277,21 +285,14 @@ def _check_lengths(model: SEN, log_mels: RaggedReader, *parts: Pairs) -> None:
             )
 
 
-def _check_finite(loss: Tensor, epoch: int, step: int, lr: float) -> None:
-    if not torch.isfinite(loss):
-        raise InputError(
-            f"sen.lr: the loss is {loss.item()} at step {step + 1} of epoch {epoch + 1}; lower sen.lr (now {lr:g})"
-        )
-
-
 def _sources(
     log_mels: RaggedReader,
     image_features: FixedReader,
     training: Pairs,
     validation: Pairs,
-    preload_bytes: int,
 ) -> tuple[Callable[[np.ndarray], list[np.ndarray]], Callable[[np.ndarray], np.ndarray]]:
     """Two functions of rows, from memory where the rows of both sets fit, else from the files."""
+    preload_bytes = PRELOAD_BYTES
     image_rows = np.union1d(training.image_rows, validation.image_rows)
     image_bytes = len(image_rows) * int(np.prod(image_features.shape)) * 4
     features_of = image_features.values
@@ -322,7 +323,3 @@ def _mean_features(features_of: Callable[[np.ndarray], np.ndarray], rows: np.nda
     blocks = [rows[start : start + block] for start in range(0, len(rows), block)]
     total = sum(features_of(of_block).mean(axis=1, dtype=np.float64).sum(axis=0) for of_block in blocks)
     return (total / len(rows)).astype(np.float32)
-
-
-def _whole_state(state: dict, model: SEN, optimizer: torch.optim.Optimizer) -> dict:
-    return {**state, "model": model.state_dict(), "optimizer": optimizer.state_dict()}

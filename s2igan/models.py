@@ -1,10 +1,4 @@
-"""Saved networks, and training that goes on where it was killed.
-
-A saved network is a folder: one safetensors file a module and `model.json` with everything that is
-needed to build it again. A training checkpoint is different: it lives outside DVC, in a folder keyed by
-the hash of configuration and inputs, so that it can neither be deleted with a stage's outputs nor be
-picked up under other parameters.
-"""
+"""Saved networks: a folder with one safetensors file per module, and `model.json`, which builds them again."""
 
 from __future__ import annotations
 
@@ -12,12 +6,10 @@ import hashlib
 import json
 import os
 import shutil
-import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
@@ -114,60 +106,3 @@ def hash_files(*paths: str | Path) -> str:
             while block := file.read(1 << 22):
                 digest.update(block)
     return digest.hexdigest()[:16]
-
-
-def step_generator(seed: int, step: int, purpose: str = "") -> torch.Generator:
-    """A random generator that depends on nothing but its arguments.
-
-    Training draws everything of one step or epoch from it, so that a resumed run needs no saved
-    random state to equal an uninterrupted one.
-    """
-    digest = hashlib.sha256(f"{seed}/{step}/{purpose}".encode()).digest()
-    return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
-
-
-class TrainingCheckpoint:
-    """Where one training run, told by its configuration and inputs, keeps what it needs to go on.
-
-    The folder is `.checkpoints/<stage>-<hash>`, or under `$S2IGAN_CHECKPOINTS`.
-    """
-
-    def __init__(self, stage: str, configuration: dict, inputs: Iterable[str | Path]):
-        root = Path(os.environ.get("S2IGAN_CHECKPOINTS", ".checkpoints"))
-        key = json.dumps([configuration, hash_files(*inputs)], sort_keys=True, default=str)
-        self.folder = root / f"{stage}-{hashlib.sha256(key.encode()).hexdigest()[:16]}"
-        self.path = self.folder / "checkpoint.pt"
-
-    def load(self) -> dict | None:
-        """The last saved state, or None. A damaged file counts as none: training starts again."""
-        if not self.path.is_file():
-            return None
-        try:
-            return torch.load(self.path, map_location="cpu", weights_only=True)
-        except Exception:
-            return None
-
-    def save(self, state: dict) -> None:
-        """Replaces the saved state by `state` (tensors, numbers, lists and dictionaries).
-
-        Two runs of one configuration at the same time, as experiments in a queue can be, save the same states. Where
-        the other has ended and cleared the folder meanwhile, nothing is saved this time.
-        """
-        self.folder.mkdir(parents=True, exist_ok=True)
-        partial = self.folder / f"{uuid.uuid4().hex}.partial"  # of this run alone
-        try:
-            with open(partial, "wb") as file:
-                try:
-                    torch.save(state, file)
-                except RuntimeError as error:  # its writer hides the OSError of a full disk
-                    raise (error.__context__ if isinstance(error.__context__, OSError) else error) from None
-            os.replace(partial, self.path)
-        except FileNotFoundError:
-            return
-        except BaseException:
-            partial.unlink(missing_ok=True)
-            raise
-
-    def clear(self) -> None:
-        """Removes the folder: the run has ended and its model is saved."""
-        shutil.rmtree(self.folder, ignore_errors=True)

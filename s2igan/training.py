@@ -1,0 +1,239 @@
+"""The training loop that SEN, RDG, the classifier and the judge share.
+
+A network's own file says what one step does; this one repeats it, and keeps what a killed run needs to go on. A
+resumed run equals an uninterrupted one because a step draws all its random numbers from (seed, step): the state is
+weights, optimizers, curves and a step number.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import shutil
+import signal
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import click
+import numpy as np
+import torch
+from torch import Tensor
+
+from s2igan.command import progress
+from s2igan.errors import InputError
+from s2igan.models import hash_files
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
+ROOT = Path(__file__).parents[1]
+CHECKPOINT_SECONDS = 60.0
+KEPT = 2  # checkpoints: the last, and the one before it in case the last is damaged
+
+Losses = Mapping[str, Tensor]
+Row = dict[str, float]
+
+
+class Stateful(Protocol):
+    """A network, an optimizer, or anything else that a checkpoint has to hold."""
+
+    def state_dict(self) -> dict: ...
+
+    def load_state_dict(self, state: dict) -> Any: ...
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How long a run is, and how often it leaves something to look at."""
+
+    name: str  # the section of the configuration, which messages name
+    steps: int
+    row_every: int  # steps to a row of the curves
+    sheet_every: int = 0  # steps to a sheet of samples; 0: none
+    shown: Sequence[str] = ("loss",)  # losses beside the progress bar
+
+
+@dataclass
+class History:
+    """What training leaves to look at: the curves' rows, and sheets of the same samples over time."""
+
+    rows: list[Row] = field(default_factory=list)
+    sheets: list[np.ndarray] = field(default_factory=list)  # uint8 (n, 3, S, S) each
+
+
+def train(
+    schedule: Schedule,
+    step: Callable[[int], tuple[Sequence[str], Losses]],
+    state: Mapping[str, Stateful],
+    checkpoints: Checkpoints | None = None,
+    *,
+    complete_row: Callable[[Row], Row] = lambda row: row,
+    draw_sheet: Callable[[], np.ndarray] | None = None,
+    report: Callable[[History], None] = lambda history: None,
+) -> History:
+    """Makes the schedule's steps, or those that are left since the last checkpoint.
+
+    `step(number)` makes one step and returns the keys of the items it took (images, or captions) and its losses by
+    name. `state` is all that steps change. A row of the curves has `step`, `items` so far, and the losses' means over
+    the items since the row before; `complete_row` may add to it. `report` is called with what there is after each row
+    and sheet, and at the end.
+
+    SIGTERM and SIGINT end the process after the step with a checkpoint and exit code 143 or 130. Raises InputError for
+    a loss that is not finite, before a checkpoint keeps what it did.
+    """
+    number, items, sums, history = 0, 0, {}, History()
+    saved = checkpoints.load() if checkpoints else None
+    if saved:
+        for name, part in state.items():
+            part.load_state_dict(saved["state"][name])
+        number, items, sums = saved["step"], saved["items"], saved["sums"]
+        history = History(saved["rows"], [sheet.numpy() for sheet in saved["sheets"]])
+        click.echo(f"{schedule.name}: going on after step {number} of {schedule.steps}", err=True)
+
+    def save() -> None:
+        sheets = [torch.from_numpy(sheet) for sheet in history.sheets]
+        parts = {name: part.state_dict() for name, part in state.items()}
+        counts = {"step": number, "items": items, "sums": sums}
+        checkpoints.save(number, {**counts, "rows": history.rows, "sheets": sheets, "state": parts})
+
+    saved_at = time.monotonic()
+    with _signals() as received, progress(None, schedule.name, schedule.steps, number) as bar:
+        while number < schedule.steps and not received:
+            keys, losses = step(number)
+            number, items = number + 1, items + len(keys)
+            for name, value in losses.items():
+                value = float(value)
+                if not math.isfinite(value):
+                    raise InputError(
+                        f"{schedule.name}: {name} is {value} at step {number}; lower {schedule.name}.lr, or "
+                        f"look at what the step was given: {', '.join(keys)}"
+                    )
+                total, count = sums.get(name, (0.0, 0))
+                sums[name] = (total + value * len(keys), count + len(keys))
+            bar.update()
+
+            last = number == schedule.steps
+            if number % schedule.row_every == 0 or last:
+                means = {name: total / count for name, (total, count) in sums.items()}
+                history.rows.append(complete_row({"step": number, "items": items, **means}))
+                bar.set_postfix({name: f"{means[name]:.3f}" for name in schedule.shown if name in means})
+                sums = {}
+                report(history)
+            if draw_sheet and number % schedule.sheet_every == 0:
+                history.sheets.append(draw_sheet())
+                report(history)
+            if checkpoints and time.monotonic() - saved_at >= CHECKPOINT_SECONDS:
+                save()
+                saved_at = time.monotonic()
+        if received and checkpoints:
+            save()
+    if received:
+        kept = "give the same command again to go on" if checkpoints else "nothing is kept"
+        click.echo(f"{schedule.name}: stopped after step {number} of {schedule.steps}; {kept}", err=True)
+        raise SystemExit(128 + received[0])
+    report(history)
+    return history
+
+
+@contextmanager
+def _signals():
+    """Collects SIGTERM and SIGINT in a list; a second one acts as if there were no training."""
+    received: list[int] = []
+    if threading.current_thread() is not threading.main_thread():  # only it may ask for signals
+        yield received
+        return
+
+    def receive(number: int, frame: object) -> None:
+        received.append(number)
+        signal.signal(number, before[number])
+
+    before = {number: signal.signal(number, receive) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield received
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+class Checkpoints:
+    """Where one run, told by configuration, inputs and code, keeps what it needs to go on.
+
+    The folder is `.checkpoints/<stage>-<hash>`, or under `$S2IGAN_CHECKPOINTS`: outside DVC, which removes a stage's
+    outputs before it runs. `code` are files and folders of the project that the step is made of, so that another loss
+    starts anew.
+    """
+
+    def __init__(self, stage: str, configuration: Mapping, inputs: Iterable[str | Path], code: Iterable[str] = ()):
+        root = Path(os.environ.get("S2IGAN_CHECKPOINTS", ".checkpoints"))
+        sources = [file for name in code for file in sorted(_sources(ROOT / name))]
+        key = json.dumps([configuration, hash_files(*inputs), hash_files(*sources)], sort_keys=True, default=str)
+        self.folder = root / f"{stage}-{hashlib.sha256(key.encode()).hexdigest()[:16]}"
+
+    def _files(self) -> list[Path]:
+        """The saved states, the last first; a name is `<step>-<hash of the content>.pt`."""
+        return sorted(self.folder.glob("*-*.pt"), reverse=True)
+
+    def load(self) -> dict | None:
+        """The last saved state that is whole, or None; says which are not."""
+        for partial in self.folder.glob("*.partial"):  # of a run that was killed as it wrote
+            partial.unlink(missing_ok=True)
+        for path in self._files():
+            if hash_files(path) == path.stem.split("-")[1]:
+                return torch.load(path, map_location="cpu", weights_only=True)
+            click.echo(f"{path}: damaged; going on from the checkpoint before it, or anew", err=True)
+            path.unlink()
+        return None
+
+    def save(self, step: int, state: dict) -> None:
+        """Keeps `state` (tensors, numbers, lists and dictionaries), and the one before it.
+
+        Two runs of one configuration at the same time, as experiments in a queue can be, save the same states. Where
+        the other has ended and cleared the folder meanwhile, nothing is saved this time.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        partial = self.folder / f"{uuid.uuid4().hex}.partial"  # of this run alone
+        try:
+            with open(partial, "wb") as file:
+                try:
+                    torch.save(state, file)
+                except RuntimeError as error:  # its writer hides the OSError of a full disk
+                    raise (error.__context__ if isinstance(error.__context__, OSError) else error) from None
+            os.replace(partial, self.folder / f"{step:09d}-{hash_files(partial)}.pt")
+        except FileNotFoundError:
+            return
+        except BaseException:
+            partial.unlink(missing_ok=True)
+            raise
+        for old in self._files()[KEPT:]:
+            old.unlink(missing_ok=True)
+
+    def clear(self) -> None:
+        """Removes the folder: the run has ended and its model is saved."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _sources(path: Path) -> Iterable[Path]:
+    return path.rglob("*.py") if path.is_dir() else [path]
+
+
+def make_fabric(device: torch.device, precision: str = "float32") -> Fabric:
+    """Lightning's Fabric on one device: moves tensors there, casts (`precision` float32 | bfloat16), differentiates."""
+    from lightning_fabric import Fabric  # slow to import
+
+    devices = 1 if device.index is None else [device.index]
+    mode = "bf16-mixed" if precision == "bfloat16" else "32-true"
+    return Fabric(accelerator=device.type, devices=devices, precision=mode)
+
+
+def step_generator(seed: int, step: int, purpose: str = "") -> torch.Generator:
+    """A random generator that depends on nothing but its arguments."""
+    digest = hashlib.sha256(f"{seed}/{step}/{purpose}".encode()).digest()
+    return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
