@@ -3,9 +3,9 @@
 import click
 import numpy as np
 
+from s2igan.catalog import classes_of, read_catalog
 from s2igan.checkpoint import TrainingCheckpoint
 from s2igan.command import SEED, progress, stage
-from s2igan.datasets.catalog import classes_of, read_catalog
 from s2igan.machine import device
 from s2igan.metrics.classifier import (
     NETWORKS,

@@ -5,7 +5,7 @@ import numpy as np
 
 from s2igan.checkpoint import TrainingCheckpoint
 from s2igan.command import SEED, progress, stage
-from s2igan.datasets.birds import COLOURS, PARTS, render_random
+from s2igan.datasets.drawn.birds import COLOURS, PARTS, render_random
 from s2igan.machine import device, workers
 from s2igan.metrics.classifier import save_classifier, save_no_classifier, train_classifier
 

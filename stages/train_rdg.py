@@ -6,9 +6,9 @@ import click
 import numpy as np
 import torch
 
+from s2igan.catalog import read_catalog
 from s2igan.checkpoint import TrainingCheckpoint
 from s2igan.command import SEED, stage
-from s2igan.datasets.catalog import read_catalog
 from s2igan.errors import InputError
 from s2igan.figures import evenly, save_sheets
 from s2igan.machine import PRECISIONS, device, training_precision

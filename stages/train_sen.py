@@ -3,9 +3,9 @@
 import click
 import numpy as np
 
+from s2igan.catalog import read_catalog
 from s2igan.checkpoint import TrainingCheckpoint
 from s2igan.command import SEED, stage
-from s2igan.datasets.catalog import read_catalog
 from s2igan.machine import PRECISIONS, device, training_precision
 from s2igan.sen.captions import open_captions
 from s2igan.sen.model import ENCODERS, IMAGE_PROJECTIONS, OBJECTIVES, build_sen, save_sen

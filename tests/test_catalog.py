@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from s2igan.datasets import sources
-from s2igan.datasets.aviary import render_image, species_table
-from s2igan.datasets.catalog import (
+from s2igan.datasets.drawn.species import render_image, species_table
+from s2igan.catalog import (
     Caption,
     Catalog,
     Image,
@@ -16,8 +16,8 @@ from s2igan.datasets.catalog import (
     read_catalog,
     write_catalog,
 )
-from s2igan.datasets.grammar import read
-from s2igan.datasets.splits import Limits
+from s2igan.datasets.drawn.grammar import read
+from s2igan.splits import Limits
 from s2igan.errors import InputError
 from s2igan.files import write_text
 

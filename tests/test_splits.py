@@ -2,7 +2,7 @@ import hashlib
 
 import pytest
 
-from s2igan.datasets.splits import Limits, divide, draw, limit, limit_images, members, require_splits, shares
+from s2igan.splits import Limits, divide, draw, limit, limit_images, members, require_splits, shares
 from s2igan.errors import InputError
 
 NAMES = [f"n{i:02d}" for i in range(20)]

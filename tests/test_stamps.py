@@ -11,9 +11,9 @@ import pytest
 from miniatures_stamps import FOLDER, write_picture, write_stamps
 
 from s2igan.datasets import stamps
-from s2igan.datasets.catalog import Caption, Image, check
-from s2igan.datasets.pictures import read_picture
-from s2igan.datasets.splits import Limits
+from s2igan.catalog import Caption, Image, check
+from s2igan.images import read_picture
+from s2igan.splits import Limits
 from s2igan.errors import InputError
 from s2igan.speech.recordings import faults
 
