@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from s2igan.datasets.catalog import read_catalog
+from s2igan.catalog import read_catalog
 from s2igan.experiments import Experiment
 from s2igan.figures import evenly, table
 from s2igan.files import write_text

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from s2igan.datasets.catalog import Caption, read_catalog
+from s2igan.catalog import Caption, read_catalog
 from s2igan.errors import InputError
 from s2igan.figures import table
 from s2igan.machine import device

@@ -1,4 +1,4 @@
-"""catalog: any data set as one table of images, one of captions, and the images at load size."""
+"""catalog: what is taken of a manifest as one table of images, one of captions, and the images at load size."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -6,20 +6,25 @@ from pathlib import Path
 
 import click
 
+from s2igan.catalog import DISJOINT, Catalog, check, write_catalog
 from s2igan.command import SEED, progress, stage
-from s2igan.datasets import sources
-from s2igan.datasets.catalog import Catalog, check, write_catalog
-from s2igan.datasets.splits import Limits
 from s2igan.errors import InputError
+from s2igan.images import read_images
 from s2igan.machine import workers
+from s2igan.manifest import read_manifest, require_files
+from s2igan.selection import select
 from s2igan.speech.recordings import faults
+from s2igan.splits import Limits
 from s2igan.store import FixedWriter
 from s2igan.tables import write_rows
 
+MANIFEST = "data/manifest.csv"
+
 
 @click.command()
-@click.option("--dataset", type=click.Choice(sources.NAMES), required=True)
+@click.option("--dataset", required=True, help="its name")
 @click.option("--raw", required=True, help="folder of the data set's files")
+@click.option("--disjoint", type=click.Choice(DISJOINT), required=True, help="what splits do not share")
 @click.option("--classes", type=click.IntRange(0), required=True, help="at most so many; 0 for all there are")
 @click.option("--test_classes", type=click.IntRange(0), required=True, help="of them for the test; 0 for all")
 @click.option("--val_classes", type=click.IntRange(0), required=True, help="training classes for model selection")
@@ -32,21 +37,26 @@ from s2igan.tables import write_rows
 @click.option("--min_seconds", type=click.FloatRange(0), required=True, help="seconds of a recording")
 @click.option("--seed", type=SEED, required=True)
 @stage
-def main(dataset, raw, load_size, unusable, min_sample_rate, max_clipped, min_seconds, **limits):
-    """Writes data/catalog/{images,captions,left_out}.csv, data/catalog/catalog.json and data/images.h5."""
-    source = sources.load(dataset, raw, Limits(**limits))
-    catalog = check(source.catalog, dataset)
+def main(dataset, raw, disjoint, load_size, unusable, min_sample_rate, max_clipped, min_seconds, **limits):
+    """Reads data/manifest.csv and the files that it names.
+
+    Writes data/catalog/{images,captions,left_out}.csv, data/catalog/catalog.json and data/images.h5.
+    """
+    rows = read_manifest(MANIFEST)
+    catalog, rows = select(rows, Limits(**limits), f"{MANIFEST} ({dataset}, {raw})", disjoint)
+    require_files(rows, Path(raw), MANIFEST)
+    catalog = check(replace(catalog, dataset=dataset, raw=raw, disjoint=disjoint), dataset)
     left_out = dict(unusable_recordings(catalog, min_sample_rate, max_clipped, min_seconds))
     raise_unless_allowed(left_out, unusable)
     heard = {caption.image for caption in catalog.captions if caption.key not in left_out}
     with FixedWriter("data/images.h5", "images", (3, load_size, load_size), "uint8") as out:
-        pictures = progress(source.pictures(load_size), "images", len(catalog.images))
-        for image, picture in zip(catalog.images, pictures, strict=True):
-            if isinstance(picture, InputError):
-                left_out[image.key] = str(picture)
-                raise_unless_allowed({image.key: str(picture)}, unusable)
+        images = progress(read_images(Path(raw), catalog.images, load_size, workers()), "images", len(catalog.images))
+        for image, pixels in zip(catalog.images, images, strict=True):
+            if isinstance(pixels, InputError):
+                left_out[image.key] = str(pixels)
+                raise_unless_allowed({image.key: str(pixels)}, unusable)
             elif image.key in heard:
-                out.append([image.key], picture[None])
+                out.append([image.key], pixels[None])
         usable = check(drop(catalog, left_out), f"{dataset}, without what cannot be used")
         catalog = without_a_single_class(usable)
     write_catalog("data/catalog", catalog)

@@ -2,8 +2,8 @@
 
 import click
 
+from s2igan.catalog import read_catalog
 from s2igan.command import SEED, stage
-from s2igan.datasets.catalog import read_catalog
 from s2igan.machine import device
 from s2igan.metrics.evaluation import attribute_scores, image_scores, retrieval_scores
 from s2igan.sen.embedding import caption_embeddings

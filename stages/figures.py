@@ -6,8 +6,8 @@ import click
 import numpy as np
 import torch
 
+from s2igan.catalog import read_catalog
 from s2igan.command import SEED, stage
-from s2igan.datasets.catalog import read_catalog
 from s2igan.figures import curves, evenly, sheet, table
 from s2igan.machine import device
 from s2igan.pipeline import Pipeline

@@ -3,8 +3,8 @@
 import click
 import numpy as np
 
+from s2igan.catalog import read_catalog
 from s2igan.command import SEED, progress, stage
-from s2igan.datasets.catalog import read_catalog
 from s2igan.machine import device
 from s2igan.rdg.model import load_generator
 from s2igan.rdg.sampling import generate, image_seed

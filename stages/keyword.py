@@ -3,10 +3,10 @@
 import click
 import numpy as np
 
+from s2igan.catalog import read_catalog
 from s2igan.command import SEED, stage
-from s2igan.datasets.birds import COLOURS
-from s2igan.datasets.catalog import read_catalog
-from s2igan.datasets.grammar import changeable, read, recolour
+from s2igan.datasets.drawn.birds import COLOURS
+from s2igan.datasets.drawn.grammar import changeable, read, recolour
 from s2igan.machine import device, workers
 from s2igan.pipeline import Pipeline
 from s2igan.sen.embedding import caption_embeddings

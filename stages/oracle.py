@@ -5,9 +5,9 @@ from functools import partial
 import click
 import torch
 
+from s2igan.catalog import read_catalog
 from s2igan.command import SEED, progress, stage
-from s2igan.datasets.aviary import render_described
-from s2igan.datasets.catalog import read_catalog
+from s2igan.datasets.drawn.species import render_described
 from s2igan.machine import workers
 from s2igan.parallel import ordered_map
 from s2igan.store import FixedWriter

@@ -6,9 +6,8 @@ import click
 import numpy as np
 import torch
 
+from s2igan.catalog import Caption, read_catalog
 from s2igan.command import SEED, progress, stage
-from s2igan.datasets.catalog import Caption, read_catalog
-from s2igan.datasets.splits import draw
 from s2igan.files import write_text
 from s2igan.machine import device, workers
 from s2igan.metrics.robustness import (
@@ -23,6 +22,7 @@ from s2igan.sen.embedding import GENERATOR_SEN
 from s2igan.sen.model import SEN, embed_speech, is_text_encoder, load_sen
 from s2igan.speech.disturbance import NOISES, RATE_RANGE, SNR_RANGE, Disturbance, disturbed_log_mels
 from s2igan.speech.synthesis import assign_voice, synthesize
+from s2igan.splits import draw
 from s2igan.store import FixedReader, RaggedReader
 from s2igan.tables import write_json
 

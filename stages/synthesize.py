@@ -4,8 +4,8 @@ from pathlib import Path
 
 import click
 
+from s2igan.catalog import read_catalog
 from s2igan.command import progress, stage
-from s2igan.datasets.catalog import read_catalog
 from s2igan.machine import workers
 from s2igan.speech.engine import ENGINES, create_engine, options_for
 from s2igan.speech.recordings import RECORDINGS, SAMPLE_RATE, transcode

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import click
 import numpy as np
 
+from s2igan.catalog import classes_of, read_catalog
 from s2igan.command import stage
-from s2igan.datasets.catalog import classes_of, read_catalog
 from s2igan.machine import device
 from s2igan.metrics.classifier import (
     Recipe,

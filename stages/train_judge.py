@@ -6,7 +6,7 @@ import click
 import numpy as np
 
 from s2igan.command import progress, stage
-from s2igan.datasets.birds import COLOURS, PARTS, render_random
+from s2igan.datasets.drawn.birds import COLOURS, PARTS, render_random
 from s2igan.machine import device, workers
 from s2igan.metrics.classifier import Recipe, save_classifier, save_no_classifier, train_classifier
 from s2igan.options import fill, integer, options, switch

@@ -7,8 +7,8 @@ import click
 import numpy as np
 import torch
 
+from s2igan.catalog import Catalog, read_catalog
 from s2igan.command import stage
-from s2igan.datasets.catalog import Catalog, read_catalog
 from s2igan.errors import InputError
 from s2igan.figures import evenly, save_sheets
 from s2igan.machine import device, training_precision

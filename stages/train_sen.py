@@ -5,8 +5,8 @@ from dataclasses import asdict, dataclass, replace
 import click
 import numpy as np
 
+from s2igan.catalog import read_catalog
 from s2igan.command import stage
-from s2igan.datasets.catalog import read_catalog
 from s2igan.machine import device, training_precision
 from s2igan.options import choice, fill, options, switch
 from s2igan.sen.embedding import open_captions

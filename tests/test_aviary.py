@@ -4,8 +4,10 @@ import re
 import numpy as np
 import pytest
 
-from s2igan.datasets import birds
-from s2igan.datasets.aviary import (
+from s2igan.datasets.drawn import birds
+from s2igan.datasets.drawn.birds import COLOURS, PARTS
+from s2igan.datasets.drawn.grammar import read
+from s2igan.datasets.drawn.species import (
     caption,
     captions,
     image_pose,
@@ -14,8 +16,6 @@ from s2igan.datasets.aviary import (
     species,
     species_table,
 )
-from s2igan.datasets.birds import COLOURS, PARTS
-from s2igan.datasets.grammar import read
 from s2igan.errors import InputError
 
 

@@ -14,7 +14,7 @@ from click.testing import CliRunner
 from tiny import rdg
 
 from s2igan import cli
-from s2igan.datasets.catalog import Caption, Catalog, Image, write_catalog
+from s2igan.catalog import Caption, Catalog, Image, write_catalog
 from s2igan.errors import InputError
 from s2igan.sen.model import build_sen, save_sen, saved_sen
 from s2igan.store import FixedReader, FixedWriter, RaggedWriter

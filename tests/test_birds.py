@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from s2igan.datasets.birds import (
+from s2igan.datasets.drawn.birds import (
     COLOURS,
     HABITATS,
     LENGTHS,

@@ -20,7 +20,7 @@ from TTS.vocoder.configs.hifigan_config import HifiganConfig
 from TTS.vocoder.models.gan import GAN
 
 from benchmarks import speech
-from s2igan.datasets.catalog import Caption, Catalog, Image, write_catalog
+from s2igan.catalog import Caption, Catalog, Image, write_catalog
 from s2igan.errors import InputError
 from s2igan.speech import coqui
 from s2igan.speech.audio import decode

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 from miniatures import add, edit, remove, write_cub
 
+from s2igan.catalog import check
 from s2igan.datasets import cub, reed
-from s2igan.datasets.catalog import check
-from s2igan.datasets.pictures import read_picture
-from s2igan.datasets.splits import Limits
 from s2igan.errors import InputError
+from s2igan.images import read_picture
+from s2igan.splits import Limits
 
 SPLIT_FILE = Path(cub.__file__).parent / "split_files/cub.txt"
 TEST_CLASSES = """

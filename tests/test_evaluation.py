@@ -14,7 +14,7 @@ from click.testing import CliRunner
 from tiny import rdg
 from torch import nn
 
-from s2igan.datasets.catalog import Caption, Catalog, Image, write_catalog
+from s2igan.catalog import Caption, Catalog, Image, write_catalog
 from s2igan.errors import InputError
 from s2igan.metrics import evaluation
 from s2igan.metrics.classifier import build_classifier, load_classifier, save_classifier

@@ -10,7 +10,7 @@ from miniatures import write_cub, write_oxford102
 from miniatures_speech import write_flickr8k, write_manifest, write_places
 from miniatures_stamps import write_stamps
 
-from s2igan.datasets.catalog import read_catalog
+from s2igan.catalog import read_catalog
 from s2igan.metrics.retrieval import chance_average_precision
 from s2igan.store import FixedReader, RaggedReader
 

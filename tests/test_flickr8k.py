@@ -5,10 +5,10 @@ import soundfile
 from miniatures_speech import copy, write_flickr8k
 from PIL import Image as Picture
 
+from s2igan.catalog import Caption, Image
 from s2igan.datasets import flickr8k
-from s2igan.datasets.catalog import Caption, Image
-from s2igan.datasets.splits import Limits
 from s2igan.errors import InputError
+from s2igan.splits import Limits
 
 
 @pytest.fixture(scope="module")

@@ -3,8 +3,8 @@ import re
 import numpy as np
 import pytest
 
-from s2igan.datasets.birds import COLOURS, PARTS, random_bird
-from s2igan.datasets.grammar import changeable, describe, read, recolour
+from s2igan.datasets.drawn.birds import COLOURS, PARTS, random_bird
+from s2igan.datasets.drawn.grammar import changeable, describe, read, recolour
 from s2igan.errors import InputError
 
 

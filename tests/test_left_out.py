@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from miniatures_speech import write_manifest, write_rows
 from PIL import Image
 
-from s2igan.datasets.catalog import read_catalog
+from s2igan.catalog import read_catalog
 from s2igan.store import FixedReader, RaggedReader
 
 LIMITS = ["classes", "test_classes", "val_classes", "images_per_class", "captions_per_image", "seed"]

@@ -7,10 +7,10 @@ import soundfile
 from miniatures_speech import write_manifest, write_rows
 from PIL import Image as Picture
 
+from s2igan.catalog import Caption, Catalog, Image, check
 from s2igan.datasets import manifest
-from s2igan.datasets.catalog import Caption, Catalog, Image, check
-from s2igan.datasets.splits import Limits
 from s2igan.errors import InputError
+from s2igan.splits import Limits
 
 
 def touch(folder, *paths):

@@ -8,11 +8,11 @@ import pytest
 from miniatures import add, edit, remove, write_oxford102
 from scipy.io import savemat
 
+from s2igan.catalog import check
 from s2igan.datasets import oxford102, reed
-from s2igan.datasets.catalog import check
-from s2igan.datasets.pictures import read_picture
-from s2igan.datasets.splits import Limits
 from s2igan.errors import InputError
+from s2igan.images import read_picture
+from s2igan.splits import Limits
 
 SPLIT_FILE = Path(oxford102.__file__).parent / "split_files/oxford102.txt"
 FIRST = "text_c10/class_00001/image_00001.txt"

@@ -9,9 +9,9 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from s2igan.datasets.catalog import Image
-from s2igan.datasets.pictures import pictures, read_picture, square_box
+from s2igan.catalog import Image
 from s2igan.errors import InputError
+from s2igan.images import pictures, read_picture, square_box
 
 A = np.arange(16, dtype=np.uint8).reshape(4, 4) * 10  # no symmetry
 RED, BLUE, WHITE = (255, 0, 0), (0, 0, 255), (255, 255, 255)

@@ -5,10 +5,10 @@ import shutil
 import pytest
 from miniatures_speech import SCENES, copy, write_places
 
+from s2igan.catalog import Caption, Image
 from s2igan.datasets import places
-from s2igan.datasets.catalog import Caption, Image
-from s2igan.datasets.splits import Limits
 from s2igan.errors import InputError
+from s2igan.splits import Limits
 
 NEW, OLD = "placesaudio_2020_splits", "PlacesAudio_400k_distro/metadata"
 

@@ -3,7 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from s2igan.datasets.catalog import Caption, Catalog, Image
+from s2igan.catalog import Caption, Catalog, Image
 from s2igan.errors import InputError
 from s2igan.metrics.retrieval import chance_average_precision
 from s2igan.metrics.robustness import (

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 from miniatures_stamps import FOLDER, write_picture, write_stamps
 
+from s2igan.catalog import Caption, Image, check
 from s2igan.datasets import stamps
-from s2igan.datasets.catalog import Caption, Image, check
-from s2igan.datasets.pictures import read_picture
-from s2igan.datasets.splits import Limits
 from s2igan.errors import InputError
+from s2igan.images import read_picture
 from s2igan.speech.recordings import faults
+from s2igan.splits import Limits
 
 UNSEEN = {"be", "ca", "ca-2", "fr-2"}  # written out anew: the constant decides what the scores mean
 

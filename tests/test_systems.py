@@ -12,7 +12,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from s2igan import cli
-from s2igan.datasets.catalog import read_catalog
+from s2igan.catalog import read_catalog
 from s2igan.rdg.batches import Batch
 from s2igan.rdg.model import RDG
 from s2igan.rdg.training import Optimizers, Recipe, draw_latent, real_pyramid, training_step

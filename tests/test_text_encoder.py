@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from s2igan.datasets.catalog import Caption, Catalog, Image, write_catalog
+from s2igan.catalog import Caption, Catalog, Image, write_catalog
 from s2igan.errors import InputError
 from s2igan.sen.embedding import open_captions
 from s2igan.sen.model import build_sen, embed_speech, pad

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image as Picture
 
-from s2igan.datasets.catalog import Caption, Catalog, Image, write_catalog
+from s2igan.catalog import Caption, Catalog, Image, write_catalog
 from s2igan.figures import INK, MARGIN
 from s2igan.store import FixedWriter
 from s2igan.trace import trace, words

@@ -1,58 +1,36 @@
-"""Brings what is publicly addressed of a data set into its raw folder: checked, resumed, safely unpacked."""
+"""Brings what is publicly addressed of a data set into its raw folder: downloaded, checked, unpacked."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import subprocess
+import tarfile
+import tempfile
+import zipfile
+import zlib
 from pathlib import Path
 
-from s2igan.datasets import stamps
-from s2igan.datasets.archive import fetch, unpack
+from s2igan.datasets.stamps import FOLDER
 from s2igan.errors import InputError
 
-
-@dataclass(frozen=True)
-class File:
-    """A public file: where it is, what its MD5 sum is, whether it is an archive to unpack."""
-
-    url: str
-    md5: str
-    archive: bool = True
-
-    @property
-    def name(self) -> str:
-        return self.url.split("?")[0].rsplit("/", 1)[1]
-
-
+# Address, MD5 sum and whether it is an archive to unpack.
 _FLOWERS = "https://www.robots.ox.ac.uk/~vgg/data/flowers/102"
-FILES: dict[str, tuple[File, ...]] = {
+FILES: dict[str, tuple[tuple[str, str, bool], ...]] = {
     "cub": (
-        File(
+        (
             "https://data.caltech.edu/records/65de6-vp158/files/CUB_200_2011.tgz?download=1",
             "97eceeb196236b17998738112f37df78",
+            True,
         ),
     ),
     "oxford102": (
-        File(f"{_FLOWERS}/102flowers.tgz", "52808999861908f626f3c1f4e79d11fa"),
-        File(f"{_FLOWERS}/imagelabels.mat", "e0620be6f572b9609742df49c70aed4d", archive=False),
+        (f"{_FLOWERS}/102flowers.tgz", "52808999861908f626f3c1f4e79d11fa", True),
+        (f"{_FLOWERS}/imagelabels.mat", "e0620be6f572b9609742df49c70aed4d", False),
     ),
 }
 # What stays to be done by hand, since no public address serves it.
 REST = {"cub": "Reed et al.'s captions", "oxford102": "Reed et al.'s captions"}
-
-
-def _public(name: str) -> Callable[[Path], None]:
-    def bring(folder: Path) -> None:
-        for file in FILES[name]:
-            path = fetch(file.url, folder / file.name, md5=file.md5)
-            if file.archive:
-                unpack(path, folder)
-
-    return bring
-
-
-_FETCHERS: dict[str, Callable[[Path], object]] = {**{name: _public(name) for name in FILES}, "stamps": stamps.fetch}
-NAMES = tuple(_FETCHERS)
+PACKAGE = "tuxpaint-stamps-default"
+_DAMAGE = (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError)
 
 
 def fetch_data_set(name: str, folder: Path) -> str:
@@ -60,8 +38,84 @@ def fetch_data_set(name: str, folder: Path) -> str:
 
     Raises InputError for a data set without a public address, and where fetching fails.
     """
-    if name not in _FETCHERS:
+    if name != "stamps" and name not in FILES:
         raise InputError(f"{name}: nothing to fetch; data/raw/{name}/README.md says where it comes from")
     folder.mkdir(parents=True, exist_ok=True)
-    _FETCHERS[name](folder)
+    if name == "stamps":
+        fetch_stamps(folder)
+    for url, md5, is_archive in FILES.get(name, ()):
+        path = download(url, md5, folder)
+        if is_archive:
+            unpack(path, folder)
     return f"{REST[name]}: {folder}/README.md says where they are" if name in REST else ""
+
+
+def download(url: str, md5: str, folder: Path) -> Path:
+    """The file at `url` in `folder`, downloaded unless it is there already with the right sum.
+
+    Raises InputError if it cannot be downloaded, or is another file; nothing with a wrong sum is kept.
+    """
+    import pooch
+
+    path = folder / url.split("?")[0].rpartition("/")[2]
+    try:
+        pooch.retrieve(url, f"md5:{md5}", path.name, folder, downloader=pooch.HTTPDownloader(progressbar=True))
+    except Exception as error:  # of the network, the server or the checksum
+        raise InputError(f"{url}: {error}; run the same command again, or put the file at {path} yourself") from None
+    return path
+
+
+def unpack(archive: Path, folder: Path) -> None:
+    """Unpacks a tar or zip into `folder`; InputError for one that is damaged or leads out of the folder."""
+    try:
+        if zipfile.is_zipfile(archive):
+            with zipfile.ZipFile(archive) as zipped:
+                for name in zipped.namelist():
+                    if not (folder / name).resolve().is_relative_to(folder.resolve()):
+                        raise InputError(f"{archive}: {name!r} leads out of the folder; do not trust this archive")
+                zipped.extractall(folder)
+        else:
+            with tarfile.open(archive) as tar:
+                tar.extractall(folder, filter="data")
+    except tarfile.FilterError as error:
+        raise InputError(f"{archive}: {error}; do not trust this archive") from None
+    except _DAMAGE as error:
+        if isinstance(error, OSError) and error.errno is not None:  # of the disk, not of the archive
+            raise
+        raise InputError(f"{archive}: damaged, or no tar or zip ({error}); download it again") from None
+
+
+def fetch_stamps(folder: Path) -> None:
+    """Unpacks the Debian package into `folder`: the .deb that lies there, else downloaded by `apt-get` without root.
+
+    Raises InputError where a program is missing or fails.
+    """
+    found = sorted(folder.glob(f"{PACKAGE}_*.deb"))
+    if len(found) > 1:
+        raise InputError(f"{folder}: {', '.join(path.name for path in found)}; keep one of them")
+    by_hand = (
+        f"download {PACKAGE}_*.deb from https://packages.debian.org/{PACKAGE} into {folder} "
+        "and run `s2igan fetch stamps` again"
+    )
+    with tempfile.TemporaryDirectory() as temporary:
+        if not found:
+            hint = f"run `apt-get update` as root first, or {by_hand}"
+            _run(["apt-get", "download", PACKAGE], temporary, by_hand, hint)
+            found = sorted(Path(temporary).glob(f"{PACKAGE}_*.deb"))
+            if not found:
+                raise InputError(f"apt-get download {PACKAGE}: no package came; {hint}")
+        again = f"{found[0]} is damaged: remove it and run the same command again"
+        missing = f"install dpkg, or unpack {found[0]} into {folder} yourself (bsdtar, ar)"
+        _run(["dpkg-deb", "-x", str(found[0].resolve()), str(folder.resolve())], temporary, missing, again)
+    if not (folder / FOLDER).is_dir():
+        raise InputError(f"{folder}: the package has no {FOLDER}; see data/raw/stamps/README.md")
+
+
+def _run(command: list[str], folder: str, if_missing: str, if_failed: str) -> None:
+    try:
+        result = subprocess.run(command, cwd=folder, stderr=subprocess.PIPE, text=True)
+    except OSError as error:
+        raise InputError(f"{command[0]}: {error.strerror}; {if_missing}") from None
+    if result.returncode:
+        said = [line for line in result.stderr.splitlines() if line.startswith(("E:", "dpkg-deb: error"))]
+        raise InputError(f"{' '.join(command[:2])}: {said[0] if said else 'failed'}; {if_failed}")

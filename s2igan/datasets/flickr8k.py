@@ -6,14 +6,16 @@ Hodosh, Young and Hockenmaier, Framing Image Description as a Ranking Task, JAIR
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
-from s2igan.datasets.catalog import Caption, Catalog, Image
-from s2igan.datasets.listing import key_name, lines, require_file, shown, stem
-from s2igan.datasets.splits import Limits, limit_images, require_splits
+from s2igan.datasets.listing import lines
 from s2igan.errors import InputError
+from s2igan.manifest import Row, shown
+from s2igan.selection import key_name, stem
+from s2igan.splits import Limits
 
-PICTURE_FOLDERS = (
+IMAGE_FOLDERS = (
     "Flicker8k_Dataset",  # the archive's own spelling
     "Flickr8k_Dataset",
     "Images",
@@ -32,86 +34,64 @@ ABSENT = "2258277193_586949ec62.jpg"  # captioned (as .jpg.1), but not among the
 _README = "see data/raw/flickr8k/README.md"
 _AUDIO_AGAIN = f"unpack flickr_audio.tar.gz again ({_README})"
 _TEXT_AGAIN = f"unpack Flickr8k_text.zip again ({_README})"
-_PICTURES_AGAIN = f"unpack Flickr8k_Dataset.zip again ({_README})"
 
 
-def load(raw: Path, limits: Limits) -> Catalog:
-    """The catalog of the images in the published split and their recordings; texts are not used.
+def rows(raw: Path, limits: Limits) -> Iterator[Row]:
+    """The recordings of the images in the published split; texts are not used, and there are no classes.
 
-    There are no classes: an image's key is `-/<file stem>`, a caption's number is that of `wav2capt.txt`. Where
-    neither is 0, `classes * images_per_class` limits the images, each split in proportion; `test_classes` and
-    `val_classes` do nothing. Left out are images that no split file lists (91 of 8091), with their recordings,
-    and the image `ABSENT`, which was never published.
+    A caption's number is that of `wav2capt.txt`. Left out are images that no split file lists (91 of 8091), with
+    their recordings, and the image `ABSENT`, which was never published.
     Raises InputError with file, line and hint for a missing file, a malformed line, and an image that is in two
     splits or has no recording.
     """
     split_of = _read_splits(raw)
-    folder = _picture_folder(raw)
-    recordings, speakers = _read_recordings(raw / AUDIO / "wav2capt.txt"), _read_speakers(raw / AUDIO / "wav2spk.txt")
-    if silent := [name for name in split_of if name not in recordings]:
-        raise InputError(
-            f"{raw / AUDIO / 'wav2capt.txt'}: no recording of {silent[0]} ({len(silent)} such images); {_AUDIO_AGAIN}"
+    folder = _image_folder(raw)
+    table = raw / AUDIO / "wav2spk.txt"
+    speakers = {wav: speaker for _, (wav, speaker) in lines(table, r"(\S+) +(\S+)", "recording speaker", _AUDIO_AGAIN)}
+    table = raw / AUDIO / "wav2capt.txt"
+    silent = set(split_of)
+    for line, (wav, image, number) in lines(table, r"(\S+) +(\S+) +#(\d{1,4})", "recording image #n", _AUDIO_AGAIN):
+        _require_name(table, line, wav)
+        if image not in split_of:
+            continue
+        if wav not in speakers:
+            raise InputError(f"{raw / AUDIO / 'wav2spk.txt'}: no speaker of {wav}; {_AUDIO_AGAIN}")
+        silent.discard(image)
+        yield Row(
+            f"{folder}/{image}",
+            recording=f"{AUDIO}/wavs/{wav}",
+            speaker=speakers[wav],
+            language="en",
+            split=split_of[image],
+            key=f"-/{key_name(stem(image))}/{int(number):02d}",
         )
-    chosen = limit_images(split_of, limits.classes * limits.images_per_class, limits.seed)
-    require_splits(raw, chosen.values())
-    images, captions = [], []
-    for key, name in sorted((f"-/{key_name(stem(name))}", name) for name in chosen):
-        image = Image(key, f"{folder}/{name}", "", chosen[name])
-        require_file(raw, image.path, _PICTURES_AGAIN)
-        images.append(image)
-        for number, wav in list(recordings[name].items())[: limits.captions_per_image or None]:
-            if wav not in speakers:
-                raise InputError(f"{raw / AUDIO / 'wav2spk.txt'}: no speaker of {wav}; {_AUDIO_AGAIN}")
-            recording = f"{AUDIO}/wavs/{wav}"
-            require_file(raw, recording, _AUDIO_AGAIN)
-            captions.append(Caption(f"{key}/{number:02d}", key, "", recording, "en", speakers[wav]))
-    return Catalog(tuple(images), tuple(captions))
+    if silent:
+        raise InputError(f"{table}: no recording of {min(silent)} ({len(silent)} such images); {_AUDIO_AGAIN}")
 
 
 def _read_splits(raw: Path) -> dict[str, str]:
     split_of: dict[str, str] = {}
     for split, name in SPLIT_FILES.items():
         path = next((raw / folder / name for folder in SPLIT_FOLDERS if (raw / folder / name).is_file()), raw / name)
-        found = 0
         for line, (image,) in lines(path, r"(\S+)", "one file name", _TEXT_AGAIN):
             _require_name(path, line, image)
             if image in split_of:
                 raise InputError(f"{path}: line {line}: {image} is in split {split_of[image]} already; {_TEXT_AGAIN}")
             if image != ABSENT:
                 split_of[image] = split
-                found += 1
-        if not found:
+        if split not in split_of.values():
             raise InputError(f"{path}: lists no image; {_TEXT_AGAIN}")
     return split_of
 
 
-def _picture_folder(raw: Path) -> str:
-    for folder in PICTURE_FOLDERS:
+def _image_folder(raw: Path) -> str:
+    for folder in IMAGE_FOLDERS:
         if next((raw / folder).glob("*.jpg"), None):
             return folder
     raise InputError(
-        f"{raw}: no images, looked for {', '.join(f'{folder}/*.jpg' for folder in PICTURE_FOLDERS)}; "
+        f"{raw}: no images, looked for {', '.join(f'{folder}/*.jpg' for folder in IMAGE_FOLDERS)}; "
         f"unpack Flickr8k_Dataset.zip there ({_README})"
     )
-
-
-def _read_recordings(path: Path) -> dict[str, dict[int, str]]:
-    """The recordings of each image by their number, in the file's order."""
-    recordings: dict[str, dict[int, str]] = {}
-    seen: set[str] = set()
-    for line, (wav, image, number) in lines(path, r"(\S+) +(\S+) +#(\d{1,4})", "recording image #n", _AUDIO_AGAIN):
-        _require_name(path, line, wav)
-        of_image = recordings.setdefault(image, {})
-        if wav in seen or int(number) in of_image:
-            again = wav if wav in seen else f"#{number} of {image}"
-            raise InputError(f"{path}: line {line}: {again} a second time; {_AUDIO_AGAIN}")
-        of_image[int(number)] = wav
-        seen.add(wav)
-    return recordings
-
-
-def _read_speakers(path: Path) -> dict[str, str]:
-    return {wav: speaker for _, (wav, speaker) in lines(path, r"(\S+) +(\S+)", "recording speaker", _AUDIO_AGAIN)}
 
 
 def _require_name(path: Path, line: int, name: str) -> None:

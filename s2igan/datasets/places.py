@@ -8,13 +8,14 @@ Zhou et al., Learning Deep Features for Scene Recognition using Places Database,
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from s2igan.datasets.catalog import Caption, Catalog, Image
-from s2igan.datasets.listing import inside, require_file, shown, unique_names, without_ending
-from s2igan.datasets.splits import Limits, draw, limit_images, require_splits
 from s2igan.errors import InputError
+from s2igan.manifest import Row, inside, shown
+from s2igan.selection import unique_names, without_ending
+from s2igan.splits import Limits, draw
 
 AUDIO = "PlacesAudio_400k_distro"
 LIST_FOLDERS = (f"{AUDIO}/metadata", "placesaudio_2020_splits")
@@ -23,7 +24,7 @@ OLDER = (
     {"train": "train.json", "val": "val_seen.json", "test": "test_seen.json"},
     {"train": "train.json", "val": "val.json", "test": "test.json"},
 )
-PICTURE_FOLDERS = (
+IMAGE_FOLDERS = (
     "images",
     "data/vision/torralba/deeplearning/images256",  # as imagesPlaces205_resize.tar.gz unpacks
 )
@@ -32,46 +33,41 @@ _README = "see data/raw/places/README.md"
 _AUDIO_AGAIN = f"unpack the archive that it came from again ({_README})"
 
 
-def load(raw: Path, limits: Limits) -> Catalog:
-    """The catalog of the images that the lists name and their recordings; the recogniser's texts are not used.
+def rows(raw: Path, limits: Limits) -> Iterator[Row]:
+    """The recordings of the images that the lists name; the recogniser's texts are not used, nor scenes as classes.
 
     Lists are looked for in `LIST_FOLDERS`: the newer ones (`NEWER`), all three of which must be there, else the
     older ones (`OLDER`), where a test list may be missing: half of the val images, drawn by `splits.draw`, are
     then the test. Lists of speakers unseen in training are not used. The lists' base paths are those of the
-    authors' machine and are ignored: `wav` is looked for in `AUDIO`, `image` in one of `PICTURE_FOLDERS`.
+    authors' machine and are ignored: `wav` is looked for in `AUDIO`, `image` in one of `IMAGE_FOLDERS`.
 
-    There are no classes, although folders are scenes: an image's key is `-/<its path with _ for />`, without
-    the file's ending. An image that several lists name belongs to test before val, and to val before train; its
-    recordings of the other lists are left out, so that no image is trained on and scored. Where neither is 0,
-    `classes * images_per_class` limits the images, each split in proportion; `test_classes` and `val_classes` do
-    nothing.
-    Raises InputError with file, entry and hint for a missing or damaged list, a missing file, a path that leaves
-    its folder, and a recording named twice.
+    An image's key is `-/<its path with _ for />`, without the file's ending. An image that several lists name
+    belongs to test before val, and to val before train; its recordings of the other lists are left out, so that no
+    image is trained on and scored.
+    Raises InputError with file, entry and hint for a missing or damaged list, a path that leaves its folder, and a
+    recording named twice.
     """
     lists = _find_lists(raw)
     entries = {split: list(_read_list(path)) for split, path in lists.items()}
     split_of = {image: split for split in entries for image, _, _ in entries[split]}  # later splits win
     if "test" not in entries:
         split_of |= _divide_val(lists["val"], split_of, limits.seed)
-    recordings: dict[str, list[tuple[str, str]]] = {image: [] for image in split_of}
+    names = unique_names(split_of, [without_ending, str])
+    folder = _image_folder(raw)
+    number_of: Counter[str] = Counter()
     for split, found in entries.items():
         for image, wav, speaker in found:
             if split == split_of[image] or (split == "val" and "test" not in entries):
-                recordings[image].append((wav, speaker))
-    names = unique_names(split_of, [without_ending, str])
-    chosen = limit_images(split_of, limits.classes * limits.images_per_class, limits.seed)
-    require_splits(raw, chosen.values())
-    folder = _picture_folder(raw)
-    images, captions = [], []
-    for image in sorted(chosen, key=names.__getitem__):
-        key, path = f"-/{names[image]}", f"{folder}/{image}"
-        require_file(raw, path, f"unpack imagesPlaces205_resize.tar.gz again ({_README})")
-        images.append(Image(key, path, "", chosen[image]))
-        for number, (wav, speaker) in enumerate(recordings[image][: limits.captions_per_image or None]):
-            recording = f"{AUDIO}/{wav}"
-            require_file(raw, recording, f"unpack PlacesAudio_400k_distro.tar.gz again ({_README})")
-            captions.append(Caption(f"{key}/{number:02d}", key, "", recording, "en", speaker))
-    return Catalog(tuple(images), tuple(captions))
+                key = f"-/{names[image]}/{number_of[image]:02d}"
+                number_of[image] += 1
+                yield Row(
+                    f"{folder}/{image}",
+                    recording=f"{AUDIO}/{wav}",
+                    speaker=speaker.strip(),
+                    language="en",
+                    split=split_of[image],
+                    key=key,
+                )
 
 
 def _find_lists(raw: Path) -> dict[str, Path]:
@@ -128,11 +124,11 @@ def _divide_val(path: Path, split_of: dict[str, str], seed: int) -> dict[str, st
     return dict.fromkeys(draw(held_out, len(held_out) // 2, seed, "test"), "test")
 
 
-def _picture_folder(raw: Path) -> str:
-    for folder in PICTURE_FOLDERS:
+def _image_folder(raw: Path) -> str:
+    for folder in IMAGE_FOLDERS:
         if (raw / folder).is_dir():
             return folder
     raise InputError(
-        f"{raw}: no images, looked for {' and '.join(PICTURE_FOLDERS)}; "
+        f"{raw}: no images, looked for {' and '.join(IMAGE_FOLDERS)}; "
         f"unpack imagesPlaces205_resize.tar.gz there ({_README})"
     )

@@ -5,23 +5,20 @@ What is said here of speakers holds for its version 2022.06.04; data/raw/stamps/
 
 from __future__ import annotations
 
-import subprocess
-import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 
 import PIL.Image
 
-from s2igan.datasets import splits
-from s2igan.datasets.archive import unpack
-from s2igan.datasets.catalog import Caption, Catalog, Image
-from s2igan.datasets.listing import key_name, unique_names
-from s2igan.datasets.pictures import square_box
-from s2igan.datasets.splits import Limits
+from s2igan import splits
 from s2igan.errors import InputError
+from s2igan.images import square_box
+from s2igan.manifest import Row
+from s2igan.selection import key_name, unique_names
+from s2igan.splits import Limits
 
-PACKAGE = "tuxpaint-stamps-default"
 FOLDER = "usr/share/tuxpaint/stamps"  # in the package
 
 # Lithuanian names only letters, and Malayalam six flowers, in more than one voice.
@@ -60,7 +57,7 @@ class Stamp:
     languages: tuple[str, ...]
 
     @property
-    def picture(self) -> str:
+    def image(self) -> str:
         return f"{FOLDER}/{self.name}.png"
 
     def recording(self, language: str) -> str:
@@ -77,42 +74,38 @@ class Stamp:
         return [language for language in self.languages if self.speaker(language) not in HELD_OUT]
 
 
-def load(raw: Path, limits: Limits) -> Catalog:
-    """The catalog of the folder `raw`, in which the package is unpacked; texts are not used.
+def rows(raw: Path, limits: Limits) -> Iterator[Row]:
+    """The recordings of the folder `raw`, in which the package is unpacked; texts are not used.
 
     A class is a folder (`class_folders`); its images are divided into train, val and test (`splits.divide`),
     those with the same sentence together. Speakers in HELD_OUT are heard in test only, where the other speakers
     are too. An image's box is the square of its longer side. Left out are images that no speaker of the
     training names, and SIGNS: a letter stands there up to four times, under one recording.
 
-    Limits of 0 mean all; classes, images and captions are drawn by `splits`, captions of a test image from
-    unseen and seen speakers alike. A caption's number does not depend on the limits. `test_classes` and
-    `val_classes` do nothing: the test holds out images. Raises InputError where files are missing.
+    Of an image's rows the first ones are of unseen and seen speakers in turn, in an order drawn by the seed, so that a
+    limit of captions keeps both kinds. A caption's number is that of its language. Raises InputError where files
+    are missing.
     """
     stamps = find(raw)
     class_of = class_folders(stamps)
     if not class_of:
         raise InputError(f"{raw / FOLDER}: no folder with {CLASS_SIZE} images and their recordings; {_FETCH}")
-    kept: list[Stamp] = []
-    for folder in splits.limit(class_of.values(), limits.classes, limits.seed, "classes"):
-        members = {stamp.name: stamp for stamp in stamps if class_of.get(stamp.name) == folder}
-        kept += [
-            members[name] for name in splits.limit(members, limits.images_per_class, limits.seed, f"images of {folder}")
-        ]
-    split_of = _divide(kept, class_of, limits.seed)
-    splits.require_splits(raw / FOLDER, split_of.values())
-    keys = _keys(kept, class_of)
-    images, captions = [], []
-    for stamp in sorted(kept, key=lambda stamp: keys[stamp.name]):
+    stamps = [stamp for stamp in stamps if stamp.name in class_of]
+    split_of, keys = _divide(stamps, class_of, limits.seed), _keys(stamps, class_of)
+    for stamp in stamps:
         key, split = keys[stamp.name], split_of[stamp.name]
-        images.append(Image(key, stamp.picture, key.split("/")[0], split, _box(raw / stamp.picture)))
-        spoken = _chosen(stamp, key, split, limits.captions_per_image, limits.seed)
-        captions += [
-            Caption(f"{key}/{number:02d}", key, "", stamp.recording(language), language, stamp.speaker(language))
-            for number, language in enumerate(stamp.languages)
-            if language in spoken
-        ]
-    return Catalog(tuple(images), tuple(captions))
+        box = _box(raw / stamp.image)
+        for language in _in_turn(stamp, key, split, limits.seed):
+            yield Row(
+                stamp.image,
+                box=box,
+                recording=stamp.recording(language),
+                class_name=class_of[stamp.name],
+                speaker=stamp.speaker(language),
+                language=language,
+                split=split,
+                key=f"{key}/{stamp.languages.index(language):02d}",
+            )
 
 
 def find(raw: Path) -> list[Stamp]:
@@ -144,39 +137,6 @@ def class_folders(stamps: Iterable[Stamp]) -> dict[str, str]:
     chosen = second | first
     large = _large(chosen)
     return {stamp.name: folder for stamp, folder in chosen.items() if folder in large}
-
-
-def fetch(folder: Path) -> Path:
-    """Unpacks the Debian package into `folder`, and returns the folder of the images in it.
-
-    The package is the .deb that lies in `folder`, else downloaded by `apt-get`, which needs no root.
-    Raises InputError if there is no apt-get or it fails, and for a damaged package (`archive.unpack`).
-    """
-    folder = Path(folder)
-    found = sorted(folder.glob(f"{PACKAGE}_*.deb"))
-    if len(found) > 1:
-        raise InputError(f"{folder}: {', '.join(path.name for path in found)}; keep one of them")
-    with tempfile.TemporaryDirectory() as temporary:
-        unpack(found[0] if found else _download(Path(temporary), folder), folder)
-    if not (folder / FOLDER).is_dir():
-        raise InputError(f"{folder}: the package has no {FOLDER}; see {_README}")
-    return folder / FOLDER
-
-
-def _download(temporary: Path, folder: Path) -> Path:
-    hint = (
-        f"download {PACKAGE}_*.deb from https://packages.debian.org/{PACKAGE} into {folder} "
-        "and run `s2igan fetch stamps` again"
-    )
-    try:
-        result = subprocess.run(["apt-get", "download", PACKAGE], cwd=temporary, stderr=subprocess.PIPE, text=True)
-    except OSError as error:
-        raise InputError(f"apt-get: {error.strerror}; {hint}") from None
-    found = sorted(temporary.glob(f"{PACKAGE}_*.deb"))
-    if result.returncode or not found:
-        told = [line for line in result.stderr.splitlines() if line.startswith("E:")] or ["no package came"]
-        raise InputError(f"apt-get download {PACKAGE}: {told[0]}; run `apt-get update` as root first, or {hint}")
-    return found[0]
 
 
 def _recording(name: str, language: str) -> str:
@@ -222,20 +182,19 @@ def _keys(stamps: Iterable[Stamp], class_of: dict[str, str]) -> dict[str, str]:
     return keys
 
 
-def _chosen(stamp: Stamp, key: str, split: str, most: int, seed: int) -> set[str]:
-    """The languages in which an image of `split` is spoken of: all or, where `most` is not 0, so many of them."""
-    seen = set(stamp.seen())
-    unseen = set(stamp.languages) - seen if split == "test" else set()
-    if not most:
-        return seen | unseen
-    from_unseen = splits.draw(unseen, max((most + 1) // 2, most - len(seen)), seed, f"unseen speakers of {key}")
-    return from_unseen | splits.draw(seen, most - len(from_unseen), seed, f"seen speakers of {key}")
+def _in_turn(stamp: Stamp, key: str, split: str, seed: int) -> list[str]:
+    """The languages in which an image of `split` is spoken of, one of an unseen speaker and one of a seen in turn."""
+    seen = stamp.seen()
+    unseen = [language for language in stamp.languages if language not in seen] if split == "test" else []
+    of_unseen = splits.in_order(unseen, seed, f"unseen speakers of {key}")
+    of_seen = splits.in_order(seen, seed, f"seen speakers of {key}")
+    return [language for pair in zip_longest(of_unseen, of_seen) for language in pair if language]
 
 
 def _box(path: Path) -> str:
     """The square of the longer side about the middle; "" for what is no image, which its reader tells."""
     try:
-        with PIL.Image.open(path) as picture:
-            return square_box(0, 0, *picture.size, scale=0.5)
+        with PIL.Image.open(path) as image:
+            return square_box(0, 0, *image.size, scale=0.5)
     except (OSError, ValueError, PIL.Image.DecompressionBombError):
         return ""

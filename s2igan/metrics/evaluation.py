@@ -13,9 +13,8 @@ from itertools import chain
 import numpy as np
 import torch
 
-from s2igan.datasets.catalog import Catalog, Image
-from s2igan.datasets.grammar import read
-from s2igan.datasets.splits import limit
+from s2igan.catalog import Catalog, Image
+from s2igan.datasets.drawn.grammar import read
 from s2igan.errors import InputError
 from s2igan.metrics.attributes import keyword_scores, named_colours, part_colour_accuracy
 from s2igan.metrics.classifier import AnyClassifier, Rows, classifier_hash, describe, load_classifier, predict
@@ -30,6 +29,7 @@ from s2igan.metrics.precision_recall import precision_recall
 from s2igan.metrics.retrieval import choose_queries, cross_modal_retrieval, image_retrieval_map, precision_at
 from s2igan.sen.embedding import GENERATOR_SEN
 from s2igan.sen.model import load_sen
+from s2igan.splits import limit
 from s2igan.store import FixedReader
 from s2igan.vision.encoders import FrozenEncoder, encode_images
 from s2igan.vision.transforms import centre_crop

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from s2igan.datasets.catalog import Caption
+from s2igan.catalog import Caption
 from s2igan.errors import InputError
 from s2igan.metrics.retrieval import cross_modal_retrieval
 from s2igan.speech.disturbance import CLEAN, Disturbance

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from s2igan.datasets.catalog import read_catalog
+from s2igan.catalog import read_catalog
 from s2igan.sen.model import embed_speech, is_text_encoder, load_sen
 from s2igan.sen.text_encoder import TextReader
 from s2igan.store import RaggedReader

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from s2igan.datasets.birds import COLOURS, PARTS, Bird
+from s2igan.datasets.drawn.birds import COLOURS, PARTS, Bird
 from s2igan.errors import InputError
 
 MAX_WORDS = 28

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from s2igan.datasets.catalog import SPLITS
+from s2igan.catalog import SPLITS
 from s2igan.errors import InputError
 
 MIN_IMAGES = 3  # images that can be divided: one a split
@@ -22,7 +22,7 @@ class Limits:
     """How much of a data set to take: at most so many of each, 0 for all there are, and the seed of the choice.
 
     `classes` in all, `test_classes` of them for the test, `val_classes` taken out of training; where a data set
-    has no classes, `classes * images_per_class` images in all. What an adapter makes of the class limits it says.
+    has no classes, `classes * images_per_class` images in all. `selection` says what they mean where.
     """
 
     classes: int = 0
@@ -39,7 +39,12 @@ def draw(names: Iterable[str], count: int, seed: int, purpose: str) -> set[str]:
     A name's place in the order comes from a hash of it, `seed` and `purpose`, so that a further name
     changes the choice by one at most.
     """
-    return set(sorted(set(names), key=lambda name: _order(name, seed, purpose))[:count])
+    return set(in_order(names, seed, purpose)[:count])
+
+
+def in_order(names: Iterable[str], seed: int, purpose: str) -> list[str]:
+    """`names`, each once, in the order in which `draw` takes them."""
+    return sorted(set(names), key=lambda name: hashlib.sha256(f"{seed}/{purpose}/{name}".encode()).digest())
 
 
 def limit(names: Iterable[str], most: int, seed: int, purpose: str) -> list[str]:
@@ -131,7 +136,3 @@ def members(class_of: Mapping[str, str]) -> dict[str, list[str]]:
     for image, name in class_of.items():
         of_class.setdefault(name, []).append(image)
     return of_class
-
-
-def _order(name: str, seed: int, purpose: str) -> bytes:
-    return hashlib.sha256(f"{seed}/{purpose}/{name}".encode()).digest()

@@ -13,7 +13,7 @@ import numpy as np
 import PIL.Image
 from PIL import ImageOps
 
-from s2igan.datasets.catalog import Image
+from s2igan.catalog import Image
 from s2igan.errors import InputError
 from s2igan.parallel import ordered_map
 
@@ -25,7 +25,7 @@ SIXTEEN_BIT = ("I;16", "I;16L", "I;16B", "I;16N", "I", "F")  # Pillow itself wou
 PIL.Image.MAX_IMAGE_PIXELS = MOST_PIXELS // 2  # Pillow warns beyond it, and refuses beyond twice as many
 
 
-def read_picture(path: Path, box: str = "", *, size: int) -> np.ndarray:
+def read_image(path: Path, box: str = "", *, size: int) -> np.ndarray:
     """The image in `path`, upright and in RGB: uint8 (3, size, size), resized with antialiasing (bicubic).
 
     `box` is "x y w h" in pixels of the upright image, square to within a pixel, rounded to whole pixels; beyond
@@ -60,8 +60,8 @@ def square_box(x: float, y: float, w: float, h: float, scale: float) -> str:
     return " ".join(str(round(value, 3)) for value in (left, top, 2 * half, 2 * half))
 
 
-def pictures(raw: Path, images: Sequence[Image], size: int, workers: int) -> Iterator[np.ndarray | InputError]:
-    """`read_picture` of each image below the folder `raw`, in order, over `workers` processes.
+def read_images(raw: Path, images: Sequence[Image], size: int, workers: int) -> Iterator[np.ndarray | InputError]:
+    """`read_image` of each image below the folder `raw`, in order, over `workers` processes.
 
     An image that cannot be read is yielded as its InputError, not raised: the caller may leave it out.
     """
@@ -70,7 +70,7 @@ def pictures(raw: Path, images: Sequence[Image], size: int, workers: int) -> Ite
 
 def _read_or_error(image: Image, raw: Path, size: int) -> np.ndarray | InputError:
     try:
-        return read_picture(raw / image.path, image.box, size=size)
+        return read_image(raw / image.path, image.box, size=size)
     except InputError as error:
         return error
 
@@ -134,7 +134,7 @@ def _cut_box(pixels: np.ndarray, box: str, path: Path, cut_out: bool) -> np.ndar
 
     An image that was `cut_out` lies on white, and white it is beyond the border.
     """
-    hint = "hint the data set's list of boxes"
+    hint = "fix the data set's list of boxes"
     try:
         x, y, w, h = (float(word) for word in box.split())
     except ValueError:

@@ -1,0 +1,47 @@
+"""prepare: a data set's own files as one manifest, by its converter; aviary's birds are drawn here."""
+
+import shutil
+from pathlib import Path
+
+import click
+
+from s2igan.command import SEED, progress, stage
+from s2igan.datasets.converters import find_converter
+from s2igan.errors import InputError
+from s2igan.machine import workers
+from s2igan.manifest import write_manifest
+from s2igan.splits import Limits
+
+
+@click.command()
+@click.option("--dataset", required=True, help="a module of s2igan/datasets")
+@click.option("--raw", required=True, help="folder of the data set's files")
+@click.option("--classes", type=click.IntRange(0), required=True, help="of drawn birds; 0 for all there are")
+@click.option("--test_classes", type=click.IntRange(0), required=True, help="of them for the test; 0 for all")
+@click.option("--val_classes", type=click.IntRange(0), required=True, help="of them for model selection")
+@click.option("--images_per_class", type=click.IntRange(0), required=True, help="drawn; 0 for all there are")
+@click.option("--captions_per_image", type=click.IntRange(0), required=True, help="0 for all there are")
+@click.option("--load_size", type=click.IntRange(8), required=True, help="pixels of drawn images")
+@click.option("--seed", type=SEED, required=True)
+@stage
+def main(dataset, raw, load_size, **limits):
+    """Writes data/manifest.csv and, where the data set's images are drawn, the folder data/drawn; else it is empty."""
+    converter = find_converter(dataset)
+    if not hasattr(converter, "drawings") and not Path(raw).is_dir():
+        raise InputError(f"{raw}: no such folder; data/raw/{dataset}/README.md says what goes where")
+    limits = Limits(**limits)
+    rows = list(converter.rows(Path(raw), limits))
+    folder = Path("data/drawn")
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    if hasattr(converter, "drawings"):
+        images = len({row.image for row in rows})
+        for path, content in progress(converter.drawings(limits, load_size, workers()), "images", images):
+            (folder / path).parent.mkdir(exist_ok=True)
+            (folder / path).write_bytes(content)
+    write_manifest("data/manifest.csv", rows)
+    click.echo(f"{dataset}: {len(rows)} descriptions of {len({row.image for row in rows})} images: data/manifest.csv")
+
+
+if __name__ == "__main__":
+    main()
