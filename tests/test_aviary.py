@@ -5,6 +5,8 @@ import numpy as np
 import pytest
 
 from s2igan.datasets.drawn import birds
+from s2igan.datasets.drawn.birds import COLOURS, PARTS
+from s2igan.datasets.drawn.grammar import read
 from s2igan.datasets.drawn.species import (
     caption,
     captions,
@@ -14,8 +16,6 @@ from s2igan.datasets.drawn.species import (
     species,
     species_table,
 )
-from s2igan.datasets.drawn.birds import COLOURS, PARTS
-from s2igan.datasets.drawn.grammar import read
 from s2igan.errors import InputError
 
 

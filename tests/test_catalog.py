@@ -5,8 +5,6 @@ import re
 import numpy as np
 import pytest
 
-from s2igan.datasets import sources
-from s2igan.datasets.drawn.species import render_image, species_table
 from s2igan.catalog import (
     Caption,
     Catalog,
@@ -16,10 +14,12 @@ from s2igan.catalog import (
     read_catalog,
     write_catalog,
 )
+from s2igan.datasets import sources
 from s2igan.datasets.drawn.grammar import read
-from s2igan.splits import Limits
+from s2igan.datasets.drawn.species import render_image, species_table
 from s2igan.errors import InputError
 from s2igan.files import write_text
+from s2igan.splits import Limits
 
 SPLIT_OF = {"a": "test", "b": "train", "c": "val", "d": "train"}
 AVIARY = Limits(classes=10, test_classes=3, val_classes=2, images_per_class=2, captions_per_image=3)

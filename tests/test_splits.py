@@ -2,8 +2,8 @@ import hashlib
 
 import pytest
 
-from s2igan.splits import Limits, divide, draw, limit, limit_images, members, require_splits, shares
 from s2igan.errors import InputError
+from s2igan.splits import Limits, divide, draw, limit, limit_images, members, require_splits, shares
 
 NAMES = [f"n{i:02d}" for i in range(20)]
 
