@@ -407,3 +407,25 @@ def test_one_file_under_two_names_is_told(tmp_path, link):
     table(tmp_path, GOOD + "b.jpg,d.wav,,k,val\n")
     link(tmp_path / "a.wav", tmp_path / "d.wav")
     refused(tmp_path, "line 5: recording d.wav: is the same file as a.wav on line 2; write one path, or remove a row")
+
+
+def test_boxes_and_keys_of_ones_own(tmp_path):
+    rows = [
+        {"image": f"{n}.png", "text": "t", "class": "red fox", "box": f"1 {n} 9.5 9.5", "key": f"red_fox/no{n}/07"}
+        for n in range(3)
+    ]
+    catalog = listed(tmp_path, rows)
+    assert [(image.key, image.box) for image in catalog.images] == [
+        (f"red_fox/no{n}", f"1 {n} 9.5 9.5") for n in range(3)
+    ]
+    assert catalog.captions[0].key == "red_fox/no0/07"
+    for change, message in (
+        ({"box": "1 2 0 5"}, "line 2: box 1 2 0 5 is not a part of an image; write x y w h, in pixels"),
+        ({"box": "1 2 5"}, "line 2: box 1 2 5 is not a part of an image"),
+        ({"key": "red fox/no0/07"}, "line 2: key red fox/no0/07; write <class>/<image>/<nn> in ASCII without spaces"),
+        ({"key": "red_fox/no0"}, "line 2: key red_fox/no0; write"),
+        ({"key": ""}, "line 2: no key, but line 3 has one; fill in the column key on every row, or on none"),
+        ({"key": "owl/no0/07"}, "line 2: key owl/no0/07; begin it with red_fox/"),
+    ):
+        with pytest.raises(InputError, match=message):
+            listed(tmp_path, [rows[0] | change, *rows[1:]])
