@@ -96,8 +96,8 @@ def require_files(rows: Iterable[Row], raw: Path, table: str | Path) -> None:
             path = getattr(row, column)
             if path and path not in seen and not os.path.isfile(raw / path):
                 raise InputError(
-                    f"{table}: line {row.line}: {column} {shown(path)}: {absence(raw / path)}; correct the path, or "
-                    f"put the file into {raw}"
+                    f"{table}: line {row.line}: {column} {shown(path, 300)}: {absence(raw / path)}; "
+                    f"correct the path, or put the file into {raw}"
                 )
             seen.add(path)
 
@@ -233,9 +233,9 @@ def inside(path: str, where: str) -> str:
     return str(PurePosixPath(path))
 
 
-def shown(value: str) -> str:
+def shown(value: str, most: int = 80) -> str:
     """A value found in a table, short enough for a message."""
-    return value if len(value) <= 80 else value[:79] + "…"
+    return value if len(value) <= most else value[: most - 1] + "…"
 
 
 def absence(path: Path) -> str:

@@ -1,9 +1,12 @@
 import csv
 import dataclasses
+import io
 import re
 
 import numpy as np
+import PIL.Image
 import pytest
+from data_sets import load
 
 from s2igan.catalog import (
     Caption,
@@ -14,7 +17,7 @@ from s2igan.catalog import (
     read_catalog,
     write_catalog,
 )
-from s2igan.datasets import sources
+from s2igan.datasets.aviary import drawings
 from s2igan.datasets.drawn.grammar import read
 from s2igan.datasets.drawn.species import render_image, species_table
 from s2igan.errors import InputError
@@ -180,11 +183,11 @@ def test_a_text_that_cannot_be_written_leaves_the_old_one(tmp_path):
 
 @pytest.fixture(scope="module")
 def aviary():
-    return sources.load("aviary", "", AVIARY)
+    return load("aviary", "", AVIARY)
 
 
 def test_the_aviary_has_what_was_asked_for_and_passes_the_check(aviary):
-    catalog = check(aviary.catalog)
+    catalog = check(aviary)
     splits = {split: {i.class_name for i in catalog.images if i.split == split} for split in ("train", "val", "test")}
     assert {split: len(names) for split, names in splits.items()} == {"train": 5, "val": 2, "test": 3}
     assert len(set.union(*splits.values())) == 10  # none in two
@@ -193,19 +196,19 @@ def test_the_aviary_has_what_was_asked_for_and_passes_the_check(aviary):
 
 
 def test_keys_are_class_image_and_number(aviary):
-    for image in aviary.catalog.images:
+    for image in aviary.images:
         assert re.fullmatch(r"\d{3}\.[A-Za-z-]+/0[01]", image.key)
         assert image.key.rsplit("/", 1)[0] == image.class_name
-    for caption in aviary.catalog.captions:
+    for caption in aviary.captions:
         assert re.fullmatch(re.escape(caption.image) + r"/0[012]", caption.key)
-    keys = [caption.key for caption in aviary.catalog.captions]
+    keys = [caption.key for caption in aviary.captions]
     assert len(set(keys)) == 60 and keys == sorted(keys)
 
 
 def test_captions_speak_of_the_colours_of_their_own_class(aviary):
     """The name says crown and wing; no caption may say otherwise."""
     told = 0
-    for caption in aviary.catalog.captions:
+    for caption in aviary.captions:
         crown, _, wing, _, _ = caption.key.split(".")[1].split("/")[0].lower().split("-")
         for part, colour in (("crown", crown), ("wing", wing)):
             named = read(caption.text).get(part)
@@ -215,32 +218,20 @@ def test_captions_speak_of_the_colours_of_their_own_class(aviary):
 
 
 def test_the_same_options_give_the_same_catalog_and_another_seed_another(aviary):
-    assert sources.load("aviary", "", AVIARY).catalog == aviary.catalog
-    assert sources.load("aviary", "", dataclasses.replace(AVIARY, seed=1)).catalog != aviary.catalog
+    assert load("aviary", "", AVIARY) == aviary
+    assert load("aviary", "", dataclasses.replace(AVIARY, seed=1)) != aviary
 
 
-def test_pictures_do_not_depend_on_the_number_of_processes(aviary, monkeypatch):
-    monkeypatch.setenv("S2IGAN_WORKERS", "1")
-    alone = list(aviary.pictures(16))
-    monkeypatch.setenv("S2IGAN_WORKERS", "2")
-    shared = list(aviary.pictures(16))
-    assert len(alone) == 20
-    assert all(picture.shape == (3, 16, 16) and picture.dtype == np.uint8 for picture in alone)
-    np.testing.assert_array_equal(alone, shared)
-    assert len({picture.tobytes() for picture in alone}) == 20  # no pose twice
-
-
-def test_each_picture_is_that_of_its_key(aviary, monkeypatch):
-    monkeypatch.setenv("S2IGAN_WORKERS", "1")
+def test_drawings_are_those_of_their_keys_whatever_the_number_of_processes(aviary):
+    alone = list(drawings(AVIARY, 16, workers=1))
+    assert list(drawings(AVIARY, 16, workers=2)) == alone
+    assert [path for path, _ in alone] == [image.path for image in aviary.images]
     species = {one.name: one for one in species_table(10, 3, 2, seed=0)}
-    for image, picture in zip(aviary.catalog.images, aviary.pictures(16), strict=True):
-        name, number = image.key.split("/")
-        np.testing.assert_array_equal(picture, render_image(species[name], int(number), 16, 0).transpose(2, 0, 1))
-
-
-def test_an_unknown_data_set_is_refused():
-    with pytest.raises(InputError, match="catalog.dataset=cub200: unknown; choose one of aviary"):
-        sources.load("cub200", "", Limits())
+    for path, content in alone:
+        name, number = path.removesuffix(".png").split("/")
+        drawn = np.asarray(PIL.Image.open(io.BytesIO(content)))
+        np.testing.assert_array_equal(drawn, render_image(species[name], int(number), 16, 0))
+    assert len({content for _, content in alone}) == 20  # no pose twice
 
 
 def test_columns_of_the_tables_are_the_fields(tmp_path):

@@ -12,6 +12,7 @@ from torch import nn
 from weights import write_inception
 
 from s2igan.catalog import Caption, Catalog, Image, write_catalog
+from s2igan.checkpoint import TrainingCheckpoint
 from s2igan.errors import InputError
 from s2igan.metrics import classifier
 from s2igan.metrics.classifier import (

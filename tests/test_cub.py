@@ -1,17 +1,19 @@
 """The adapter of CUB, and what it shares with Oxford-102: splits, limits and Reed et al.'s captions."""
 
-import hashlib
 import re
 import shutil
 from pathlib import Path
 
 import pytest
+from data_sets import load
 from miniatures import add, edit, remove, write_cub
 
 from s2igan.catalog import check
 from s2igan.datasets import cub, reed
 from s2igan.errors import InputError
-from s2igan.images import read_picture
+from s2igan.images import read_image
+from s2igan.manifest import Row
+from s2igan.selection import select
 from s2igan.splits import Limits
 
 SPLIT_FILE = Path(cub.__file__).parent / "split_files/cub.txt"
@@ -39,7 +41,7 @@ def raw(whole, tmp_path):
 
 def refused(raw, message, **limits):
     with pytest.raises(InputError) as error:
-        cub.load(raw, Limits(**limits))
+        load("cub", raw, Limits(**limits))
     assert "\n" not in str(error.value)
     assert re.search(message, str(error.value)), error.value
 
@@ -55,40 +57,11 @@ def test_the_split_file_is_the_published_split():
     assert (len(rows), len(train), len(test)) == (200, 150, 50)
     assert test == set(TEST_CLASSES.split()) and not test & train
     assert test | train == {str(number) for number in range(1, 201)}
-    assert hashlib.sha256(SPLIT_FILE.read_bytes()).hexdigest() == cub.DATA_SET.split_hash
-    assert reed.official_split(cub.DATA_SET) == {int(number): split for number, split in rows}
-
-
-def test_an_altered_or_missing_split_file_is_refused(tmp_path):
-    with pytest.raises(InputError, match=r"cub\.txt: missing; bring it back"):
-        reed.official_split(cub.DATA_SET, tmp_path)
-    shutil.copy(SPLIT_FILE, tmp_path)
-    assert len(reed.official_split(cub.DATA_SET, tmp_path)) == 200
-    edit("cub.txt", b"\n4 test\n", b"\n4 train\n")(tmp_path)
-    with pytest.raises(InputError, match=r"cub\.txt: altered \(SHA-256 .*; bring it back"):
-        reed.official_split(cub.DATA_SET, tmp_path)
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("1 test\n2 train\n1 train\n3 train\n", "line 3: class 1 is in train and test; put it in one split"),
-        ("1 test\n3 train\n", "no class 2; list each of 1 to 3"),
-        ("1 test\n2 train\n3 train\n4 train\n", "class 4 is none of the data set's; list each of 1 to 3"),
-        ("# two\n1 test\n2 val\n3 train\n", "line 3 is '2 val'; expected '<class number> train|test'"),
-    ],
-)
-def test_a_split_that_overlaps_or_leaves_a_class_out_is_refused(tmp_path, text, message):
-    path = tmp_path / "split.txt"
-    path.write_text(text)
-    with pytest.raises(InputError, match=re.escape(f"{path}: {message}")):
-        reed.read_split(path, 3)
-    path.write_text("# three\n1 test\n\n2 train\n3 train\n")
-    assert reed.read_split(path, 3) == {1: "test", 2: "train", 3: "train"}
+    assert reed.official_split("cub") == {int(number): split for number, split in rows}
 
 
 def test_everything_comes_in_the_order_of_the_keys(whole):
-    catalog = check(cub.load(whole, Limits(val_classes=1)))
+    catalog = check(load("cub", whole, Limits(val_classes=1)))
     assert classes_in(catalog, "test") == [1, 4, 6]
     assert sorted(classes_in(catalog, "train") + classes_in(catalog, "val")) == [2, 3, 5]
     keys = [image.key for image in catalog.images]
@@ -108,7 +81,7 @@ def test_everything_comes_in_the_order_of_the_keys(whole):
 
 
 def test_captions_are_the_lines_of_the_file_of_their_image(whole):
-    catalog = cub.load(whole, Limits())
+    catalog = load("cub", whole, Limits())
     for image in catalog.images:
         lines = (whole / f"text_c10/{image.key}.txt").read_text().splitlines()
         assert [caption.text for caption in catalog.captions if caption.image == image.key] == lines
@@ -123,26 +96,34 @@ def test_the_box_is_a_square_about_the_bounding_box(raw):
     lines = table.read_text().splitlines()
     lines[0], lines[2] = "1 60.0 27.0 325.0 304.0", "3 139 30 153.0 264.0"
     table.write_text("\n".join(lines))
-    first, second, *_ = cub.load(raw, Limits()).images
+    first, second, *_ = load("cub", raw, Limits()).images
     assert [float(value) for value in first.box.split()] == [-21.25, -64.75, 487.5, 487.5]
     assert [float(value) for value in second.box.split()] == [17.5, -36, 396, 396]
 
 
 def test_the_miniature_holds_pictures_that_can_be_read(whole):
-    images = {image.key: image for image in cub.load(whole, Limits()).images}
+    images = {image.key: image for image in load("cub", whole, Limits()).images}
     image = images[f"{ALBATROSS}_0001_796111"]
-    red, green, blue = read_picture(whole / image.path, image.box, size=13)[:, 6, 2]
+    red, green, blue = read_image(whole / image.path, image.box, size=13)[:, 6, 2]
     assert red > blue + 60 and green > blue + 40  # a yellow bird
-    assert (read_picture(whole / images[LAST].path, size=8).std(0) == 0).all()  # grey
+    assert (read_image(whole / images[LAST].path, size=8).std(0) == 0).all()  # grey
 
 
 @pytest.mark.parametrize("folder", ["text_c10", "cvpr2016_cub/text_c10", "CUB_icml/text_c10", "birds/text_c10"])
 def test_captions_are_found_where_the_archives_unpack(tmp_path, whole, folder):
     write_cub(tmp_path, captions=folder)
-    assert cub.load(tmp_path, Limits()) == cub.load(whole, Limits())
+    assert load("cub", tmp_path, Limits()) == load("cub", whole, Limits())
 
 
 SPLIT = {f"{number:03d}": "test" if str(number) in TEST_CLASSES.split() else "train" for number in range(1, 201)}
+
+
+def choose(split, limits):
+    """The split of each class that the limits leave, of a data set with two images in each."""
+    rows = [
+        Row(f"{name}/{n}.jpg", text="t", class_name=name, split=part) for name, part in split.items() for n in (0, 1)
+    ]
+    return {image.class_name: image.split for image in select(rows, limits, "cub", "classes")[0].images}
 
 
 @pytest.mark.parametrize(
@@ -160,7 +141,7 @@ SPLIT = {f"{number:03d}": "test" if str(number) in TEST_CLASSES.split() else "tr
     ],
 )
 def test_limits_of_classes(classes, test_classes, val_classes, counts):
-    chosen = reed.choose(SPLIT, Limits(classes=classes, test_classes=test_classes, val_classes=val_classes))
+    chosen = choose(SPLIT, Limits(classes=classes, test_classes=test_classes, val_classes=val_classes))
     assert tuple(list(chosen.values()).count(split) for split in ("train", "val", "test")) == counts
     assert list(chosen) == sorted(chosen)
     for name, split in chosen.items():  # none changes sides
@@ -168,30 +149,30 @@ def test_limits_of_classes(classes, test_classes, val_classes, counts):
 
 
 def test_the_choice_depends_on_the_seed_alone():
-    def choose(seed, split=SPLIT, classes=40):
-        return reed.choose(split, Limits(classes=classes, val_classes=5, seed=seed))
+    def of(seed, split=SPLIT, classes=40):
+        return choose(split, Limits(classes=classes, val_classes=5, seed=seed))
 
-    assert choose(0) == choose(0, dict(reversed(SPLIT.items())))
+    assert of(0) == of(0, dict(reversed(SPLIT.items())))
     for split in ("train", "val", "test"):
-        assert len({tuple(name for name in choose(seed) if choose(seed)[name] == split) for seed in range(3)}) == 3
-    assert choose(0, classes=0) != choose(1, classes=0)  # other classes for validation
+        assert len({tuple(name for name in of(seed) if of(seed)[name] == split) for seed in range(3)}) == 3
+    assert of(0, classes=0) != of(1, classes=0)  # other classes for validation
     by_number = dict(list(SPLIT.items())[:40])
-    assert set(choose(0)) != set(by_number)  # drawn, not the first
+    assert set(of(0)) != set(by_number)  # drawn, not the first
 
 
 @pytest.mark.parametrize(
     ("classes", "test_classes", "val_classes"), [(5, 5, 0), (5, 6, 0), (5, 2, 3), (0, 0, 150), (1, 0, 0)]
 )
 def test_limits_that_leave_no_training_class_are_refused(classes, test_classes, val_classes):
-    with pytest.raises(InputError, match=f"^catalog.classes={classes}: .* leave none for training; raise classes"):
-        reed.choose(SPLIT, Limits(classes=classes, test_classes=test_classes, val_classes=val_classes))
+    with pytest.raises(InputError, match=f"catalog.classes={classes}: .* leave none for training; raise classes"):
+        choose(SPLIT, Limits(classes=classes, test_classes=test_classes, val_classes=val_classes))
 
 
 def test_limits_of_images_and_captions(whole):
-    every = cub.load(whole, Limits())
+    every = load("cub", whole, Limits())
     limits = Limits(classes=4, test_classes=2, val_classes=1, images_per_class=2, captions_per_image=3)
-    catalog = check(cub.load(whole, limits))
-    assert cub.load(whole, limits) == catalog
+    catalog = check(load("cub", whole, limits))
+    assert load("cub", whole, limits) == catalog
     assert [len(classes_in(catalog, split)) for split in ("train", "val", "test")] == [1, 1, 2]
     of_class = {}
     for image in catalog.images:
@@ -203,13 +184,13 @@ def test_limits_of_images_and_captions(whole):
 
 
 def test_images_are_drawn_by_the_seed(whole):
-    drawn = [cub.load(whole, Limits(images_per_class=1, seed=seed)).images for seed in range(8)]
+    drawn = [load("cub", whole, Limits(images_per_class=1, seed=seed)).images for seed in range(8)]
     assert all(len(images) == 6 for images in drawn) and len(set(drawn)) > 1
     assert {image.key[-11:-7] for images in drawn for image in images} == {"0001", "0002", "0003"}
 
 
 def test_more_captions_than_ten_are_ten(whole):
-    assert cub.load(whole, Limits(captions_per_image=99)) == cub.load(whole, Limits())
+    assert load("cub", whole, Limits(captions_per_image=99)) == load("cub", whole, Limits())
 
 
 def test_stray_bytes_control_characters_and_empty_lines(raw):
@@ -218,7 +199,7 @@ def test_stray_bytes_control_characters_and_empty_lines(raw):
     lines += [b"caf\xc3\xa9", b"caf\xe9 au lait"]
     lines += [b"\xef\xbb\xbfthis bird\xc2\xa0is red", b"a\x0cb\xe2\x80\xa8c"] + [b"black"] * 4
     path.write_bytes(b"\r\n".join(lines) + b"\r\n\r\n")
-    catalog = cub.load(raw, Limits())
+    catalog = load("cub", raw, Limits())
     assert [caption.text for caption in catalog.captions[:7]] == [
         "a bird s wing",
         "a bird [0m",
@@ -238,7 +219,7 @@ README = r"\(see data/raw/cub/README\.md\)"
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (remove(ROOT), rf"/{ROOT}: missing; unpack CUB_200_2011\.tgz there: see data/raw/cub/README\.md"),
+        (remove(ROOT), rf"/{ROOT}: missing; unpack CUB_200_2011\.tgz there {README}"),
         (remove(f"{ROOT}/images.txt"), rf"{ROOT}/images\.txt: missing; unpack .* {README}"),
         (remove(f"{ROOT}/bounding_boxes.txt"), rf"{ROOT}/bounding_boxes\.txt: missing; unpack .* {README}"),
         (
@@ -251,40 +232,24 @@ README = r"\(see data/raw/cub/README\.md\)"
         (edit(f"{ROOT}/images.txt", b"1 001", b"1 ../001"), r"images\.txt: line 1 is '1 \.\./001.*; expected"),
         (edit(f"{ROOT}/images.txt", b"_0001_", b"_0001 "), r"images\.txt: line 1 is .*; expected .*: unpack"),
         (edit(f"{ROOT}/images.txt", b"1 001", b"\xff\x00 001"), r"images\.txt: line 1 is .*; expected"),
-        (edit(f"{ROOT}/images.txt", b"\n2 ", b"\n1 "), r"images\.txt: line 2: image 1 .* is listed twice; unpack"),
-        (edit(f"{ROOT}/images.txt", b"0003_796112", b"0001_796111"), r"line 2: image 2 .* is listed twice; unpack"),
-        (add(f"{ROOT}/images.txt", b"19 007.P/a.jpg\n"), r"line 19: image 19 \(007\.P/a\.jpg\): no such class in cl"),
         (
-            add(f"{ROOT}/images.txt", b"19 006.Least_Auklet/a.jpg\n"),
-            r"line 19: image 19 \(006\.Least_Auklet/a\.jpg\): no class in image_class_labels\.txt; unpack",
+            edit(f"{ROOT}/images.txt", b"2 001.", b"2 999."),
+            r"images\.txt: line 2: 999.* is not in the published split",
         ),
         (
-            edit(f"{ROOT}/image_class_labels.txt", b"4 2", b"4 3"),
-            r"images\.txt: line 4: image 4 .*: image_class_labels\.txt says class 3; unpack",
+            edit(f"{ROOT}/bounding_boxes.txt", b"5 ", b"55 "),
+            r"images\.txt: line 5: .* has no box in bounding",
         ),
-        (edit(f"{ROOT}/image_class_labels.txt", b"4 2\n", b"4 two\n"), r"labels\.txt: line 4 is '4 two'; expected"),
-        (edit(f"{ROOT}/image_class_labels.txt", b"4 2\n", b"3 1\n"), r"labels\.txt: line 4: image 3 is listed twice"),
-        (add(f"{ROOT}/image_class_labels.txt", b"99 1\n"), r"labels\.txt: image 99 is not in images\.txt; unpack"),
-        (edit(f"{ROOT}/bounding_boxes.txt", b"5 ", b"55 "), r"bounding_boxes\.txt: no box of image 5; unpack"),
-        (add(f"{ROOT}/bounding_boxes.txt", b"99 1 1 1 1"), r"boxes\.txt: image 99 is not in images\.txt; unpack"),
         (edit(f"{ROOT}/bounding_boxes.txt", b" 8.0", b""), r"boxes\.txt: line 1 is '1 .*; expected '<image id> <x>"),
         (edit(f"{ROOT}/bounding_boxes.txt", b" 8.0", b" nan"), r"boxes\.txt: line 1 is '1 .*nan.*; expected"),
-        (edit(f"{ROOT}/bounding_boxes.txt", b" 26.0", b" -1"), r"boxes\.txt: the box of image 1 is -1 wide and 16"),
-        (edit(f"{ROOT}/classes.txt", b"1 001", b"7 001"), r"classes\.txt: line 1: class 7 is named 001\.Black"),
-        (edit(f"{ROOT}/classes.txt", b"2 002.L", b"2 L"), r"classes\.txt: line 2 is '2 Laysan_.*; expected '<class"),
-        (add(f"{ROOT}/classes.txt", b"1 001.Gull\n"), r"classes\.txt: line 7: class 1 is listed twice; unpack"),
-        (add(f"{ROOT}/classes.txt", b"201 201.Gull\n"), r"classes\.txt: class 201\.Gull is not in the published split"),
-        (add(f"{ROOT}/classes.txt", b"7 007.Gull\n"), r"images\.txt: no image of class 007\.Gull, which classes\.txt"),
-        (lambda raw: (raw / ROOT / "classes.txt").write_text(""), r"classes\.txt: lists no class; unpack"),
+        (edit(f"{ROOT}/bounding_boxes.txt", b" 26.0", b" -1"), r"boxes\.txt: line 1: the box is -1 wide and 16"),
         # Files
         (
             remove(f"{ROOT}/images/{ALBATROSS}_0003_796112.jpg"),
-            rf"_0003_796112\.jpg: missing, though {ROOT}/images\.txt names it; unpack CUB_200_2011\.tgz .*{README}",
+            r"line \d+: image .*_0003_796112\.jpg: missing; correct the path, or put the file into",
         ),
         (remove(FIRST), rf"{FIRST}: missing, so the image Black_\w*_0001_796111 has no captions; unpack .*{README}"),
         (remove("text_c10/002.Laysan_Albatross"), r"Laysan_Albatross_0001_796114\.txt: missing, so the image Lay"),
-        (add("text_c10/002.Laysan_Albatross/Gull_1.txt", b""), r"Gull_1\.txt: captions of an image that CUB_200_2011"),
-        (add("text_c10/007.Gull/Gull_1.txt", b""), r"text_c10/007\.Gull: captions of a class that CUB_.*; remove"),
         (add(FIRST, b"and red feet\n"), rf"{FIRST}: 11 captions; expected 10, one a line: unpack .*{README}"),
         (edit(FIRST, b"\n", b" "), rf"{FIRST}: 9 captions; expected 10, one a line: unpack"),
         (lambda raw: (raw / FIRST).write_bytes(b""), rf"{FIRST}: 0 captions; expected 10"),
@@ -301,26 +266,9 @@ def test_ten_captions_are_wanted_whatever_the_limit(raw):
     refused(raw, "11 captions; expected 10", captions_per_image=2)
 
 
-def test_what_the_limits_leave_out_is_not_opened(raw):
-    """But the tables are checked as a whole."""
-    limits = dict(classes=4, test_classes=2, val_classes=1, images_per_class=2, captions_per_image=1)
-    good = cub.load(raw, Limits(**limits))
-    kept = {image.key for image in good.images}
-    for path in (raw / ROOT / "images").rglob("*.jpg"):
-        key = f"{path.parent.name}/{path.stem}"
-        if key not in kept:
-            path.unlink()
-            (raw / f"text_c10/{key}.txt").unlink()
-    for key in kept:
-        edit(f"text_c10/{key}.txt", b" wing", b"\xff")(raw)
-    assert len(cub.load(raw, Limits(**limits)).images) == 8
-    add(f"{ROOT}/classes.txt", b"seven\n")(raw)
-    refused(raw, r"classes\.txt: line 7 is 'seven'; expected", **limits)
-
-
 def test_what_the_archives_hold_besides_is_passed_over(raw, whole):
     (raw / "text_c10/.DS_Store").write_bytes(b"\0")
     (raw / "text_c10/.ipynb_checkpoints").mkdir()
     (raw / f"text_c10/{ALBATROSS.split('/')[0]}/._{ALBATROSS.split('/')[1]}_0001_796111.txt").write_bytes(b"\0")
     (raw / "CUB_200_2011/README").write_text("CUB")
-    assert cub.load(raw, Limits()) == cub.load(whole, Limits())
+    assert load("cub", raw, Limits()) == load("cub", whole, Limits())

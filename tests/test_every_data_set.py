@@ -110,4 +110,5 @@ def test_the_paper_s_scale_composes_for_every_data_set(name, system):
     assert params["catalog"]["dataset"] == name and params["catalog"]["load_size"] == 304
     assert params["rdg"]["base_size"] == 64 and params["image_features"]["encoder"] == "inception_v3"
     assert params["eval"]["fid_encoder"] == "inception_v3_fid"
+    assert params["prepare"]["raw"] == params["catalog"]["raw"] == f"data/raw/{name}"
     assert not any(params["catalog"][limit] for limit in ("classes", "images_per_class", "captions_per_image"))

@@ -34,6 +34,10 @@ def run(stage, *arguments):
 def catalog(unusable):
     words = [word for name in LIMITS for word in (f"--{name}", "0")]
     options = ["--dataset", "manifest", "--raw", "own", "--load_size", "24", "--min_sample_rate", "16000"]
+    prepared = run("prepare", *options[:6], *words)
+    if prepared.exit_code:
+        return prepared
+    options += ["--disjoint", "images"]
     return run("catalog", *options, "--max_clipped", "0.01", "--min_seconds", "0.25", "--unusable", unusable, *words)
 
 

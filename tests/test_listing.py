@@ -2,8 +2,10 @@ import hashlib
 
 import pytest
 
-from s2igan.datasets.listing import inside, key_name, lines, require_file, shown, stem, unique_names, without_ending
+from s2igan.datasets.listing import lines
 from s2igan.errors import InputError
+from s2igan.manifest import Row, inside, require_files, shown
+from s2igan.selection import key_name, stem, unique_names, without_ending
 
 
 def read(path, comment=""):
@@ -88,8 +90,8 @@ def test_a_value_is_shown_in_eighty_characters():
 def test_a_file_that_is_not_there_is_told(tmp_path):
     (tmp_path / "a").mkdir()
     (tmp_path / "a/b.jpg").touch()
-    require_file(tmp_path, "a/b.jpg", "unpack it again")
-    with pytest.raises(InputError, match=f"{tmp_path}/c.jpg: missing; unpack it again"):
-        require_file(tmp_path, "c.jpg", "unpack it again")
-    with pytest.raises(InputError, match="/a: a folder, not a file; unpack it again"):
-        require_file(tmp_path, "a", "unpack it again")
+    require_files([Row("a/b.jpg", line=2)], tmp_path, "list.csv")
+    with pytest.raises(InputError, match=r"list.csv: line 3: recording c.wav: missing; correct the path, or put"):
+        require_files([Row("a/b.jpg", recording="c.wav", line=3)], tmp_path, "list.csv")
+    with pytest.raises(InputError, match="image a: a folder, not a file; correct the path"):
+        require_files([Row("a")], tmp_path, "list.csv")

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 import soundfile
+from data_sets import load
 from miniatures_speech import write_manifest, write_rows
 from PIL import Image as Picture
 
 from s2igan.catalog import Caption, Catalog, Image, check
-from s2igan.datasets import manifest
 from s2igan.errors import InputError
 from s2igan.splits import Limits
 
@@ -23,7 +23,7 @@ def listed(folder, rows, **limits) -> Catalog:
     """The catalog of a list of these rows, whose files are made, empty: the adapter must not read them."""
     touch(folder, *(row[column] for row in rows for column in ("image", "recording") if row.get(column)))
     write_rows(folder, rows)
-    return manifest.load(folder, Limits(**limits))
+    return load("manifest", folder, Limits(**limits))
 
 
 def rows_of(counts, **columns):
@@ -71,7 +71,7 @@ def test_a_byte_order_mark_and_other_cases_of_column_names_do_no_harm(tmp_path):
     touch(tmp_path, *"abc")
     text = "Image , TEXT,,\r\na,x,,\r\nb,y,,\r\nc,z,,\r\n"
     (tmp_path / "manifest.csv").write_bytes(b"\xef\xbb\xbf" + text.encode())
-    catalog = manifest.load(tmp_path, Limits())
+    catalog = load("manifest", tmp_path, Limits())
     assert [caption.text for caption in catalog.captions] == ["x", "y", "z"]
 
 
@@ -250,7 +250,7 @@ def test_the_example_of_the_readme_loads(tmp_path):
     pictures += ["harbour/boat.jpg", "harbour/crane.jpg", "harbour/gull.png"]
     touch(tmp_path, *sounds, *(f"pictures/{path}" for path in pictures))
     (tmp_path / "manifest.csv").write_text(example, encoding="utf-8")
-    catalog = manifest.load(tmp_path, Limits())
+    catalog = load("manifest", tmp_path, Limits())
     assert {image.key for image in catalog.images} == {path.split(".")[0] for path in pictures}
     boat = [caption.text for caption in catalog.captions if caption.image == "harbour/boat"]
     assert boat == ["", 'a boat that is called "Ida"']
@@ -259,7 +259,7 @@ def test_the_example_of_the_readme_loads(tmp_path):
 
 def test_the_miniature_has_real_pictures_and_sounds_of_many_kinds(tmp_path):
     write_manifest(tmp_path)
-    catalog = manifest.load(tmp_path, Limits())
+    catalog = load("manifest", tmp_path, Limits())
     assert (len(catalog.images), len(catalog.captions)) == (12, 36)
     kinds = {(bool(caption.recording), bool(caption.text)) for caption in catalog.captions}
     assert kinds == {(True, False), (True, True), (False, True)}
@@ -283,7 +283,7 @@ def test_the_miniature_has_real_pictures_and_sounds_of_many_kinds(tmp_path):
 @pytest.mark.parametrize(("split", "classes"), [("image", 2), ("class", 5), ("image", 0)])
 def test_miniatures_may_have_a_split_or_no_class(tmp_path, split, classes):
     rows = write_manifest(tmp_path, classes=classes, images=5, descriptions=2, split=split, texts=False)
-    catalog = manifest.load(tmp_path, Limits())
+    catalog = load("manifest", tmp_path, Limits())
     assert split_of(catalog) == {row["image"]: row["split"] for row in rows}
     assert all(caption.recording and not caption.text for caption in catalog.captions)
     assert {image.class_name for image in catalog.images} == ({f"class_{c}" for c in range(classes)} or {""})
@@ -301,13 +301,13 @@ def table(folder, content):
 
 def refused(folder, message):
     with pytest.raises(InputError, match=message) as error:
-        manifest.load(folder, Limits())
+        load("manifest", folder, Limits())
     assert str(error.value).startswith(f"{folder / 'manifest.csv'}: ") and "\n" not in str(error.value)
 
 
 def test_the_list_that_the_next_tests_damage_is_good(tmp_path):
     table(tmp_path, GOOD)
-    assert len(manifest.load(tmp_path, Limits()).images) == 3
+    assert len(load("manifest", tmp_path, Limits()).images) == 3
 
 
 def swap(old, new):
@@ -321,7 +321,10 @@ def swap(old, new):
         ("", "line 1: no column image; columns are none: add it"),
         (swap("image", "picture"), "line 1: no column image; columns are picture, recording, text, class, split: add"),
         ("image,class\na.jpg,k\n", "line 1: no column recording or text; columns are image, class: add one"),
-        (swap("class", "klass"), "line 1: unknown column klass; rename it to one of image, recording, .* or remove it"),
+        (
+            swap("class", "klass"),
+            "line 1: unknown column klass; rename it to one of image, box, .* or remove it",
+        ),
         (swap("class", "text"), "line 1: 2 columns text; keep one"),
         (GOOD.replace(",", ";"), "line 1: columns are separated by semicolons; save it with commas"),
         (GOOD.replace(",", "\t"), "line 1: columns are separated by tabs; save it with commas"),
@@ -349,10 +352,10 @@ def swap(old, new):
         (GOOD + "./a.jpg,,more,k,val\n", "line 5: image a.jpg has split val, but train on line 2; give it one split"),
         (GOOD + "a.jpg,b.wav,,k,train\n", "line 5: recording b.wav: is on line 3 already; a recording describes once"),
         (GOOD + "a.jpg,./a.wav,,k,train\n", "line 5: recording a.wav: is on line 2 already"),
-        (swap("b.jpg", "d.jpg"), "line 3: image d.jpg: missing; correct the path, or copy the file into"),
+        (swap("b.jpg", "d.jpg"), "line 3: image d.jpg: missing; correct the path, or put the file into"),
         (swap("b.wav", "d.wav"), "line 3: recording d.wav: missing; correct the path"),
         (swap("b.jpg", "pictures"), "line 3: image pictures: a folder, not a file; correct"),
-        (swap("b.jpg", "x" * 5000), "line 3: image x{79}…: missing; correct"),
+        (swap("b.jpg", "x" * 5000), "line 3: image x{299}…: missing; correct"),
         (swap("b.jpg", "/etc/passwd"), "line 3: image /etc/passwd: an absolute path; write it from the data set"),
         (swap("b.jpg", "C:/b.jpg"), "line 3: image C:/b.jpg: an absolute path"),
         (swap("b.jpg", "../b.jpg"), r"line 3: image \.\./b\.jpg: leaves its folder by \.\."),
@@ -393,7 +396,7 @@ def test_links_may_not_leave_the_folder(tmp_path):
     touch(raw, "inner/b.jpg")
     (raw / "b.jpg").symlink_to("inner/b.jpg")  # within the folder
     table_folder.symlink_to(raw)  # the data set's folder itself may be a link
-    assert len(manifest.load(table_folder, Limits()).images) == 3
+    assert len(load("manifest", table_folder, Limits()).images) == 3
 
 
 @pytest.mark.parametrize("link", [os.symlink, os.link])
@@ -403,4 +406,26 @@ def test_one_file_under_two_names_is_told(tmp_path, link):
     refused(tmp_path, "line 5: image B.jpg: is the same file as b.jpg on line 3; write one path, or remove a row")
     table(tmp_path, GOOD + "b.jpg,d.wav,,k,val\n")
     link(tmp_path / "a.wav", tmp_path / "d.wav")
-    refused(tmp_path, "line 5: recording d.wav: is on line 2 already as a.wav; a recording describes once: remove")
+    refused(tmp_path, "line 5: recording d.wav: is the same file as a.wav on line 2; write one path, or remove a row")
+
+
+def test_boxes_and_keys_of_ones_own(tmp_path):
+    rows = [
+        {"image": f"{n}.png", "text": "t", "class": "red fox", "box": f"1 {n} 9.5 9.5", "key": f"red_fox/no{n}/07"}
+        for n in range(3)
+    ]
+    catalog = listed(tmp_path, rows)
+    assert [(image.key, image.box) for image in catalog.images] == [
+        (f"red_fox/no{n}", f"1 {n} 9.5 9.5") for n in range(3)
+    ]
+    assert catalog.captions[0].key == "red_fox/no0/07"
+    for change, message in (
+        ({"box": "1 2 0 5"}, "line 2: box 1 2 0 5 is not a part of an image; write x y w h, in pixels"),
+        ({"box": "1 2 5"}, "line 2: box 1 2 5 is not a part of an image"),
+        ({"key": "red fox/no0/07"}, "line 2: key red fox/no0/07; write <class>/<image>/<nn> in ASCII without spaces"),
+        ({"key": "red_fox/no0"}, "line 2: key red_fox/no0; write"),
+        ({"key": ""}, "line 2: no key, but line 3 has one; fill in the column key on every row, or on none"),
+        ({"key": "owl/no0/07"}, "line 2: key owl/no0/07; begin it with red_fox/"),
+    ):
+        with pytest.raises(InputError, match=message):
+            listed(tmp_path, [rows[0] | change, *rows[1:]])

@@ -1,19 +1,18 @@
-import io
 import os
 import shutil
-import tarfile
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from data_sets import load
 from miniatures_stamps import FOLDER, write_picture, write_stamps
 
 from s2igan.catalog import Caption, Image, check
 from s2igan.datasets import stamps
 from s2igan.errors import InputError
-from s2igan.images import read_picture
+from s2igan.images import read_image
 from s2igan.speech.recordings import faults
 from s2igan.splits import Limits
 
@@ -51,7 +50,7 @@ def sentence_of(raw, image):
 
 
 def test_an_image_and_its_captions_are_what_the_files_say(original):
-    catalog = stamps.load(original, Limits())
+    catalog = load("stamps", original, Limits())
     key, path = "animals_birds/red-1", f"{FOLDER}/animals/birds/red-1"
     image = catalog.image_of()[key]
     assert image == Image(key, f"{path}.png", "animals_birds", image.split, "0.0 -10.0 60.0 60.0")  # 60 x 40 pixels
@@ -64,7 +63,7 @@ def test_an_image_and_its_captions_are_what_the_files_say(original):
 
 
 def test_keys_are_sorted_and_captions_follow_their_images(original):
-    catalog = stamps.load(original, Limits())
+    catalog = load("stamps", original, Limits())
     keys = [image.key for image in catalog.images]
     assert keys == sorted(keys) and len(keys) == 32
     assert list(dict.fromkeys(caption.image for caption in catalog.captions)) == keys
@@ -73,24 +72,24 @@ def test_keys_are_sorted_and_captions_follow_their_images(original):
 
 
 def test_recordings_and_pictures_can_be_read(original):
-    catalog = stamps.load(original, Limits())
+    catalog = load("stamps", original, Limits())
     assert not any(faults([original / caption.recording for caption in catalog.captions], 16000, 0.1, 0.0, 1))
     for image in catalog.images:
-        assert read_picture(original / image.path, image.box, size=16).shape == (3, 16, 16)
+        assert read_image(original / image.path, image.box, size=16).shape == (3, 16, 16)
 
 
 def test_the_box_pads_the_longer_side_with_the_ground(tmp_path):
     write_picture(tmp_path / "long.png", shape=1, colour=3)  # an orange rectangle, 80 x 30 pixels
     box = stamps._box(tmp_path / "long.png")
     assert box == "0.0 -25.0 80.0 80.0"
-    picture = read_picture(tmp_path / "long.png", box, size=80)
+    picture = read_image(tmp_path / "long.png", box, size=80)
     rows = (picture == np.array([255, 165, 0])[:, None, None]).all(0).any(1)
     assert np.flatnonzero(rows).tolist() == list(range(28, 52))  # 25 of padding, 3 of margin, 24 of shape
     assert (picture[:, :25] == 255).all() and (picture[:, 55:] == 255).all()
 
 
 def test_unseen_speakers_are_heard_in_the_test_only(original):
-    catalog = stamps.load(original, Limits())
+    catalog = load("stamps", original, Limits())
     split = parts(catalog)
     heard = {part: {c.speaker for c in catalog.captions if split[c.image] == part} for part in ("train", "val", "test")}
     assert not (heard["train"] | heard["val"]) & UNSEEN
@@ -98,7 +97,7 @@ def test_unseen_speakers_are_heard_in_the_test_only(original):
 
 
 def test_a_test_image_has_all_its_recordings_and_another_all_of_seen_speakers(original):
-    catalog = stamps.load(original, Limits())
+    catalog = load("stamps", original, Limits())
     count = Counter(caption.image for caption in catalog.captions)
     for image in catalog.images:
         in_series = image.key.startswith("animals_birds") and int(image.key.split("-")[1]) <= 4
@@ -126,12 +125,12 @@ def test_the_second_voices(name, language, series, speaker):
 
 
 def test_each_class_is_divided_by_images(original):
-    catalog = stamps.load(original, Limits())
+    catalog = load("stamps", original, Limits())
     for class_name in ("animals_birds", "food_fruit", "town_houses", "vehicles"):
         found = Counter(image.split for image in catalog.images if image.class_name == class_name)
         assert found == {"train": 5, "val": 1, "test": 2}
-    assert parts(catalog) != parts(stamps.load(original, Limits(seed=1)))
-    assert catalog == stamps.load(original, Limits())
+    assert parts(catalog) != parts(load("stamps", original, Limits(seed=1)))
+    assert catalog == load("stamps", original, Limits())
 
 
 def test_pictures_with_one_sentence_stay_together(raw):
@@ -139,7 +138,7 @@ def test_pictures_with_one_sentence_stay_together(raw):
         place(raw, f"town/houses/cottage{index}", f"A Cottage{index % 2}.", ("be", "es"))
     place(raw, "animals/birds/cottage", "a cottage1. ", ("be", "es"))  # in another class, too
     for seed in range(20):
-        catalog = stamps.load(raw, Limits(seed=seed))
+        catalog = load("stamps", raw, Limits(seed=seed))
         found = {sentence_of(raw, image).strip().casefold(): set() for image in catalog.images}
         for image in catalog.images:
             found[sentence_of(raw, image).strip().casefold()].add(image.split)
@@ -153,7 +152,7 @@ def test_classes_are_folders_with_enough_sentences(raw):
         place(raw, f"animals/apes/ape{index}", f"Ape {index % 7}.", ("es",))  # seven sentences
         place(raw, f"animals/toys/bear{index}", f"Bear {index}.", ("es",))
     place(raw, "animals/mammals/rodents/mouse/cartoon/mouse", "A mouse.", ("es",))
-    images = {image.key: image.class_name for image in stamps.load(raw, Limits()).images}
+    images = {image.key: image.class_name for image in load("stamps", raw, Limits()).images}
     assert images["animals_fish/cartoon_fish3"] == "animals_fish"
     assert images["animals/apes_ape2"] == images["animals/toys_bear5"] == "animals"
     assert images["animals/mammals_rodents_mouse_cartoon_mouse"] == "animals"
@@ -167,156 +166,73 @@ def test_signs_small_folders_and_what_nobody_seen_names_are_left_out(raw):
     place(raw, "vehicles/tram", "A tram.", ("be", "ca"))
     place(raw, "vehicles/bus", "A bus.", ())
     place(raw, "vehicles/car", "A car.", ("be", "da"))
-    keys = {image.key for image in stamps.load(raw, Limits()).images}
+    keys = {image.key for image in load("stamps", raw, Limits()).images}
     assert "vehicles/car" in keys and not {"vehicles/tram", "vehicles/bus"} & keys
     assert not [key for key in keys if "filled" in key or "fire" in key or "mirror" in key or "jacket" in key]
     assert len(keys) == 33
 
 
 def test_limits_draw_classes_and_images(original):
-    catalog = stamps.load(original, Limits(classes=2, images_per_class=5))
+    catalog = load("stamps", original, Limits(classes=2, images_per_class=5))
     found = Counter((image.class_name, image.split) for image in catalog.images)
     assert sorted(found.values()) == [1, 1, 1, 1, 3, 3] and len({name for name, _ in found}) == 2
-    everything = {image.key for image in stamps.load(original, Limits()).images}
+    everything = {image.key for image in load("stamps", original, Limits()).images}
     drawn = {
-        tuple(image.key for image in stamps.load(original, Limits(classes=1, images_per_class=4, seed=s)).images)
+        tuple(image.key for image in load("stamps", original, Limits(classes=1, images_per_class=4, seed=s)).images)
         for s in range(6)
     }
     assert len(drawn) > 1 and all(set(keys) < everything and len(keys) == 4 for keys in drawn)
-    assert stamps.load(original, Limits(test_classes=3, val_classes=2)) == stamps.load(original, Limits())
+    assert load("stamps", original, Limits(test_classes=3, val_classes=2)) == load("stamps", original, Limits())
 
 
 def test_a_limit_of_captions_keeps_numbers_and_both_kinds_of_speakers(original):
-    numbers = {caption.key: caption for caption in stamps.load(original, Limits()).captions}
+    numbers = {caption.key: caption for caption in load("stamps", original, Limits()).captions}
     for most in (1, 2, 3):
-        catalog = stamps.load(original, Limits(captions_per_image=most))
+        catalog = load("stamps", original, Limits(captions_per_image=most))
         assert all(numbers[caption.key] == caption for caption in catalog.captions)
         for image in catalog.images:
             heard = [caption.speaker in UNSEEN for caption in catalog.captions if caption.image == image.key]
             assert len(heard) == most
             assert sum(heard) == ((most + 1) // 2 if image.split == "test" else 0)
-    few = stamps.load(original, Limits(captions_per_image=2))
+    few = load("stamps", original, Limits(captions_per_image=2))
     languages = {caption.language for caption in few.captions}
     assert languages >= {"be", "bg", "ca", "es", "fr", "ru"}  # not the first two of each
-    assert stamps.load(original, Limits(captions_per_image=9)) == stamps.load(original, Limits())
+    assert load("stamps", original, Limits(captions_per_image=9)) == load("stamps", original, Limits())
 
 
 def test_one_kind_of_speakers_fills_up_for_the_other(raw):
     for index in range(20):
         place(raw, f"sports/ball{index}", f"Ball {index}.", ("be", "bg", "es", "ru"))
         place(raw, f"sports/bat{index}", f"Bat {index}.", ("be", "ca", "fr", "nl"))  # only Dutch is seen
-    catalog = stamps.load(raw, Limits(captions_per_image=4))
+    catalog = load("stamps", raw, Limits(captions_per_image=4))
     count = Counter(caption.image for caption in catalog.captions)
     tested = [image.key for image in catalog.images if image.split == "test" and image.class_name == "sports"]
     assert len(tested) == 8 and {count[key] for key in tested} == {4}
 
 
 def test_a_damaged_picture_is_left_to_its_reader(raw):
-    key = stamps.load(raw, Limits()).images[0].key
-    path = raw / stamps.load(raw, Limits()).images[0].path
+    key = load("stamps", raw, Limits()).images[0].key
+    path = raw / load("stamps", raw, Limits()).images[0].path
     start = path.read_bytes()[:20]
     path.unlink()
     path.write_bytes(start)
-    image = stamps.load(raw, Limits()).image_of()[key]
+    image = load("stamps", raw, Limits()).image_of()[key]
     assert image.box == ""
     with pytest.raises(InputError, match="png"):
-        read_picture(raw / image.path, image.box, size=8)
+        read_image(raw / image.path, image.box, size=8)
 
 
 def test_what_is_missing_is_told_with_the_mend(tmp_path, raw):
     with pytest.raises(InputError, match="usr/share/tuxpaint/stamps: missing; run `s2igan fetch stamps`"):
-        stamps.load(tmp_path, Limits())
+        load("stamps", tmp_path, Limits())
     for name in ("animals", "food", "town", "vehicles"):
         for path in (raw / FOLDER / name).rglob("*.ogg"):
             path.unlink()
     with pytest.raises(InputError, match="no folder with 8 images and their recordings; run `s2igan fetch stamps`"):
-        stamps.load(raw, Limits())
+        load("stamps", raw, Limits())
 
 
 @pytest.mark.parametrize("images", [1, 2])
 def test_too_few_images_for_three_splits_are_refused(original, images):
     with pytest.raises(InputError, match="no image of split .* within the limits; raise catalog.classes"):
-        stamps.load(original, Limits(classes=1, images_per_class=images))
-
-
-# ---------------------------------------------------------------- fetching
-
-
-def package(path: Path, content: Path) -> Path:
-    """A Debian package that holds the folder `content`, as dpkg-deb would write it."""
-
-    def archive(folder: Path | None) -> bytes:
-        buffer = io.BytesIO()
-        with tarfile.open(fileobj=buffer, mode="w:xz", preset=0) as out:
-            if folder:
-                out.add(folder, ".")
-        return buffer.getvalue()
-
-    members = {"debian-binary": b"2.0\n", "control.tar.xz": archive(None), "data.tar.xz": archive(content)}
-    with open(path, "wb") as file:
-        file.write(b"!<arch>\n")
-        for name, data in members.items():
-            header = f"{name:<16}{0:<12}{0:<6}{0:<6}{'100644':<8}{len(data):<10}`\n"
-            file.write(header.encode() + data + b"\n" * (len(data) % 2))
-    return path
-
-
-@pytest.fixture(scope="module")
-def deb(original, tmp_path_factory):
-    return package(tmp_path_factory.mktemp("deb") / "tuxpaint-stamps-default_1-1_all.deb", original)
-
-
-def apt_get(folder: Path, script: str, monkeypatch) -> None:
-    """The only `apt-get` that can be found does as `script` says."""
-    folder.mkdir()
-    (folder / "apt-get").write_text(f"#!/bin/sh\n{script}\n")
-    (folder / "apt-get").chmod(0o755)
-    monkeypatch.setenv("PATH", str(folder), prepend=":")
-
-
-def test_a_package_that_lies_there_is_unpacked(original, deb, tmp_path, monkeypatch):
-    monkeypatch.setenv("PATH", "")
-    (tmp_path / "README.md").write_text("stays")
-    shutil.copy(deb, tmp_path)
-    assert stamps.fetch(tmp_path) == tmp_path / FOLDER
-    assert stamps.load(tmp_path, Limits()) == stamps.load(original, Limits())
-    assert stamps.fetch(tmp_path) == tmp_path / FOLDER  # again
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["README.md", deb.name, "usr"]
-
-
-def test_apt_get_brings_the_package(original, deb, tmp_path, monkeypatch):
-    apt_get(tmp_path / "bin", f'[ "$*" = "download tuxpaint-stamps-default" ] && cp {deb} .', monkeypatch)
-    assert stamps.fetch(tmp_path / "raw") == tmp_path / "raw" / FOLDER
-    assert stamps.load(tmp_path / "raw", Limits()) == stamps.load(original, Limits())
-    assert [path.name for path in (tmp_path / "raw").iterdir()] == ["usr"]
-
-
-@pytest.mark.parametrize(
-    "script, told",
-    [
-        ("echo 'W: no sandbox' >&2; echo 'E: Unable to locate package' >&2; exit 100", "E: Unable to locate package"),
-        ("exit 0", "no package came"),
-    ],
-)
-def test_where_apt_get_fails_the_package_is_asked_for(script, told, tmp_path, monkeypatch):
-    apt_get(tmp_path / "bin", script, monkeypatch)
-    with pytest.raises(InputError, match=f"{told}; run `apt-get update` .*packages.debian.org/tuxpaint.* into .*raw"):
-        stamps.fetch(tmp_path / "raw")
-    assert not (tmp_path / "raw").exists()
-
-
-def test_without_apt_get_the_package_is_asked_for(tmp_path, monkeypatch):
-    monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(InputError, match="apt-get: No such file.*download tuxpaint-stamps-default_"):
-        stamps.fetch(tmp_path / "raw")
-
-
-def test_two_packages_and_another_package_are_refused(tmp_path):
-    (tmp_path / "empty").mkdir()
-    (tmp_path / "empty" / "file").write_text("")
-    package(tmp_path / "tuxpaint-stamps-default_1_all.deb", tmp_path / "empty")
-    with pytest.raises(InputError, match="the package has no usr/share/tuxpaint/stamps"):
-        stamps.fetch(tmp_path)
-    (tmp_path / "tuxpaint-stamps-default_2_all.deb").write_bytes(b"")
-    with pytest.raises(InputError, match="_1_all.deb, .*_2_all.deb; keep one"):
-        stamps.fetch(tmp_path)
+        load("stamps", original, Limits(classes=1, images_per_class=images))

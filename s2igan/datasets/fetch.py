@@ -104,8 +104,8 @@ def fetch_stamps(folder: Path) -> None:
             found = sorted(Path(temporary).glob(f"{PACKAGE}_*.deb"))
             if not found:
                 raise InputError(f"apt-get download {PACKAGE}: no package came; {hint}")
-        again = f"{found[0]} is damaged: remove it and run the same command again"
-        missing = f"install dpkg, or unpack {found[0]} into {folder} yourself (bsdtar, ar)"
+        again = f"remove {found[0]} if it is damaged, and run the same command again"
+        missing = "install dpkg and run the same command again"
         _run(["dpkg-deb", "-x", str(found[0].resolve()), str(folder.resolve())], temporary, missing, again)
     if not (folder / FOLDER).is_dir():
         raise InputError(f"{folder}: the package has no {FOLDER}; see data/raw/stamps/README.md")

@@ -36,10 +36,12 @@ def _labels(path: Path, classes: int) -> list[int]:
     if not path.is_file():
         raise InputError(f"{path}: missing; put it there {_README}")
     try:
-        labels = np.asarray(loadmat(path)["labels"]).ravel().astype(int).tolist()
+        labels = np.asarray(loadmat(path)["labels"], float).ravel()
     except Exception as error:  # loadmat raises whatever the damage leads to
         why = "no variable labels" if isinstance(error, KeyError) else str(error)
         raise InputError(f"{path}: damaged, or not the file of labels ({why}); download it again {_README}") from error
-    if not labels or not set(labels) <= set(range(1, classes + 1)):
-        raise InputError(f"{path}: labels are not of 1 to {classes}; download it again {_README}")
-    return labels
+    wrong = np.flatnonzero(~np.isin(labels, np.arange(1, classes + 1)))
+    if len(wrong) or not len(labels):
+        found = f"image {wrong[0] + 1} has the label {labels[wrong[0]]:g}" if len(wrong) else "no label"
+        raise InputError(f"{path}: {found}; expected 1 to {classes}: download it again {_README}")
+    return labels.astype(int).tolist()

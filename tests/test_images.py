@@ -11,7 +11,7 @@ import pytest
 
 from s2igan.catalog import Image
 from s2igan.errors import InputError
-from s2igan.images import pictures, read_picture, square_box
+from s2igan.images import read_image, read_images, square_box
 
 A = np.arange(16, dtype=np.uint8).reshape(4, 4) * 10  # no symmetry
 RED, BLUE, WHITE = (255, 0, 0), (0, 0, 255), (255, 255, 255)
@@ -25,7 +25,7 @@ def save(path: Path, pixels, **options) -> Path:
 
 def first(path: Path, **options) -> tuple[int, ...]:
     """The upper left pixel."""
-    return tuple(read_picture(path, **{"size": 4} | options)[:, 0, 0].tolist())
+    return tuple(read_image(path, **{"size": 4} | options)[:, 0, 0].tolist())
 
 
 def png(width: int, height: int, data: bytes = b"") -> bytes:
@@ -44,7 +44,7 @@ def png(width: int, height: int, data: bytes = b"") -> bytes:
 def test_a_picture_of_the_right_size_comes_through_pixel_by_pixel(tmp_path):
     colours = np.arange(48, dtype=np.uint8).reshape(4, 4, 3)
     (tmp_path / "a.ppm").write_bytes(b"P6 4 4 255\n" + colours.tobytes())
-    found = read_picture(tmp_path / "a.ppm", size=4)
+    found = read_image(tmp_path / "a.ppm", size=4)
     assert found.dtype == np.uint8 and found.flags["C_CONTIGUOUS"]
     np.testing.assert_array_equal(found, colours.transpose(2, 0, 1))
 
@@ -68,7 +68,7 @@ def test_the_exif_orientation_is_honoured(tmp_path, orientation, stored, suffix)
     exif = PIL.Image.Exif()
     exif[0x0112] = orientation
     path = save(tmp_path / f"a.{suffix}", np.ascontiguousarray(stored), exif=exif)
-    np.testing.assert_array_equal(read_picture(path, size=4), np.stack([A] * 3))
+    np.testing.assert_array_equal(read_image(path, size=4), np.stack([A] * 3))
 
 
 def test_a_box_counts_in_the_upright_picture(tmp_path):
@@ -89,7 +89,7 @@ def test_a_damaged_exif_block_is_passed_over(tmp_path):
         (whole.replace(b"\x01\x1a", b"\x01\x25"), A),  # a field that Pillow cannot write again
     ):
         path = save(tmp_path / "a.png", stored, exif=damaged)
-        np.testing.assert_array_equal(read_picture(path, size=4)[0], expected)
+        np.testing.assert_array_equal(read_image(path, size=4)[0], expected)
 
 
 @pytest.mark.parametrize(
@@ -134,7 +134,7 @@ def test_a_transparent_colour_of_a_picture_without_palette(tmp_path):
     for mode, clear, solid in (("L", 7, 8), ("RGB", (1, 2, 3), (1, 2, 4)), ("I;16", 2570, 2313)):
         image = PIL.Image.new(mode, (4, 4), solid)
         image.putpixel((0, 0), clear)
-        found = read_picture(save(tmp_path / "a.png", image, transparency=clear), size=4)
+        found = read_image(save(tmp_path / "a.png", image, transparency=clear), size=4)
         expected = {"L": (8, 8, 8), "RGB": (1, 2, 4), "I;16": (9, 9, 9)}[mode]
         assert (tuple(found[:, 0, 0]), tuple(found[:, 1, 1])) == (WHITE, expected)
 
@@ -167,21 +167,21 @@ def test_grey_of_16_bits_is_scaled_and_not_clipped(tmp_path, dtype, suffix, mode
         save(path, values.astype(dtype))
     with PIL.Image.open(path) as image:
         assert image.mode == mode
-    found = read_picture(path, size=3)
+    found = read_image(path, size=3)
     # 300 / 257 = 1.17, 40000 / 257 = 155.6
     np.testing.assert_array_equal(found, np.stack([[[0, 1, 1], [128, 156, 255], [0, 0, 2]]] * 3))
 
 
 def test_floating_point_from_0_to_1_is_full_range(tmp_path):
     path = save(tmp_path / "a.tif", np.array([[0, 0.2], [0.5, 1]], np.float32))
-    np.testing.assert_array_equal(read_picture(path, size=2)[0], [[0, 51], [128, 255]])
+    np.testing.assert_array_equal(read_image(path, size=2)[0], [[0, 51], [128, 255]])
 
 
 @pytest.mark.parametrize("value", [-1.0, 65536.0, np.nan, np.inf])
 def test_grey_beyond_16_bits_is_refused(tmp_path, value):
     path = save(tmp_path / "a.tif", np.array([[0, value]], np.float32))
     with pytest.raises(InputError, match=r"a\.tif: grey values from .* to .*; save it with 8 or 16 bits"):
-        read_picture(path, size=2)
+        read_image(path, size=2)
 
 
 def test_colours_of_16_bits_keep_their_high_byte(tmp_path):
@@ -205,9 +205,9 @@ def test_of_an_animation_the_first_frame_counts(tmp_path, suffix):
 def test_without_a_box_the_square_in_the_middle_is_taken(tmp_path):
     wide = np.tile(np.arange(9, dtype=np.uint8), (4, 1))
     expected = np.stack([np.tile(np.array([2, 3, 4, 5], np.uint8), (4, 1))] * 3)
-    np.testing.assert_array_equal(read_picture(save(tmp_path / "w.png", wide), size=4), expected)
+    np.testing.assert_array_equal(read_image(save(tmp_path / "w.png", wide), size=4), expected)
     tall = save(tmp_path / "t.png", np.ascontiguousarray(wide.T))
-    np.testing.assert_array_equal(read_picture(tall, size=4), expected.transpose(0, 2, 1))
+    np.testing.assert_array_equal(read_image(tall, size=4), expected.transpose(0, 2, 1))
 
 
 @pytest.mark.parametrize(
@@ -224,22 +224,22 @@ def test_without_a_box_the_square_in_the_middle_is_taken(tmp_path):
     ],
 )
 def test_a_box_is_cut_and_goes_on_with_the_edge_beyond_the_border(tmp_path, box, rows, columns):
-    found = read_picture(save(tmp_path / "a.png", A), box, size=len(rows))
+    found = read_image(save(tmp_path / "a.png", A), box, size=len(rows))
     np.testing.assert_array_equal(found, np.stack([A[np.ix_(rows, columns)]] * 3))
 
 
 def test_a_cut_takes_nothing_from_outside_of_its_box(tmp_path):
     pixels = np.full((40, 40, 3), BLUE, np.uint8)
     pixels[10:30, 10:30] = RED
-    found = read_picture(save(tmp_path / "a.png", pixels), "10 10 20 20", size=7)
+    found = read_image(save(tmp_path / "a.png", pixels), "10 10 20 20", size=7)
     assert (found == np.array(RED).reshape(3, 1, 1)).all()
 
 
 def test_smaller_is_averaged_and_larger_is_smooth(tmp_path):
     board = ((np.indices((64, 64)).sum(0) % 2) * 255).astype(np.uint8)
-    small = read_picture(save(tmp_path / "a.png", board), size=8)
+    small = read_image(save(tmp_path / "a.png", board), size=8)
     assert small.min() >= 120 and small.max() <= 135  # without antialiasing: 0 or 255
-    ramp = read_picture(save(tmp_path / "b.png", np.array([[0, 200], [0, 200]], np.uint8)), size=16)[0, 0]
+    ramp = read_image(save(tmp_path / "b.png", np.array([[0, 200], [0, 200]], np.uint8)), size=16)[0, 0]
     assert (np.diff(ramp.astype(int)) >= 0).all() and len(set(ramp.tolist())) > 6
 
 
@@ -281,7 +281,7 @@ def test_a_box_without_area_has_no_square(box):
 )
 def test_a_box_that_does_not_fit_is_told(tmp_path, box, told):
     with pytest.raises(InputError, match=f"a.png: box '{box}' {told}.*; "):
-        read_picture(save(tmp_path / "a.png", A[:3]), box, size=2)
+        read_image(save(tmp_path / "a.png", A[:3]), box, size=2)
 
 
 def test_what_is_no_picture_is_told(tmp_path):
@@ -306,7 +306,7 @@ def test_what_is_no_picture_is_told(tmp_path):
         "vector.eps": "not an image",  # Ghostscript is not asked
     }.items():
         with pytest.raises(InputError, match=f"{name}: {told}.*") as error:
-            read_picture(tmp_path / name, size=4)
+            read_image(tmp_path / name, size=4)
         assert "\n" not in str(error.value)
 
 
@@ -314,12 +314,12 @@ def test_what_is_no_picture_is_told(tmp_path):
 def test_a_truncated_picture_is_refused(tmp_path, suffix):
     noise = np.random.default_rng(0).integers(0, 256, (40, 50, 3), dtype=np.uint8)
     path = save(tmp_path / f"a.{suffix}", noise)
-    read_picture(path, size=8)
+    read_image(path, size=8)
     data = path.read_bytes()
     for kept in (0.02, 0.3, 0.6, 0.95):
         path.write_bytes(data[: int(len(data) * kept)])
         with pytest.raises(InputError, match=rf"a\.{suffix}: .*; download it again, or save it anew"):
-            read_picture(path, size=8)
+            read_image(path, size=8)
 
 
 def test_a_damaged_picture_is_refused(tmp_path):
@@ -328,18 +328,18 @@ def test_a_damaged_picture_is_refused(tmp_path):
     data[len(data) // 2] ^= 0xFF
     path.write_bytes(data)
     with pytest.raises(InputError, match=r"a\.png: truncated or damaged \(.*; download it again"):
-        read_picture(path, size=8)
+        read_image(path, size=8)
 
 
 def test_more_than_200_megapixels_are_refused_before_they_are_decoded(tmp_path):
     (tmp_path / "bomb.png").write_bytes(png(20_000, 10_001))
     with pytest.raises(InputError, match=r"bomb\.png: more than 200 megapixels; save it smaller"):
-        read_picture(tmp_path / "bomb.png", size=8)
+        read_image(tmp_path / "bomb.png", size=8)
     (tmp_path / "large.png").write_bytes(png(15_000, 10_000))  # allowed, but there is nothing in it
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         with pytest.raises(InputError, match=r"large\.png: truncated or damaged"):
-            read_picture(tmp_path / "large.png", size=8)
+            read_image(tmp_path / "large.png", size=8)
 
 
 # ---------------------------------------------------------------- many
@@ -356,7 +356,7 @@ def test_pictures_come_in_order_and_unreadable_ones_as_their_errors(tmp_path, wo
         elif n != 7:
             save(tmp_path / "c" / f"{n}.png", make(fill_value=n))
         images.append(Image(f"c/{n}", f"c/{n}.png", "c", "train", "9 9 3 3" if n == 55 else ""))
-    found = list(pictures(tmp_path, images, 4, workers))
+    found = list(read_images(tmp_path, images, 4, workers))
     told = {n: str(item) for n, item in enumerate(found) if isinstance(item, InputError)}
     assert {n: line.split(":")[0] for n, line in told.items()} == {n: f"{tmp_path}/c/{n}.png" for n in (7, 41, 55)}
     assert ": missing;" in told[7] and "not an image" in told[41] and "outside" in told[55]
@@ -368,8 +368,8 @@ def test_pictures_come_in_order_and_unreadable_ones_as_their_errors(tmp_path, wo
 def test_beyond_the_border_of_a_picture_with_transparency_it_is_white(tmp_path):
     path = tmp_path / "stamp.png"
     PIL.Image.new("RGBA", (4, 8), (255, 0, 0, 255)).save(path)
-    cut = read_picture(path, "-2 0 8 8", size=8)
+    cut = read_image(path, "-2 0 8 8", size=8)
     assert (cut[:, :, [0, 1, 6, 7]] == 255).all()
     assert (cut[1:, :, 2:6] == 0).all() and (cut[0] == 255).all()
     PIL.Image.new("RGB", (4, 8), (255, 0, 0)).save(path)
-    assert (read_picture(path, "-2 0 8 8", size=8)[1:] == 0).all()
+    assert (read_image(path, "-2 0 8 8", size=8)[1:] == 0).all()

@@ -1,0 +1,234 @@
+"""Downloads from a server of the test's own, archives that are good and that are not, and the Debian package."""
+
+import hashlib
+import io
+import shutil
+import tarfile
+import threading
+import zipfile
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+from miniatures_stamps import write_stamps
+
+from s2igan.datasets.fetch import download, fetch_data_set, unpack
+from s2igan.datasets.fetch import fetch_stamps as fetch_package
+from s2igan.datasets.stamps import rows
+from s2igan.errors import InputError
+from s2igan.splits import Limits
+
+BODY = bytes(range(256)) * 400
+MD5 = hashlib.md5(BODY).hexdigest()
+
+
+# ---------------------------------------------------------------- downloads
+
+
+@pytest.fixture
+def server(monkeypatch):
+    """The address of a server of BODY, and a list of how many bytes of it each of the next answers sends."""
+    monkeypatch.setenv("no_proxy", "*")
+    cuts: list[int] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def log_message(self, *_):
+            pass
+
+        def do_GET(self):  # noqa: N802
+            if not self.path.startswith("/set.tgz"):
+                return self.send_error(404)
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(BODY)))
+            self.end_headers()
+            self.wfile.write(BODY[: cuts.pop(0)] if cuts else BODY)
+
+    http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=http.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    yield f"http://127.0.0.1:{http.server_port}", cuts
+    http.shutdown()
+    thread.join()
+    http.server_close()
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_a_file_is_downloaded_once_and_named_without_its_query(server, tmp_path):
+    path = download(f"{server[0]}/set.tgz?download=1", MD5, tmp_path)
+    assert path == tmp_path / "set.tgz" and path.read_bytes() == BODY
+    assert download("http://127.0.0.1:9/set.tgz", MD5, tmp_path) == path  # nobody listens there
+
+
+def test_a_broken_download_ends_in_one_line_and_can_be_given_again(server, tmp_path):
+    server[1].append(5000)
+    with pytest.raises(
+        InputError, match=r"^http.*/set.tgz: .*; run the same command again, or put the file at"
+    ) as error:
+        download(f"{server[0]}/set.tgz", MD5, tmp_path)
+    assert "\n" not in str(error.value) and names(tmp_path) == []
+    assert download(f"{server[0]}/set.tgz", MD5, tmp_path).read_bytes() == BODY
+
+
+@pytest.mark.parametrize("path, md5", [("no.tgz", MD5), ("set.tgz", "0" * 32)])
+def test_another_file_and_none_at_all_are_told_and_nothing_is_kept(server, tmp_path, path, md5):
+    told = "404" if path == "no.tgz" else f"expected md5:{md5} but got {MD5}|expected .*{md5}"
+    with pytest.raises(InputError, match=rf"^http.*/{path}: .*({told}).*; run the same command again, or put"):
+        download(f"{server[0]}/{path}", md5, tmp_path)
+    assert names(tmp_path) == []
+
+
+def test_a_data_set_without_an_address_is_told(tmp_path):
+    with pytest.raises(InputError, match="places: nothing to fetch; data/raw/places/README.md says where it comes"):
+        fetch_data_set("places", tmp_path)
+
+
+# ---------------------------------------------------------------- archives
+
+
+def tar(path, name="a/b.txt", kind=tarfile.REGTYPE, link=""):
+    with tarfile.open(path, "w:gz") as out:
+        member = tarfile.TarInfo(name)
+        member.type, member.linkname, member.size = kind, link, 3 * (kind == tarfile.REGTYPE)
+        out.addfile(member, io.BytesIO(b"one"))
+    return path
+
+
+def zipped(path, name="a/b.txt"):
+    with zipfile.ZipFile(path, "w") as out:
+        out.writestr(name, "one")
+    return path
+
+
+@pytest.mark.parametrize("pack", [tar, zipped])
+def test_an_archive_is_unpacked_beside_what_is_there_and_again(tmp_path, pack):
+    archive = pack(tmp_path / "archive")
+    (tmp_path / "README.md").touch()
+    for _ in range(2):
+        unpack(archive, tmp_path)
+        assert (tmp_path / "a/b.txt").read_text() == "one" and names(tmp_path) == ["README.md", "a", "archive"]
+
+
+@pytest.mark.parametrize("pack", [
+    lambda path: tar(path, "../out.txt"), lambda path: zipped(path, "../out.txt"),
+    lambda path: zipped(path, "/out.txt"),
+    lambda path: tar(path, "a", tarfile.SYMTYPE, "/etc/passwd"), lambda path: tar(path, "a", tarfile.LNKTYPE, "../b"),
+    lambda path: tar(path, "a", tarfile.CHRTYPE),
+])  # fmt: skip
+def test_what_leads_out_of_the_folder_is_refused(tmp_path, pack):
+    archive, folder = pack(tmp_path / "archive"), tmp_path / "raw"
+    folder.mkdir()
+    with pytest.raises(InputError, match="archive: .*; do not trust this archive"):
+        unpack(archive, folder)
+    assert names(folder) == [] and names(tmp_path) == ["archive", "raw"]
+
+
+def test_a_damaged_archive_is_told(tmp_path):
+    archive = tar(tmp_path / "archive")
+    for content in (archive.read_bytes()[:-20], b"", b"<html>not found</html>"):
+        archive.write_bytes(content)
+        with pytest.raises(InputError, match="archive: damaged, or no tar or zip .*; download it again"):
+            unpack(archive, tmp_path)
+
+
+# ---------------------------------------------------------------- the Debian package
+
+
+@pytest.fixture(scope="module")
+def original(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("stamps")
+    write_stamps(folder)
+    return folder
+
+
+def fetch_stamps(folder):
+    folder.mkdir(exist_ok=True)
+    fetch_package(folder)
+
+
+def package(path: Path, content: Path) -> Path:
+    """A Debian package that holds the folder `content`, as dpkg-deb would write it."""
+
+    def archive(folder: Path | None) -> bytes:
+        buffer = io.BytesIO()
+        with tarfile.open(fileobj=buffer, mode="w:xz", preset=0) as out:
+            if folder:
+                out.add(folder, ".")
+        return buffer.getvalue()
+
+    members = {"debian-binary": b"2.0\n", "control.tar.xz": archive(None), "data.tar.xz": archive(content)}
+    with open(path, "wb") as file:
+        file.write(b"!<arch>\n")
+        for name, data in members.items():
+            header = f"{name:<16}{0:<12}{0:<6}{0:<6}{'100644':<8}{len(data):<10}`\n"
+            file.write(header.encode() + data + b"\n" * (len(data) % 2))
+    return path
+
+
+@pytest.fixture(scope="module")
+def deb(original, tmp_path_factory):
+    return package(tmp_path_factory.mktemp("deb") / "tuxpaint-stamps-default_1-1_all.deb", original)
+
+
+def apt_get(folder: Path, script: str, monkeypatch) -> None:
+    """The only `apt-get` that can be found does as `script` says."""
+    folder.mkdir()
+    (folder / "apt-get").write_text(f"#!/bin/sh\n{script}\n")
+    (folder / "apt-get").chmod(0o755)
+    monkeypatch.setenv("PATH", str(folder), prepend=":")
+
+
+def test_a_package_that_lies_there_is_unpacked(original, deb, tmp_path):
+    (tmp_path / "README.md").write_text("stays")
+    shutil.copy(deb, tmp_path)
+    fetch_stamps(tmp_path)
+    assert list(rows(tmp_path, Limits())) == list(rows(original, Limits()))
+    fetch_stamps(tmp_path)  # again
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["README.md", deb.name, "usr"]
+
+
+def test_apt_get_brings_the_package(original, deb, tmp_path, monkeypatch):
+    apt_get(tmp_path / "bin", f'[ "$*" = "download tuxpaint-stamps-default" ] && cp {deb} .', monkeypatch)
+    fetch_stamps(tmp_path / "raw")
+    assert list(rows(tmp_path / "raw", Limits())) == list(rows(original, Limits()))
+    assert [path.name for path in (tmp_path / "raw").iterdir()] == ["usr"]
+
+
+@pytest.mark.parametrize(
+    "script, told",
+    [
+        ("echo 'W: no sandbox' >&2; echo 'E: Unable to locate package' >&2; exit 100", "E: Unable to locate package"),
+        ("exit 0", "no package came"),
+    ],
+)
+def test_where_apt_get_fails_the_package_is_asked_for(script, told, tmp_path, monkeypatch):
+    apt_get(tmp_path / "bin", script, monkeypatch)
+    with pytest.raises(InputError, match=f"{told}; run `apt-get update` .*packages.debian.org/tuxpaint.* into .*raw"):
+        fetch_stamps(tmp_path / "raw")
+    assert list((tmp_path / "raw").iterdir()) == []
+
+
+def test_without_apt_get_the_package_is_asked_for(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(InputError, match="apt-get: No such file.*download tuxpaint-stamps-default_"):
+        fetch_stamps(tmp_path / "raw")
+
+
+def test_two_packages_and_another_package_are_refused(tmp_path):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "empty" / "file").write_text("")
+    package(tmp_path / "tuxpaint-stamps-default_1_all.deb", tmp_path / "empty")
+    with pytest.raises(InputError, match="the package has no usr/share/tuxpaint/stamps"):
+        fetch_stamps(tmp_path)
+    (tmp_path / "tuxpaint-stamps-default_2_all.deb").write_bytes(b"")
+    with pytest.raises(InputError, match="_1_all.deb, .*_2_all.deb; keep one"):
+        fetch_stamps(tmp_path)
+
+
+def test_without_dpkg_it_is_asked_for(tmp_path, monkeypatch):
+    (tmp_path / "tuxpaint-stamps-default_1_all.deb").touch()
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(InputError, match="dpkg-deb: No such file.*; install dpkg and run the same command again"):
+        fetch_stamps(tmp_path)
