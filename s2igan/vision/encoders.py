@@ -18,8 +18,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from s2igan.models import hash_files
 from s2igan.errors import InputError
+from s2igan.models import hash_files
 from s2igan.vision.transforms import to_float, to_uint8
 
 ENCODERS = ("inception_v3", "efficientnet_lite0")
