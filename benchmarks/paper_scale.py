@@ -1,6 +1,6 @@
 """The whole pipeline at scale=paper's real sizes on a miniature of CUB: `python -m benchmarks.paper_scale`.
 
-256-pixel images, the paper's networks, recipe and encoders; 18 images, one epoch, small batches. Inception's
+256-pixel images, the paper's networks, recipe and encoders; 18 images, seen once or twice, small batches. Inception's
 weights, of both kinds, are random ones that this program writes, so nothing is downloaded and no score means
 anything. It runs `dvc exp run -S dataset=cub -S scale=paper` in a temporary copy of the repository, and prints what
 each stage took: seconds, and the peak of the memory of it and its workers, as `benchmarks.memory` does.
@@ -28,11 +28,11 @@ SCORES = ("fid", "fjd", "kid", "is_mean", "map", "map_same_images")
 
 
 def overrides(inception: Path, fid_inception: Path, batch: int) -> list[str]:
-    """All that is not the paper's: files of weights, one epoch, and less to draw and to disturb."""
+    """All that is not the paper's: files of weights, a short training, and less to draw and to disturb."""
     return [
         *(f"{section}.weights={inception}" for section in ("image_features", "classifier", "eval")),
         f"eval.fid_weights={fid_inception}",
-        *(f"{section}.epochs=1" for section in ("sen", "rdg", "classifier")),
+        *("sen.captions=100", "rdg.images=18", "classifier.images=18"),
         f"rdg.batch_size={batch}",
         "catalog.val_classes=1",
         "generate.captions_per_image=1",

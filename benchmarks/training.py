@@ -18,13 +18,12 @@ from torch.utils.flop_counter import FlopCounterMode
 from torchvision.models import inception_v3
 
 from s2igan.machine import PRECISIONS, device, training_precision
+from s2igan.options import fill
 from s2igan.rdg.batches import Batch
-from s2igan.rdg.model import RDG
-from s2igan.rdg.training import Optimizers, Recipe, draw_latent, training_step
+from s2igan.rdg.model import RDG, RDGConfig
+from s2igan.rdg.training import Recipe, Setup, build_optimizers, draw_latent, training_step
+from s2igan.training import make_fabric
 from s2igan.vision.encoders import FrozenEncoder, load_encoder
-
-RECIPE = tuple(Recipe.__dataclass_fields__)
-LOOP = (*("epochs", "batch_size", "relation_positive", "relation_negative", "speech_encoder", "matching_captions"),)
 
 
 def frozen_encoder(name: str, input_size: int) -> FrozenEncoder:
@@ -68,12 +67,11 @@ def main(scale, system, batch, precision, steps):
     config = OmegaConf.to_container(composed, resolve=True)
     rdg, features = config["rdg"], config["image_features"]
     rdg["precision"] = training_precision("rdg.precision", precision or rdg["precision"], device())
-    recipe = Recipe(**{key: rdg.pop(key) for key in RECIPE})
+    recipe = fill(Recipe, rdg)
     batch = batch or rdg["batch_size"]
-    network = {key: value for key, value in rdg.items() if key not in LOOP}
     embedding = 2 * config["sen"]["gru_hidden"]
-    matching = recipe.matching_weight > 0
-    model = RDG(embedding_dim=embedding, image_embedding_dim=embedding, matching=matching, **network)
+    sizes = {"embedding_dim": embedding, "image_embedding_dim": embedding, "matching": recipe.matching_weight > 0}
+    model = RDG(fill(RDGConfig, rdg, **sizes))
     model.to(device(), memory_format=torch.channels_last).train()
     encoder = frozen_encoder(features["encoder"], features["input_size"]).to(device())
     projection = torch.nn.Linear(encoder.feature_dim, embedding).requires_grad_(False).to(device())
@@ -105,31 +103,29 @@ def main(scale, system, batch, precision, steps):
         more_groups=groups[batch:],
         shifts=shifts,
     )
-    optimizers = Optimizers(model, recipe)
+    fabric = make_fabric(device(), recipe.precision)
+    setup = Setup(model, recipe, build_optimizers(model, recipe), projection, encoder, fabric.backward)
     started = 0.0
 
-    def one(*arguments) -> dict[str, torch.Tensor]:
-        with torch.autocast(device().type, torch.bfloat16, enabled=recipe.precision == "bfloat16"):
-            return training_step(*arguments)
+    def one(step: int) -> dict[str, torch.Tensor]:
+        latent = draw_latent(model, batch, 0, step, "benchmark").to(device())
+        with fabric.autocast():
+            return training_step(setup, data, latent, step)
 
     for step in range(steps + 1):  # the first step warms up
         if step == 1:
             finish()
             started = time.perf_counter()
-        r1 = recipe.r1_weight > 0 and step % recipe.r1_interval == 0
-        relation = model.relation is not None and step % recipe.relation_interval == 0
-        latent = draw_latent(model, batch, 0, step, "benchmark").to(device())
-        curves = one(model, optimizers, data, latent, projection, encoder, recipe, r1, relation)
+        curves = one(step)
         assert all(torch.isfinite(value) for value in curves.values())
         click.echo(f"step {step}: " + " ".join(f"{name} {float(value):.2f}" for name, value in curves.items()))
     finish()
     seconds = (time.perf_counter() - started) / steps
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     click.echo(f"{seconds:.2f} s a step of {batch}, {batch / seconds:.2f} pictures/s, {memory:.1f} GiB at most")
-    # Of a step without the costly terms, as most are, where the scale has an interval for them.
-    often = recipe.relation_interval == 1 and model.relation is not None
+    # Of step 1, without the costly terms, as most are, where the scale has an interval for them.
     with FlopCounterMode(display=False) as operations:
-        one(model, optimizers, data, latent, projection, encoder, recipe, False, often)
+        one(1)
     count, peak = operations.get_total_flops(), product_speed(getattr(torch, recipe.precision))
     click.echo(
         f"{recipe.precision}: {count / 1e9:.1f} GFLOP a step, {count / seconds / 1e9:.0f} GFLOP/s, "

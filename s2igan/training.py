@@ -109,8 +109,8 @@ def train(
         while number < schedule.steps and not received:
             keys, losses = step(number)
             number, items = number + 1, items + len(keys)
-            for name, value in losses.items():
-                value = float(value)
+            for name, loss in losses.items():
+                value = loss.item()
                 if not math.isfinite(value):
                     raise InputError(
                         f"{schedule.name}: {name} is {value} at step {number}; lower {schedule.name}.lr, or "

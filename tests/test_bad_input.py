@@ -93,7 +93,7 @@ def test_a_seed_that_no_generator_takes_is_refused_by_every_stage(stage, seed):
 
 def test_the_first_scale_is_a_power_of_two():
     result = run("train_rdg", "--base_size", "48")
-    assert result.exit_code == 2 and "'--base_size': 48 is no power of two: give 8, 16, 32, 64" in result.stderr
+    assert result.exit_code == 2 and "'--base_size': '48' is not one of '8', '16', '32', '64', '128'." in result.stderr
 
 
 def test_pictures_of_another_size_than_sen_knows_are_refused():
@@ -116,7 +116,7 @@ def test_pictures_of_another_size_than_sen_knows_are_refused():
         (["--lrr", "1"], "No such option '--lrr'."),
         (["--lr", "oops"], "Invalid value for '--lr': 'oops' is not a valid float range."),
         (["--lr", "0"], "Invalid value for '--lr': 0.0 is not in the range 0<x<=1."),
-        (["--epochs", "-1"], "Invalid value for '--epochs': -1 is not in the range x>=0."),
+        (["--captions", "-1"], "Invalid value for '--captions': -1 is not in the range x>=0."),
         (["--selection", "tets"], "Invalid value for '--selection': 'tets' is not one of 'val', 'test'."),
         ([], "Missing option '--bands'."),
     ],

@@ -7,15 +7,15 @@ import pytest
 import torch
 import torchvision
 from click.testing import CliRunner
-from s2igan.checkpoint import TrainingCheckpoint
 from torch import nn
 from weights import write_inception
 
+from s2igan import training as loop
 from s2igan.catalog import Caption, Catalog, Image, write_catalog
-from s2igan.checkpoint import TrainingCheckpoint
 from s2igan.errors import InputError
 from s2igan.metrics import classifier
 from s2igan.metrics.classifier import (
+    Recipe,
     Rows,
     build_classifier,
     classifier_hash,
@@ -24,15 +24,23 @@ from s2igan.metrics.classifier import (
     load_classifier,
     predict,
     save_classifier,
-    train_classifier,
 )
 from s2igan.store import FixedReader, FixedWriter
+from s2igan.training import Checkpoints
 from s2igan.vision.encoders import encode_images, load_encoder
 from s2igan.vision.transforms import to_float
 from stages import train_classifier as stage
 
 PALETTE = np.array([[220, 40, 40], [40, 60, 220], [240, 220, 60]], dtype=np.uint8)
-SHORT = {"heads": (3, 3), "channels": 8, "crop_size": 16, "epochs": 2, "batch_size": 16}
+
+
+def train_classifier(images, labels, heads=(3, 3), *, start=None, checkpoints=None, epochs=2, **changes):
+    """Whole passes over the images."""
+    values = {"network": "small", "channels": 8, "crop_size": 16, "batch_size": 16, "lr": 4e-3, "seed": 0}
+    values |= changes
+    batch = min(values["batch_size"], len(images))
+    recipe = Recipe(images=epochs * (len(images) // batch) * batch, **values)
+    return classifier.train_classifier(images, labels, heads, recipe, start=start, checkpoints=checkpoints)
 
 
 def spots(count, seed=0, size=20):
@@ -54,7 +62,7 @@ def same_weights(first, second):
 
 def test_learns_the_colour_of_small_spots_head_by_head():
     images, labels = spots(600)
-    model, curves = train_classifier(images, labels, **{**SHORT, "epochs": 8})
+    model, curves = train_classifier(images, labels, epochs=8)
     assert len(curves) == 8 and curves[-1]["loss"] < curves[0]["loss"]
     unseen, truth = spots(200, seed=1)
     heads = predict(model, unseen)
@@ -100,15 +108,15 @@ def test_same_seed_same_network_and_no_global_randomness():
     images, labels = spots(48)
     torch.manual_seed(1)
     state = torch.get_rng_state()
-    first, _ = train_classifier(images, labels, seed=5, **SHORT)
+    first, _ = train_classifier(images, labels, seed=5)
     assert torch.equal(torch.get_rng_state(), state)
     torch.manual_seed(2)
-    second, _ = train_classifier(images, labels, seed=5, **SHORT)
-    other, _ = train_classifier(images, labels, seed=6, **SHORT)
+    second, _ = train_classifier(images, labels, seed=5)
+    other, _ = train_classifier(images, labels, seed=6)
     assert same_weights(first, second) and not same_weights(first, other)
 
 
-class KilledError(Exception):
+class StoppedError(Exception):
     pass
 
 
@@ -126,33 +134,42 @@ def short_body(monkeypatch):
 
 
 @pytest.mark.parametrize("network", ["small", "inception_v3"])
-def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path, monkeypatch, short_body, network):
+@pytest.mark.parametrize("steps", [1, 3, 5])  # a pass has 3: crops go on within one, too
+def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path, monkeypatch, short_body, network, steps):
     monkeypatch.setenv("S2IGAN_CHECKPOINTS", str(tmp_path))
+    monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", 0.0)
     images, labels = spots(48)
-    options = {**SHORT, "epochs": 3, "network": network}
+    options = {"epochs": 3, "network": network}
     whole, whole_curves = train_classifier(images, labels, **options)
-    checkpoint = TrainingCheckpoint("train_classifier", {"epochs": 3}, [])
+    calls = iter(range(100))
+    real = classifier.random_crop_flip
 
-    def killed_in_the_second_epoch(epochs, _):
-        yield 0
-        raise KilledError
+    def stopping(*arguments):
+        if next(calls) == steps:
+            raise StoppedError
+        return real(*arguments)
 
-    with pytest.raises(KilledError):
-        train_classifier(images, labels, checkpoint=checkpoint, progress=killed_in_the_second_epoch, **options)
-    done = []
-
-    def watch(epochs, _):
-        done.extend(epochs)
-        return epochs
-
-    resumed, curves = train_classifier(images, labels, checkpoint=checkpoint, progress=watch, **options)
-    assert done == [1, 2]
+    monkeypatch.setattr(classifier, "random_crop_flip", stopping)
+    with pytest.raises(StoppedError):
+        train_classifier(images, labels, checkpoints=Checkpoints("train_classifier", {}, []), **options)
+    made = []
+    monkeypatch.setattr(classifier, "random_crop_flip", lambda *arguments: made.append(1) or real(*arguments))
+    resumed, curves = train_classifier(images, labels, checkpoints=Checkpoints("train_classifier", {}, []), **options)
+    assert len(made) == 9 - steps
     assert same_weights(whole, resumed) and curves == whole_curves
+
+
+def test_a_loss_that_is_not_finite_names_the_images(monkeypatch):
+    monkeypatch.setattr(classifier.F, "cross_entropy", lambda *_, **__: torch.tensor(np.nan, requires_grad=True))
+    images, labels = spots(4)
+    told = "classifier: loss is nan at step 1; lower classifier.lr, or .*: image 0, image 1, image 2, image 3$"
+    with pytest.raises(InputError, match=told):
+        train_classifier(images, labels)
 
 
 def test_saved_and_loaded_predicts_the_same(tmp_path):
     images, labels = spots(32)
-    model, _ = train_classifier(images, labels, **SHORT)
+    model, _ = train_classifier(images, labels)
     names = {"parts": ["upper", "lower"], "colours": ["red", "blue", "yellow"]}
     save_classifier(tmp_path / "judge", "judge", model, names)
     again, found = load_classifier(tmp_path / "judge", "judge")
@@ -176,8 +193,8 @@ def test_rows_may_come_from_a_reader():
             return self.images[rows]
 
     images, labels = spots(32)
-    plain, _ = train_classifier(images, labels, **SHORT)
-    read, _ = train_classifier(Reader(images), labels, **SHORT)
+    plain, _ = train_classifier(images, labels)
+    read, _ = train_classifier(Reader(images), labels)
     assert same_weights(plain, read)
 
 
@@ -190,9 +207,9 @@ def test_rate_rises_then_falls_to_nothing():
 def test_errors_say_what_was_found():
     images, labels = spots(8)
     with pytest.raises(InputError, match="a label of head 1 is not within 0 to 1"):
-        train_classifier(images, labels, **{**SHORT, "heads": (3, 2)})
+        train_classifier(images, labels, heads=(3, 2))
     with pytest.raises(InputError, match="labels"):
-        train_classifier(images, labels[:, :1], **SHORT)
+        train_classifier(images, labels[:, :1])
     with pytest.raises(InputError, match="image size 48"):
         build_classifier({"heads": [3], "image_size": 48})
     model = build_classifier({"heads": [3], "channels": 8, "image_size": 32})
@@ -233,7 +250,7 @@ def test_the_whole_of_inception_learns_and_its_body_slowly(inception_file, monke
     before = start(inception_file)
     fresh = build_classifier({"network": "inception_v3", "heads": [3, 3], "image_size": 16}, seed=3)
     model, _ = train_classifier(
-        images, labels, start=before, network="inception_v3", **{**SHORT, "epochs": 1}, lr=1e-3, weight_decay=0, seed=3
+        images, labels, start=before, network="inception_v3", epochs=1, lr=1e-3, weight_decay=0, seed=3
     )
     for name in ("Conv2d_1a_3x3.conv.weight", "Mixed_6c.branch1x1.conv.weight", "Mixed_7c.branch_pool.conv.weight"):
         moved = (model.body.state_dict()[name] - before[name]).abs()
@@ -249,7 +266,7 @@ def test_inception_learns_by_its_seed_alone(short_body):
     for global_seed, seed in ((1, 5), (2, 5), (1, 6)):
         torch.manual_seed(global_seed)
         state = torch.get_rng_state()
-        trained.append(train_classifier(images, labels, network="inception_v3", seed=seed, **SHORT)[0])
+        trained.append(train_classifier(images, labels, network="inception_v3", seed=seed)[0])
         assert torch.equal(torch.get_rng_state(), state)
     assert same_weights(trained[0], trained[1]) and not same_weights(trained[0], trained[2])
     inputs = torch.ones(64, 3, 16, 16)
@@ -261,7 +278,7 @@ def test_inception_is_built_again_without_imagenet_weights(tmp_path, monkeypatch
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "empty"))
     monkeypatch.setattr(classifier, "INCEPTION_SIDE", 75)
     images, labels = spots(4)
-    model, _ = train_classifier(images, labels, network="inception_v3", **{**SHORT, "epochs": 1})
+    model, _ = train_classifier(images, labels, network="inception_v3", epochs=1)
     save_classifier(tmp_path / "classifier", "classifier", model, {"classes": ["a", "b", "c"]})
     assert {file.name for file in (tmp_path / "classifier").iterdir()} == {"classifier.safetensors", "model.json"}
     again, names = load_classifier(tmp_path / "classifier", "classifier")
@@ -288,8 +305,8 @@ def test_rows_stand_for_a_copy_and_are_read_batch_by_batch():
     assert len(rows) == 45
     np.testing.assert_array_equal(rows.values(slice(40, 56)), images[chosen][40:])
     np.testing.assert_array_equal(rows.values(np.array([1, 3])), images[[1, 4]])
-    copied, _ = train_classifier(images[chosen], labels[chosen], **SHORT)
-    read, _ = train_classifier(rows, labels[chosen], **SHORT)
+    copied, _ = train_classifier(images[chosen], labels[chosen])
+    read, _ = train_classifier(rows, labels[chosen])
     assert same_weights(copied, read)
     np.testing.assert_array_equal(predict(copied, rows, 16)[0], predict(copied, images[chosen], 16)[0])
 
@@ -311,7 +328,7 @@ def project(tmp_path, monkeypatch):
 
 
 def run_stage(*changes: str) -> dict:
-    values = dict(network="small", weights="", channels=8, crop_size=16, epochs=2, batch_size=4, lr=0.002, seed=1)
+    values = dict(network="small", weights="", channels=8, crop_size=16, images=24, batch_size=4, lr=0.002, seed=1)
     values |= dict(zip(changes[::2], changes[1::2], strict=True))
     arguments = [part for name, value in values.items() for part in (f"--{name}", str(value))]
     result = CliRunner().invoke(stage.main, arguments)
@@ -327,7 +344,7 @@ def test_the_stage_learns_from_three_quarters_of_the_test_classes(project):
     held_out = np.arange(16) % 4 == 3
     labels = np.repeat([0, 1], 8)[:, None]
     model, curves = train_classifier(
-        project[tested][~held_out], labels[~held_out], heads=(2,), channels=8, crop_size=16, epochs=2, batch_size=4,
+        project[tested][~held_out], labels[~held_out], (2,), channels=8, crop_size=16, epochs=2, batch_size=4,
         lr=0.002, seed=1,
     )  # fmt: skip
     saved, names = load_classifier("models/classifier", "classifier")
@@ -352,7 +369,7 @@ def test_the_stage_fine_tunes_inception(project, inception_file, monkeypatch):
     sizes = []
     values = FixedReader.values
     monkeypatch.setattr(FixedReader, "values", lambda self, rows: sizes.append(len(rows)) or values(self, rows))
-    scores = run_stage("network", "inception_v3", "weights", str(inception_file), "epochs", "1", "lr", "1e-6")
+    scores = run_stage("network", "inception_v3", "weights", str(inception_file), "images", "12", "lr", "1e-6")
     assert max(sizes) == 4  # a batch, never all images
     assert scores["network"] == "inception_v3" and scores["start_weights"] == sha(inception_file)
     assert scores["classifier_weights"] == classifier_hash("models/classifier")
@@ -360,7 +377,7 @@ def test_the_stage_fine_tunes_inception(project, inception_file, monkeypatch):
     before = start(inception_file)
     for name, weights in model.body.named_parameters():  # three steps of a millionth
         torch.testing.assert_close(weights, before[name], rtol=0, atol=1e-5)
-    assert not list(Path(".checkpoints").iterdir())
+    assert not list(Path().glob(".checkpoints/*"))
 
 
 def test_without_imagenet_weights_the_stage_says_where_they_go(project, monkeypatch):
@@ -369,7 +386,7 @@ def test_without_imagenet_weights_the_stage_says_where_they_go(project, monkeypa
 
     monkeypatch.setattr(torch.hub, "download_url_to_file", refuse)
     monkeypatch.setattr(torch.hub, "get_dir", lambda: "hub")
-    arguments = "--network inception_v3 --weights= --channels 8 --crop_size 16 --epochs 1 --batch_size 4"
+    arguments = "--network inception_v3 --weights= --channels 8 --crop_size 16 --images 4 --batch_size 4"
     result = CliRunner().invoke(stage.main, [*arguments.split(), "--lr", "0.1", "--seed", "0"])
     assert result.exit_code == 1
     (error,) = [line for line in result.output.splitlines() if line.startswith("error:")]

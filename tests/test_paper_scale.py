@@ -20,7 +20,7 @@ def test_it_keeps_the_paper_s_sizes_networks_and_recipe():
     changed = {(name, key) for name, part in sections.items() for key in part if own[name][key] != part[key]}
     assert changed == {
         ("image_features", "weights"), ("classifier", "weights"), ("eval", "weights"), ("eval", "fid_weights"),
-        ("sen", "epochs"), ("rdg", "epochs"), ("classifier", "epochs"), ("rdg", "batch_size"),
+        ("sen", "captions"), ("rdg", "images"), ("classifier", "images"), ("rdg", "batch_size"),
         ("catalog", "val_classes"), ("generate", "captions_per_image"), ("oracle", "captions_per_image"),
         ("robustness", "captions"),
     }  # fmt: skip

@@ -1,20 +1,43 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from sklearn.metrics import average_precision_score
 
-from s2igan.checkpoint import TrainingCheckpoint
+from s2igan import training as loop
 from s2igan.errors import InputError
 from s2igan.sen import losses
 from s2igan.sen import training as module
 from s2igan.sen.model import SEN, build_sen
 from s2igan.sen.text_encoder import ALPHABET
-from s2igan.sen.training import Pairs, average_precision, epoch_batches, train
+from s2igan.sen.training import Pairs, Recipe, average_precision, epoch_batches
+from s2igan.sen.training import train as train_by_recipe
 from s2igan.store import FixedReader, FixedWriter, RaggedReader, RaggedWriter
+from s2igan.tables import write_tsv
+from s2igan.training import Checkpoints
 
 BANDS, FEATURES, VIEWS = 6, 12, 2
 CLASSES, IMAGES, CAPTIONS = 12, 4, 2  # the last four classes are for validation
-SETTINGS = {"seed": 3, "epochs": 3, "batch_size": 8, "lr": 3e-3, "lr_step_epochs": 2}
+EPOCH = (CLASSES - 4) * IMAGES * CAPTIONS  # training captions: eight batches
+RECIPE = Recipe(
+    captions=3 * EPOCH, batch_size=8, lr=3e-3, beta1=0.95, beta2=0.999, weight_decay=1e-3,
+    lr_step_captions=2 * EPOCH, lr_gamma=0.1, precision="float32", seed=3,
+)  # fmt: skip
+
+
+def train(model, log_mels, features, training, validation, checkpoints=None, log=None, **changes):
+    recipe = replace(RECIPE, **changes)
+
+    def report(history):
+        if log:
+            write_tsv(log, history.rows, module.CURVES)
+
+    return train_by_recipe(model, log_mels, features, training, validation, recipe, checkpoints, report)
+
+
+class StoppedError(Exception):
+    pass
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +84,7 @@ def test_it_learns_to_find_images_of_unseen_classes(data, tmp_path):
     chance = 0.25  # four classes of as many images
     model = network()
     log = tmp_path / "curves.tsv"
-    result = train(model, *data, **{**SETTINGS, "epochs": 12, "lr_step_epochs": 0}, log=log)
+    result = train(model, *data, captions=12 * EPOCH, lr_step_captions=0, log=log)
     assert result.best_map > 2.5 * chance
     assert result.best_map == max(row["val_map"] for row in result.curves)
     assert result.curves[-1]["loss"] < result.curves[0]["loss"]
@@ -70,7 +93,7 @@ def test_it_learns_to_find_images_of_unseen_classes(data, tmp_path):
     assert not model.training
 
 
-def test_the_best_epoch_is_the_one_kept(data, monkeypatch):
+def test_the_best_pass_is_the_one_kept(data, monkeypatch):
     scores = iter([0.2, 0.9, 0.9])
     seen = []
 
@@ -80,7 +103,7 @@ def test_the_best_epoch_is_the_one_kept(data, monkeypatch):
 
     monkeypatch.setattr(module, "validate", validate)
     model = network()
-    result = train(model, *data, **SETTINGS)
+    result = train(model, *data)
     assert (result.best_epoch, result.best_map) == (2, 0.9)
     assert torch.equal(model.image.linear.weight, seen[1])
     assert not torch.equal(seen[1], seen[2])
@@ -107,54 +130,49 @@ def test_bfloat16_is_float32_with_fewer_digits(encoder):
 
 
 def test_the_learning_rate_falls_in_steps(data):
-    rates = [row["lr"] for row in train(network(), *data, **SETTINGS).curves]
+    rates = [row["lr"] for row in train(network(), *data).curves]
     assert rates == pytest.approx([3e-3, 3e-3, 3e-4])
 
 
-@pytest.mark.parametrize("steps", [1, 8, 13, 23])  # an epoch has 8
+@pytest.mark.parametrize("steps", [1, 8, 13, 23])  # a pass has 8
 def test_a_resumed_run_equals_an_uninterrupted_one(data, tmp_path, monkeypatch, steps):
     whole, log = network(), tmp_path / "whole.tsv"
-    expected = train(whole, *data, **SETTINGS, log=log)
+    expected = train(whole, *data, log=log)
 
     monkeypatch.setenv("S2IGAN_CHECKPOINTS", str(tmp_path))
-    checkpoint = TrainingCheckpoint("train_sen", SETTINGS, [])
+    monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", 0.0)
     calls = iter(range(1000))
 
     def stopping(*arguments):
         if next(calls) == steps:
-            raise KeyboardInterrupt
+            raise StoppedError
         return real(*arguments)
 
     real = losses.sen_loss
     monkeypatch.setattr(losses, "sen_loss", stopping)
-    options = {**SETTINGS, "checkpoint": checkpoint, "checkpoint_seconds": 0.0}
-    with pytest.raises(KeyboardInterrupt):
-        train(network(), *data, **options)
+    with pytest.raises(StoppedError):
+        train(network(), *data, Checkpoints("train_sen", {}, []))
     monkeypatch.setattr(losses, "sen_loss", real)
     resumed, second_log = network(), tmp_path / "resumed.tsv"
-    found = train(resumed, *data, **options, log=second_log)
+    found = train(resumed, *data, Checkpoints("train_sen", {}, []), second_log)
     assert found == expected
     assert second_log.read_bytes() == log.read_bytes()
     for name, value in whole.state_dict().items():
         assert torch.equal(value, resumed.state_dict()[name]), name
 
 
-def test_a_finished_run_is_not_trained_again(data, tmp_path, monkeypatch):
-    monkeypatch.setenv("S2IGAN_CHECKPOINTS", str(tmp_path))
-    checkpoint = TrainingCheckpoint("train_sen", SETTINGS, [])
-    first = train(network(), *data, **SETTINGS, checkpoint=checkpoint)
-    monkeypatch.setattr(losses, "sen_loss", None)
-    assert train(network(), *data, **SETTINGS, checkpoint=checkpoint) == first
-
-
-def test_a_run_that_was_stopped_after_its_last_epoch_writes_its_curves(data, tmp_path, monkeypatch):
-    """DVC removes a stage's outputs before it runs again, the curves too."""
-    monkeypatch.setenv("S2IGAN_CHECKPOINTS", str(tmp_path))
-    checkpoint = TrainingCheckpoint("train_sen", SETTINGS, [])
-    first, again = tmp_path / "first.tsv", tmp_path / "again.tsv"
-    train(network(), *data, **SETTINGS, checkpoint=checkpoint, log=first)
-    train(network(), *data, **SETTINGS, checkpoint=checkpoint, log=again)
-    assert again.read_bytes() == first.read_bytes()
+def test_captions_that_end_within_a_pass_take_no_further_step(data, monkeypatch):
+    """The rate falls where it was told to, and validation comes at the end too."""
+    sizes, rates = [], []
+    step = torch.optim.Adam.step
+    monkeypatch.setattr(
+        torch.optim.Adam, "step", lambda self: (rates.append(self.param_groups[0]["lr"]), step(self))[1]
+    )
+    real = module.pad
+    monkeypatch.setattr(module, "pad", lambda batch: (sizes.append(len(batch)), real(batch))[1])
+    result = train(network(), *data, captions=EPOCH + 20, lr_step_captions=EPOCH + 8)
+    assert sizes == [8] * 11 and rates == pytest.approx([3e-3] * 9 + [3e-4] * 2)
+    assert [row["epoch"] for row in result.curves] == [1, 2] and result.curves[-1]["val_map"] > 0
 
 
 @pytest.mark.parametrize("classes", [np.zeros(4, np.int64), np.full(4, -1)])
@@ -162,13 +180,14 @@ def test_training_captions_of_one_class_or_picture_have_nothing_to_tell_apart(da
     log_mels, features, _, validation = data
     pairs = Pairs(np.arange(4), np.zeros(4, np.int64), classes)
     with pytest.raises(InputError, match="of one class, or of one image, so there is nothing to tell apart"):
-        train(network(0), log_mels, features, pairs, validation, **SETTINGS)
+        train(network(0), log_mels, features, pairs, validation)
 
 
-def test_reading_from_the_files_gives_the_same_network(data):
+def test_reading_from_the_files_gives_the_same_network(data, monkeypatch):
     one, other = network(), network()
-    train(one, *data, **{**SETTINGS, "epochs": 1})
-    train(other, *data, **{**SETTINGS, "epochs": 1}, preload_bytes=0)
+    train(one, *data, captions=EPOCH)
+    monkeypatch.setattr(module, "PRELOAD_BYTES", 0)
+    train(other, *data, captions=EPOCH)
     for name, value in one.state_dict().items():
         assert torch.equal(value, other.state_dict()[name]), name
 
@@ -176,28 +195,30 @@ def test_reading_from_the_files_gives_the_same_network(data):
 def test_without_classes_the_matching_loss_teaches_alone(data):
     log_mels, features, training, validation = data
     parts = (without_classes(training), without_classes(validation))
-    result = train(network(0), log_mels, features, *parts, **{**SETTINGS, "epochs": 6})
+    result = train(network(0), log_mels, features, *parts, captions=6 * EPOCH)
     assert all(row["distinctive"] == 0.0 for row in result.curves)
     assert result.curves[-1]["matching"] < result.curves[0]["matching"]
     assert result.best_map > 0.21  # chance, sixteen images with one right: about 0.21
 
 
-def test_without_validation_the_last_epoch_is_kept(data):
+def test_without_validation_the_last_pass_is_kept(data):
     log_mels, features, training, _ = data
     nothing = Pairs(*(np.zeros(0, np.int64) for _ in range(3)))
-    result = train(network(), log_mels, features, training, nothing, **SETTINGS)
+    result = train(network(), log_mels, features, training, nothing)
     assert result.best_epoch == 3 and np.isnan(result.best_map)
 
 
-def test_a_loss_that_is_not_finite_names_the_step_and_the_mend(data, monkeypatch):
-    monkeypatch.setattr(losses, "sen_loss", lambda *_: torch.tensor(float("nan")))
-    with pytest.raises(InputError, match=r"nan at step 1 of epoch 1; lower sen.lr \(now 0.003\)"):
-        train(network(), *data, **SETTINGS)
+def test_a_loss_that_is_not_finite_names_the_step_and_the_captions(data, monkeypatch):
+    monkeypatch.setattr(losses, "sen_loss", lambda *_: torch.tensor(float("nan"), requires_grad=True))
+    with pytest.raises(
+        InputError, match=r"sen: loss is nan at step 1; lower sen.lr, or look at .*: (\d/\d/\d+(, )?){8}$"
+    ):
+        train(network(), *data)
 
 
 def test_class_counts_must_fit(data):
     with pytest.raises(InputError, match="8 classes in the training pairs, 5 in the network"):
-        train(network(5), *data, **SETTINGS)
+        train(network(5), *data)
 
 
 def test_a_short_utterance_is_named_by_its_key(data, tmp_path):
@@ -208,7 +229,7 @@ def test_a_short_utterance_is_named_by_its_key(data, tmp_path):
     pairs = Pairs(np.array([0, 1]), np.array([0, 1]), np.array([-1, -1]))
     with RaggedReader(tmp_path / "l.h5", "logmel") as log_mels:
         with pytest.raises(InputError, match="a/b/01: 3 log-mel frames"):
-            train(network(0), log_mels, features, pairs, pairs, **SETTINGS)
+            train(network(0), log_mels, features, pairs, pairs)
 
 
 def test_batches_hold_every_caption_once_and_are_alike_in_length():
@@ -241,9 +262,9 @@ def test_average_precision_equals_scikit_learn():
     assert average_precision(scores, relevant).tolist() == pytest.approx(expected)
 
 
-def test_no_epoch_leaves_the_network_as_it_was_built(data, tmp_path):
+def test_no_caption_leaves_the_network_as_it_was_built(data, tmp_path):
     model, built = network(), network()
-    result = train(model, *data, **{**SETTINGS, "epochs": 0}, log=tmp_path / "curves.tsv")
+    result = train(model, *data, captions=0, log=tmp_path / "curves.tsv")
     assert result.best_epoch == 0 and np.isnan(result.best_map) and result.curves == []
     for name, value in built.state_dict().items():
         assert torch.equal(value, model.state_dict()[name]), name
@@ -251,7 +272,7 @@ def test_no_epoch_leaves_the_network_as_it_was_built(data, tmp_path):
 
 
 def test_without_a_classifier_classes_still_mask_pairs(data):
-    result = train(network(0), *data, **SETTINGS)
+    result = train(network(0), *data)
     assert all(row["distinctive"] == 0.0 and row["loss"] == row["matching"] for row in result.curves)
 
 
@@ -259,7 +280,7 @@ def test_joint_embedding_learns_towards_the_features_themselves(data):
     config = {"bands": BANDS, "conv_channels": (8, 8), "gru_hidden": 8, "attention_hidden": 8, "feature_dim": FEATURES}
     model = build_sen({**config, "classes": 0, "objective": "joint_embedding", "image_projection": "none"}, seed=0)
     assert model.speech.embedding_dim == FEATURES and not list(model.image.parameters())
-    result = train(model, *data, **{**SETTINGS, "epochs": 8, "lr_step_epochs": 0})
+    result = train(model, *data, captions=8 * EPOCH, lr_step_captions=0)
     _, features, training, _ = data
     every_view = features.values(np.unique(training.image_rows)).reshape(-1, FEATURES)
     np.testing.assert_allclose(model.image.mean.numpy(), every_view.mean(axis=0), rtol=1e-5, atol=1e-6)

@@ -11,6 +11,7 @@ from s2igan.sen.speech_encoder import (
     Centred,
     SelfAttention,
     SpeechEncoder,
+    SpeechEncoderConfig,
     ValidBatchNorm,
     valid_frames,
 )
@@ -34,7 +35,7 @@ def utterances(*lengths: int) -> list[np.ndarray]:
 
 
 def test_default_sizes_are_the_published_ones():
-    encoder = SpeechEncoder()
+    encoder = SpeechEncoder(SpeechEncoderConfig())
     assert [tuple(c.weight.shape) for c in encoder.convolutions] == [(64, 40, 6), (128, 64, 6)]
     assert encoder.embedding_dim == 1024
     assert encoder.min_frames == 16

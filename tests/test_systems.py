@@ -13,9 +13,10 @@ from torch.nn import functional as F
 
 from s2igan import cli
 from s2igan.catalog import read_catalog
+from s2igan.options import fill
 from s2igan.rdg.batches import Batch
-from s2igan.rdg.model import RDG
-from s2igan.rdg.training import Optimizers, Recipe, draw_latent, real_pyramid, training_step
+from s2igan.rdg.model import RDG, RDGConfig
+from s2igan.rdg.training import Recipe, Setup, build_optimizers, draw_latent, real_pyramid, training_step
 from s2igan.sen.conv_lstm_encoder import ConvLSTMEncoder
 from s2igan.sen.embedding import caption_embeddings
 from s2igan.sen.model import build_sen, load_sen
@@ -24,8 +25,6 @@ from s2igan.sen.text_encoder import ALPHABET, CharacterEncoder
 from s2igan.store import FixedReader
 
 BATCH, FEATURES, CLASSES, BANDS, FRAMES = 4, 12, 3, 40, 40
-RECIPE = tuple(Recipe.__dataclass_fields__)
-LOOP = ("epochs", "batch_size", "relation_positive", "relation_negative", "speech_encoder", "matching_captions")
 
 
 class Frozen(nn.Module):
@@ -41,12 +40,11 @@ def built(system: str, **changes):
     sen_values, rdg_values = config["sen"], config["rdg"] | changes
     # As train_sen does: without a weight of eq. 5 there is no classifier.
     sen = build_sen(sen_values | {"feature_dim": FEATURES, "classes": CLASSES * (sen_values["distinctive_weight"] > 0)})
-    recipe = Recipe(**{key: rdg_values.pop(key) for key in RECIPE})
+    recipe = fill(Recipe, rdg_values)
     trained = rdg_values["speech_encoder"] == "trained"
     size = sen.speech.embedding_dim
-    network = {key: value for key, value in rdg_values.items() if key not in LOOP}
-    network |= {"embedding_dim": size, "image_embedding_dim": size, "matching": recipe.matching_weight > 0}
-    model = RDG(**network, sen=sen if trained else None)
+    network = {"embedding_dim": size, "image_embedding_dim": size, "matching": recipe.matching_weight > 0}
+    model = RDG(fill(RDGConfig, rdg_values, **network), sen if trained else None)
     return sen, model.train(), recipe, trained
 
 
@@ -56,7 +54,7 @@ def batch_for(model: RDG, sen, trained: bool) -> Batch:
     def draw(*shape):
         return torch.randn(*shape, generator=generator)
 
-    size = 4 * model.config["base_size"]
+    size = 4 * model.config.base_size
     if trained:
         speech, other, frames = draw(BATCH, FRAMES, BANDS), draw(BATCH, FRAMES, BANDS), torch.tensor([40, 24, 33, 37])
     else:
@@ -70,14 +68,13 @@ def batch_for(model: RDG, sen, trained: bool) -> Batch:
 
 
 def one_step(system: str, **changes):
+    """Step 0, which has the terms that come at intervals."""
     sen, model, recipe, trained = built(system, **changes)
-    optimizers = Optimizers(model, recipe)
     batch = batch_for(model, sen, trained)
     embedding = model.average_sen.image if trained else sen.image.requires_grad_(False)
-    latent = draw_latent(model, BATCH, 0, 0, "latent")
-    terms = (recipe.r1_weight > 0, model.relation is not None)
-    curves = training_step(model, optimizers, batch, latent, embedding, Frozen(), recipe, *terms)
-    return sen, model, optimizers, batch, curves
+    setup = Setup(model, recipe, build_optimizers(model, recipe), embedding, Frozen())
+    curves = training_step(setup, batch, draw_latent(model, BATCH, 0, 0, "latent"), 0)
+    return sen, model, setup.optimizers, batch, curves
 
 
 # The matching terms are the small scales', whatever the system; at scale=paper there are none.
@@ -118,7 +115,7 @@ def test_a_system_has_what_its_name_says_and_nothing_else(system):
     assert sen.speech.embedding_dim == (FEATURES if not projection else 32)
     assert model.speech_to_image.generator.dense == dense
     assert set(curves) == ADVERSARIAL | terms and all(torch.isfinite(value) for value in curves.values())
-    assert set(vars(optimizers)) == PLAYERS | players
+    assert set(optimizers) == PLAYERS | players
 
     # Against S2IGAN: only what the name says is another size, or gone, or new.
     ours, theirs = shapes(model), shapes(built("s2igan")[1])
@@ -207,15 +204,15 @@ def test_a_step_moves_the_encoder_and_only_l_sen_the_rest_of_sen(system):
     sen, model, recipe, trained = built(system)
     before = {name: value.clone() for name, value in sen.named_parameters()}
     start = {name: value.clone() for name, value in model.average_sen.named_parameters()}
-    optimizers = Optimizers(model, recipe)
+    optimizers = build_optimizers(model, recipe)
     batch = batch_for(model, sen, trained)
     batch.speech.requires_grad_()
     batch.mismatched.requires_grad_()
     after_discriminators = []
-    step = optimizers.discriminators.step
-    optimizers.discriminators.step = lambda: (after_discriminators.extend(p.grad for p in sen.parameters()), step())
+    step = optimizers["discriminators"].step
+    optimizers["discriminators"].step = lambda: (after_discriminators.extend(p.grad for p in sen.parameters()), step())
     latent = draw_latent(model, BATCH, 0, 0, "latent")
-    training_step(model, optimizers, batch, latent, model.average_sen.image, Frozen(), recipe, False, True)
+    training_step(Setup(model, recipe, optimizers, model.average_sen.image, Frozen()), batch, latent, 0)
     assert after_discriminators and all(gradient is None for gradient in after_discriminators)
     assert batch.mismatched.grad is None and batch.speech.grad.abs().sum() > 0
     for name, value in sen.named_parameters():
@@ -244,7 +241,7 @@ def test_the_average_draws_by_the_averaged_encoder():
 
 def smoke(system: str) -> dict:
     return composed(
-        "scale=smoke", f"system={system}", "judge.enabled=false", "keyword.pairs=2", "rdg.epochs=1", "sen.epochs=1",
+        "scale=smoke", f"system={system}", "judge.enabled=false", "keyword.pairs=2", "rdg.images=24", "sen.captions=60",
         "generate.captions_per_image=2",
     )  # fmt: skip
 

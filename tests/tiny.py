@@ -1,9 +1,9 @@
 """Small networks that several tests build."""
 
-from s2igan.rdg.model import RDG
+from s2igan.rdg.model import RDG, RDGConfig
 
 
-def rdg(**changes) -> RDG:
+def rdg(sen=None, **changes) -> RDG:
     """RDG of some thousand parameters; `sen` trains a speech encoder along."""
     values = dict(
         embedding_dim=8,
@@ -27,4 +27,4 @@ def rdg(**changes) -> RDG:
         initialisation="orthogonal",
         seed=0,
     )
-    return RDG(**values | changes)
+    return RDG(RDGConfig(**values | changes), sen)

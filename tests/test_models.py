@@ -1,4 +1,3 @@
-import json
 import subprocess
 import sys
 from pathlib import Path
@@ -7,15 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from s2igan.checkpoint import (
-    TrainingCheckpoint,
-    hash_files,
-    load_model,
-    load_state,
-    save_model,
-    step_generator,
-)
 from s2igan.errors import InputError
+from s2igan.models import hash_files, load_model, load_state, save_model
 
 ROOT = Path(__file__).parents[1]
 
@@ -118,125 +110,12 @@ def test_a_hash_is_of_contents_in_their_order(tmp_path):
     assert hash_files(a, b) != hash_files(b, a)
 
 
-@pytest.fixture
-def inputs(tmp_path, monkeypatch):
-    monkeypatch.setenv("S2IGAN_CHECKPOINTS", str(tmp_path / "checkpoints"))
-    (tmp_path / "in").write_text("input")
-    return [tmp_path / "in"]
-
-
-def test_a_training_checkpoint_comes_back_to_the_same_run(inputs):
-    state = {"step": 7, "model": network().state_dict(), "curves": [{"loss": 0.5}], "best": None}
-    first = TrainingCheckpoint("train_sen", {"lr": 0.1, "seed": 0}, inputs)
-    assert first.load() is None
-    first.save({"step": 3})
-    first.save(state)
-    again = TrainingCheckpoint("train_sen", {"seed": 0, "lr": 0.1}, inputs)
-    loaded = again.load()
-    assert loaded["step"] == 7 and loaded["curves"] == [{"loss": 0.5}] and loaded["best"] is None
-    assert all(torch.equal(loaded["model"][key], value) for key, value in state["model"].items())
-    assert [file.name for file in first.folder.iterdir()] == ["checkpoint.pt"]
-
-
-def test_another_configuration_stage_or_input_has_another_folder(inputs):
-    def folder(stage="train_sen", **configuration):
-        return TrainingCheckpoint(stage, {"lr": 0.1, **configuration}, inputs).folder
-
-    first = folder()
-    assert folder() == first
-    assert len({first, folder(lr=0.2), folder(seed=1), folder("train_rdg")}) == 4
-    inputs[0].write_text("other input")
-    assert folder() != first
-    inputs[0].write_text("input")
-    assert folder() == first
-
-
-def test_no_run_picks_up_what_another_left(inputs):
-    TrainingCheckpoint("s", {"lr": 0.1}, inputs).save({"step": 1})
-    assert TrainingCheckpoint("s", {"lr": 0.2}, inputs).load() is None
-    inputs[0].write_text("changed")
-    assert TrainingCheckpoint("s", {"lr": 0.1}, inputs).load() is None
-
-
-def test_without_the_variable_it_lies_in_the_working_folder(inputs, tmp_path, monkeypatch):
-    monkeypatch.delenv("S2IGAN_CHECKPOINTS")
-    monkeypatch.chdir(tmp_path)
-    checkpoint = TrainingCheckpoint("s", {}, inputs)
-    checkpoint.save({"step": 1})
-    assert list((tmp_path / ".checkpoints").iterdir()) == [tmp_path / checkpoint.folder]
-
-
-@pytest.mark.parametrize("damage", [lambda content: content[: len(content) // 2], lambda content: b"", lambda _: b"hi"])
-def test_a_damaged_checkpoint_counts_as_none(inputs, damage):
-    checkpoint = TrainingCheckpoint("s", {}, inputs)
-    checkpoint.save({"weights": torch.zeros(1000)})
-    checkpoint.path.write_bytes(damage(checkpoint.path.read_bytes()))
-    assert checkpoint.load() is None
-
-
-def test_a_save_that_fails_keeps_the_last_checkpoint(inputs):
-    checkpoint = TrainingCheckpoint("s", {}, inputs)
-    checkpoint.save({"step": 1})
-    with pytest.raises(Exception, match="pickle"):
-        checkpoint.save({"step": (value for value in ())})
-    assert checkpoint.load() == {"step": 1}
-    assert [file.name for file in checkpoint.folder.iterdir()] == ["checkpoint.pt"]
-
-
-@pytest.mark.parametrize("meanwhile", ["save", "clear"])
-def test_a_run_of_the_same_configuration_at_the_same_time_does_no_harm(inputs, monkeypatch, meanwhile):
-    one, other = TrainingCheckpoint("s", {}, inputs), TrainingCheckpoint("s", {}, inputs)
-    write = torch.save
-
-    def write_beside_the_other(state, file):
-        monkeypatch.setattr(torch, "save", write)
-        write(state, file)
-        getattr(other, meanwhile)(*([state] if meanwhile == "save" else []))
-
-    monkeypatch.setattr(torch, "save", write_beside_the_other)
-    one.save({"step": 1})
-    assert one.load() == ({"step": 1} if meanwhile == "save" else None)
-    one.save({"step": 2})
-    assert other.load() == {"step": 2} and [file.name for file in one.folder.iterdir()] == ["checkpoint.pt"]
-
-
-def test_clear_removes_the_folder_once_and_again(inputs):
-    checkpoint = TrainingCheckpoint("s", {}, inputs)
-    checkpoint.save({"step": 1})
-    checkpoint.clear()
-    assert not checkpoint.folder.exists() and checkpoint.load() is None
-    checkpoint.clear()
-
-
-def test_a_step_s_draws_depend_on_its_arguments_alone():
-    def draw(*arguments):
-        return torch.rand(4, generator=step_generator(*arguments)).tolist()
-
-    first = draw(0, 5, "noise")
-    torch.manual_seed(99)
-    torch.rand(10)
-    assert draw(0, 5, "noise") == first
-    others = [draw(1, 5, "noise"), draw(0, 6, "noise"), draw(0, 5), draw(5, 0, "noise"), draw(0, 55, "noise")]
-    assert len({tuple(numbers) for numbers in [first, *others]}) == 6
-    state = torch.get_rng_state()
-    draw(0, 5)
-    assert torch.equal(torch.get_rng_state(), state)
-
-
-def test_a_step_s_draws_are_the_same_in_another_process():
-    program = (
-        "import torch; from s2igan.checkpoint import step_generator;"
-        "print(torch.rand(3, generator=step_generator(3, 4)).tolist())"
-    )
-    shown = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    assert json.loads(shown) == torch.rand(3, generator=step_generator(3, 4)).tolist()
-
-
 FULL_DISK = """
 import resource, signal, sys
 import click, torch
-from s2igan.checkpoint import TrainingCheckpoint, save_model
 from s2igan.command import stage
+from s2igan.models import save_model
+from s2igan.training import Checkpoints
 
 @click.command()
 @click.option("--what")
@@ -247,7 +126,7 @@ def main(what):
     if what == "model":
         save_model("models/m", "rdg", {"g": torch.nn.Linear(100, 100)}, {})
     else:
-        TrainingCheckpoint("s", {}, []).save({"weights": torch.zeros(10_000)})
+        Checkpoints("s", {}, []).save(1, {"weights": torch.zeros(10_000)})
 
 main()
 """
