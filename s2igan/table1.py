@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from s2igan.datasets.catalog import read_catalog
 from s2igan.experiments import Experiment
@@ -85,8 +86,9 @@ def write_scores(path: str | Path, runs: Sequence[Run]) -> None:
 
 
 def markdown(rows: Sequence[Sequence[str]], heading: Sequence[str]) -> list[str]:
-    """The lines of a table."""
-    return ["| " + " | ".join(cells) + " |" for cells in (heading, ["---"] * len(heading), *rows)]
+    """The lines of a table, its cells as they are."""
+    table = pd.DataFrame(list(rows), columns=list(heading))
+    return table.to_markdown(index=False, disable_numparse=True).splitlines()
 
 
 def shown(summary: Summary) -> str:

@@ -137,7 +137,7 @@ def test_a_tsv_has_a_column_a_name_and_six_digits(tmp_path):
     rows = [{"epoch": 1, "loss": 1 / 3}, {"epoch": 2, "map": 1234567.0}, {"epoch": 3, "loss": 1e-9, "map": 0.0}]
     write_tsv(tmp_path / "deep" / "a.tsv", rows)
     assert (tmp_path / "deep" / "a.tsv").read_text() == (
-        "epoch\tloss\tmap\n1\t0.333333\t\n2\t\t1.23457e+06\n3\t1e-09\t0\n"
+        "epoch\tloss\tmap\n1\t0.333333\tnan\n2\tnan\t1.23457e+06\n3\t1e-09\t0\n"
     )
 
 
