@@ -7,7 +7,7 @@ import torch
 
 from s2igan.command import SEED, stage
 from s2igan.datasets.catalog import read_catalog
-from s2igan.figures import curves, evenly, sheet, table
+from s2igan.figures import curves, evenly, grid, sheet
 from s2igan.machine import device
 from s2igan.pipeline import Pipeline
 from s2igan.sen.embedding import caption_embeddings
@@ -41,7 +41,7 @@ def main(samples, birds, seed):
     rows = [[real[i], *(scale[2 * i] for scale in drawn), drawn[-1][2 * i + 1]] for i in range(len(picked))]
     sizes = [f"{scale.shape[-1]} px" for scale in drawn]
     headings = ["real", *sizes, "other noise"]
-    table(rows, [words(caption) for caption in picked], headings, f"{FOLDER}/samples.png")
+    grid(rows, [words(caption) for caption in picked], headings, f"{FOLDER}/samples.png")
 
     with FixedReader("data/generated.h5", "generated") as generated:
         chosen = evenly(range(len(generated)), birds)  # by number alone, so that nobody picks
@@ -57,7 +57,7 @@ def main(samples, birds, seed):
     captions = [f"{t}  [{p}: {o} to {n}]" for t, p, o, n in zip(texts, parts, old, new, strict=True)]
     if not rows:  # a data set whose words nobody can change
         rows, captions = [[]], ["keyword.enabled=false: no captions were changed"]
-    table(rows, captions, ["as spoken", "word changed"], f"{FOLDER}/keyword.png", text_width=380)
+    grid(rows, captions, ["as spoken", "word changed"], f"{FOLDER}/keyword.png", text_width=380)
 
     panels = {"SEN losses": ("matching", "distinctive", "val_matching"), "validation mAP": ("val_map",)}
     curves(read_tsv("metrics/sen_training.tsv"), "epoch", panels, f"{FOLDER}/sen_curves.png")
