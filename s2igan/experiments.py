@@ -1,4 +1,4 @@
-"""Experiments as DVC's own commands queue, run and show them; a thin layer over the command line."""
+"""Experiments as DVC queues, runs and shows them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ import yaml
 
 from s2igan.errors import InputError
 
-POLL_SECONDS = (2.0, 30.0)  # between two looks at the queue, which cost a second: at first, and in the long run
+POLL_SECONDS = 3.0  # between two looks at the queue
 START_SECONDS = 60.0  # a worker takes a while until it says that it is there
 QUEUED, RUNNING, FAILED, SUCCESS = "Queued", "Running", "Failed", "Success"
 
@@ -111,7 +111,7 @@ def run_all(wanted: Mapping[str, Sequence[str]], target: str, jobs: int = 1) -> 
             settings = [word for override in overrides for word in ("-S", override)]
             _dvc("exp", "run", "--queue", "--name", name, *settings, target)
     todo = [name for name in wanted if name not in done]
-    began, started = time.monotonic(), float("-inf")
+    started = float("-inf")
     while todo:
         status, active = queue_status()
         failed = [name for name in todo if status.get(name) == FAILED]
@@ -126,8 +126,7 @@ def run_all(wanted: Mapping[str, Sequence[str]], target: str, jobs: int = 1) -> 
         if active < workers and len(running) < len(left) and time.monotonic() - started >= START_SECONDS:
             _dvc("queue", "start", "-j", str(workers), **threads)
             started = time.monotonic()
-        soonest, latest = POLL_SECONDS
-        time.sleep(min(latest, max(soonest, (time.monotonic() - began) / 20)))
+        time.sleep(POLL_SECONDS)
     yield len(wanted), []
 
 
@@ -142,18 +141,14 @@ def _drop(name: str) -> None:
 
 def queue_status() -> tuple[dict[str, str], int]:
     """The state of each named task, the latest of a name, and how many workers are at work."""
-    return parse_status(_dvc("queue", "status"))
+    from dvc.repo import Repo
 
-
-def parse_status(text: str) -> tuple[dict[str, str], int]:
-    """What `dvc queue status` prints: lines of task, name, time and state, and one about the workers."""
-    status = {}
-    for line in text.splitlines():
-        words = line.split()
-        if len(words) >= 4 and words[-1] in (QUEUED, RUNNING, FAILED, SUCCESS):
-            status.setdefault(words[1], words[-1])
-    active = re.search(r"Worker status: (\d+) active", text)
-    return status, int(active[1]) if active else 0
+    with Repo() as repo:
+        queue = repo.experiments.celery_queue
+        status: dict[str, str] = {}
+        for task in queue.status():
+            status.setdefault(task["name"], task["status"])
+        return status, sum(bool(tasks) for tasks in queue.worker_status().values())
 
 
 def stage_runs(names: Sequence[str]) -> dict[str, tuple[int, int]]:

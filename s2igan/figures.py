@@ -35,7 +35,7 @@ def enlarge(picture: np.ndarray, size: int) -> Image.Image:
     return image.resize((size, size), Image.LANCZOS if smooth else Image.NEAREST)
 
 
-def table(
+def grid(
     rows: Sequence[Sequence[np.ndarray]],
     captions: Sequence[str],
     headings: Sequence[str],

@@ -3,8 +3,12 @@
 A *fixed* file holds one array of one shape a key (images, features, embeddings); a *ragged* file
 holds arrays of different lengths in one flat array with offsets (speech, log-mels), which stays fast
 where a hundred thousand small files or data sets would not. Files describe themselves by attributes.
-Writers stream, write under a temporary name and rename at the end; the same content gives the same
-bytes. Readers check what they open and read only the rows that are asked for.
+
+Whether a file is whole, current and as its stage left it is DVC's to know, by its hash. What is left to this
+module: the same content gives the same bytes, or DVC would run everything after it again; a file appears whole,
+by a rename, since one of the same name may be a hard link into DVC's cache; NaN and repeated keys are refused
+where they are written; a full disk ends in one line, where HDF5 would crash; a reader is told that a file is
+missing, truncated or of another kind.
 """
 
 from __future__ import annotations
@@ -240,9 +244,6 @@ class _Reader:
             self.keys: list[str] = [key.decode() for key in self._file["keys"][:]]
             self._rows = {key: row for row, key in enumerate(self.keys)}
             self._open()
-        except (KeyError, OSError, ValueError) as error:
-            self._file.close()
-            raise InputError(f"{self.path}: damaged ({error}); {hint}") from error
         except BaseException:
             self._file.close()
             raise
@@ -265,21 +266,11 @@ class _Reader:
         values = self._file[f"columns/{name}"][:].tolist()
         return [value.decode() if isinstance(value, bytes) else value for value in values]
 
-    def _damaged(self) -> InputError:
-        return InputError(
-            f"{self.path}: {len(self.keys)} keys do not fit the stored arrays; delete it and run `dvc repro`"
-        )
-
     def index(self, key: str) -> int:
         """The row of `key`; InputError where the file has no such key."""
         if key not in self._rows:
             raise InputError(f"{self.path}: no key {key} among its {len(self)}; check the key's spelling")
         return self._rows[key]
-
-    def _finite(self, values: np.ndarray) -> np.ndarray:
-        if values.dtype.kind == "f" and not np.isfinite(values).all():
-            raise InputError(f"{self.path}: NaN or infinite {self.kind}; delete it and run `dvc repro`")
-        return values
 
 
 class FixedReader(_Reader):
@@ -287,17 +278,15 @@ class FixedReader(_Reader):
 
     def _open(self) -> None:
         self._values = self._file["values"]
-        if len(self._values) != len(self.keys):
-            raise self._damaged()
         self.shape = self._values.shape[1:]
 
     def values(self, rows: Sequence[int] | np.ndarray | slice | None = None) -> np.ndarray:
         """The arrays of `rows` (any order, repeats allowed), or of all rows."""
         if rows is None or isinstance(rows, slice):
-            return self._finite(self._values[rows if rows is not None else slice(None)])
+            return self._values[rows if rows is not None else slice(None)]
         # HDF5 wants increasing rows without repeats.
         unique, inverse = np.unique(np.asarray(rows, dtype=np.int64), return_inverse=True)
-        return self._finite(self._values[unique])[inverse]
+        return self._values[unique][inverse]
 
 
 class RaggedReader(_Reader):
@@ -306,13 +295,11 @@ class RaggedReader(_Reader):
     def _open(self) -> None:
         self._flat = self._file["flat"]
         self.offsets = self._file["offsets"][:]
-        if len(self.offsets) != len(self.keys) + 1 or self.offsets[-1] != len(self._flat):
-            raise self._damaged()
         self.lengths = np.diff(self.offsets)
 
     def value(self, row: int) -> np.ndarray:
         """The array of one row."""
-        return self._finite(self._flat[self.offsets[row] : self.offsets[row + 1]])
+        return self._flat[self.offsets[row] : self.offsets[row + 1]]
 
     def values(self, rows: Sequence[int] | np.ndarray | None = None) -> list[np.ndarray]:
         """The arrays of `rows`, or of all rows."""

@@ -10,10 +10,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from s2igan.catalog import read_catalog
 from s2igan.experiments import Experiment
-from s2igan.figures import evenly, table
+from s2igan.figures import evenly, grid
 from s2igan.files import write_text
 from s2igan.metrics.comparison import Run, Summary, summarise
 from s2igan.store import FixedReader
@@ -85,8 +86,9 @@ def write_scores(path: str | Path, runs: Sequence[Run]) -> None:
 
 
 def markdown(rows: Sequence[Sequence[str]], heading: Sequence[str]) -> list[str]:
-    """The lines of a table."""
-    return ["| " + " | ".join(cells) + " |" for cells in (heading, ["---"] * len(heading), *rows)]
+    """The lines of a table, its cells as they are."""
+    table = pd.DataFrame(list(rows), columns=list(heading))
+    return table.to_markdown(index=False, disable_numparse=True).splitlines()
 
 
 def shown(summary: Summary) -> str:
@@ -183,7 +185,7 @@ def draw_samples(path: str | Path, experiments: Sequence[Experiment], count: int
                 rows = [generated.index(key) for key in keys]
                 drawn[str(experiment.value("system"))] = generated.values(rows)
     names = [SYSTEMS.get(name, name) for name in drawn]
-    table([list(pictures) for pictures in drawn.values()], names, [""] * count, path, size=96, text_width=260)
+    grid([list(pictures) for pictures in drawn.values()], names, [""] * count, path, size=96, text_width=260)
 
 
 def _real(folder: Path, generated: FixedReader, count: int) -> tuple[list[str], np.ndarray]:

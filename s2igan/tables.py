@@ -2,30 +2,25 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+import pandas as pd
+
 from s2igan.files import write_text
 
 
-def write_tsv(path: str | Path, rows: Sequence[Mapping[str, float]], names: Sequence[str] = ()) -> None:
-    """Rows of one table, columns `names` and those of the rows; a column that a row lacks stays empty."""
+def write_tsv(path: str | Path, rows: Sequence[Mapping], names: Sequence[str] = ()) -> None:
+    """Rows of one table, columns `names` and those of the rows; what is not there or not a number is `nan`."""
     names = list(dict.fromkeys([*names, *(name for row in rows for name in row)]))
-    lines = ["\t".join(names)]
-    lines += ["\t".join(f"{row[name]:.6g}" if name in row else "" for name in names) for row in rows]
-    write_text(path, "\n".join(lines) + "\n")
+    table = pd.DataFrame(list(rows), columns=names)
+    write_text(path, table.to_csv(sep="\t", index=False, na_rep="nan", float_format="%.6g", lineterminator="\n"))
 
 
 def write_rows(path: str | Path, names: Sequence[str], rows: Iterable[Sequence]) -> None:
-    """A CSV of anything: a heading and a line a row."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(names)
-    writer.writerows(rows)
-    write_text(path, text.getvalue())
+    """A CSV of anything: a heading, and a line for each row."""
+    write_text(path, pd.DataFrame(list(rows), columns=list(names)).to_csv(index=False, lineterminator="\n"))
 
 
 def write_json(path: str | Path, values: Mapping) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 
 from s2igan.catalog import Caption, read_catalog
 from s2igan.errors import InputError
-from s2igan.figures import table
+from s2igan.figures import grid
 from s2igan.machine import device
 from s2igan.sen.embedding import GENERATOR_SEN, caption_embeddings
 from s2igan.speech.audio import decode, write_wav
@@ -76,7 +76,7 @@ def trace(key: str, wav: str | Path | None = None, png: str | Path | None = None
             else:
                 yield f"generated       {file.path}: not drawn (only captions of the test split are)"
     if png:
-        table([pictures], [words(caption)], ["real", "generated"][: len(pictures)], png, 192)
+        grid([pictures], [words(caption)], ["real", "generated"][: len(pictures)], png, 192)
         yield f"                images written to {png}"
 
 

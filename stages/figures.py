@@ -1,14 +1,13 @@
 """figures: what a person looks at: the data, generated beside real, the keyword test, the curves."""
 
-import csv
-
 import click
 import numpy as np
+import pandas as pd
 import torch
 
 from s2igan.catalog import read_catalog
 from s2igan.command import SEED, stage
-from s2igan.figures import curves, evenly, sheet, table
+from s2igan.figures import curves, evenly, grid, sheet
 from s2igan.machine import device
 from s2igan.pipeline import Pipeline
 from s2igan.sen.embedding import caption_embeddings
@@ -42,7 +41,7 @@ def main(samples, birds, seed):
     rows = [[real[i], *(scale[2 * i] for scale in drawn), drawn[-1][2 * i + 1]] for i in range(len(picked))]
     sizes = [f"{scale.shape[-1]} px" for scale in drawn]
     headings = ["real", *sizes, "other noise"]
-    table(rows, [words(caption) for caption in picked], headings, f"{FOLDER}/samples.png")
+    grid(rows, [words(caption) for caption in picked], headings, f"{FOLDER}/samples.png")
 
     with FixedReader("data/generated.h5", "generated") as generated:
         chosen = evenly(range(len(generated)), birds)  # by number alone, so that nobody picks
@@ -58,7 +57,7 @@ def main(samples, birds, seed):
     captions = [f"{t}  [{p}: {o} to {n}]" for t, p, o, n in zip(texts, parts, old, new, strict=True)]
     if not rows:  # a data set whose words nobody can change
         rows, captions = [[]], ["keyword.enabled=false: no captions were changed"]
-    table(rows, captions, ["as spoken", "word changed"], f"{FOLDER}/keyword.png", text_width=380)
+    grid(rows, captions, ["as spoken", "word changed"], f"{FOLDER}/keyword.png", text_width=380)
 
     panels = {"SEN losses": ("matching", "distinctive", "val_matching"), "validation mAP": ("val_map",)}
     curves(read_tsv("metrics/sen_training.tsv"), "epoch", panels, f"{FOLDER}/sen_curves.png")
@@ -72,12 +71,9 @@ def main(samples, birds, seed):
     curves(read_tsv("metrics/rdg_training.tsv"), "images", panels, f"{FOLDER}/rdg_curves.png")
 
 
-def read_tsv(path: str) -> dict[str, list[float]]:
-    """Columns of numbers; an empty field is NaN."""
-    with open(path, newline="") as file:
-        table = csv.DictReader(file, delimiter="\t")
-        lines = list(table)
-    return {name: [float(line[name] or "nan") for line in lines] for name in table.fieldnames}
+def read_tsv(path: str) -> dict[str, np.ndarray]:
+    """Columns of numbers, NaN where there is none."""
+    return {name: column.to_numpy(float) for name, column in pd.read_csv(path, sep="\t").items()}
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ import torch
 
 from s2igan.catalog import Caption, read_catalog
 from s2igan.command import SEED, progress, stage
-from s2igan.files import write_text
 from s2igan.machine import device, workers
 from s2igan.metrics.robustness import (
     SCORES,
@@ -24,7 +23,7 @@ from s2igan.speech.disturbance import NOISES, RATE_RANGE, SNR_RANGE, Disturbance
 from s2igan.speech.synthesis import assign_voice, synthesize
 from s2igan.splits import draw
 from s2igan.store import FixedReader, RaggedReader
-from s2igan.tables import write_json
+from s2igan.tables import write_json, write_tsv
 
 PROTOCOL = (
     "captions of the test split, drawn by seed, search all of its images; map: relevant = same class, or the own "
@@ -56,7 +55,7 @@ def main(captions, snr_db, rates, noise, batch_size, seed):
     sen, config = load_sen(GENERATOR_SEN)
     if is_text_encoder(config):  # the files are there, as for every system, and say that nothing was heard
         write_json("metrics/robustness.json", {"protocol": "the encoder reads text: there is no speech to disturb"})
-        write_text("metrics/robustness.tsv", "\t".join(COLUMNS) + "\n")
+        write_tsv("metrics/robustness.tsv", [], COLUMNS)
         return
     sen.to(device())
     gallery = Gallery(pictures, [group_of[key] for key in pictures], embed_pictures(sen, pictures))
@@ -75,7 +74,7 @@ def main(captions, snr_db, rates, noise, batch_size, seed):
     scores, table = robustness_scores(gallery, chosen, wanted, embeddings, voices, trained)
     scores["protocol"] = PROTOCOL.format(noise=noise, voices=SAID_AGAIN if again else APART)
     write_json("metrics/robustness.json", scores)
-    write_table("metrics/robustness.tsv", table)
+    write_tsv("metrics/robustness.tsv", table)
     for row in table:
         click.echo(f"{row['condition']:16s} mAP {row['map']:.3f}  R@10 {row['r10']:.3f}  of {row['captions']}")
 
@@ -100,15 +99,6 @@ def utterances(
     texts = [(caption.key, caption.text, assign_voice(caption.key, voices)) for caption in again]
     for key, flac, _ in synthesize(texts, engine, options, workers()):
         yield key, np.frombuffer(flac, dtype=np.uint8), [Disturbance("seen_voices")]
-
-
-def write_table(path: str, rows: list[dict]) -> None:
-    """A TSV of names and numbers; None stays empty."""
-    lines = ["\t".join(rows[0])]
-    for row in rows:
-        fields = ("" if field is None else field for field in row.values())
-        lines.append("\t".join(field if isinstance(field, str) else f"{field:.6g}" for field in fields))
-    write_text(path, "\n".join(lines) + "\n")
 
 
 if __name__ == "__main__":

@@ -95,3 +95,8 @@ def ordered() -> list[str]:
         missing = [out for stage in left for out in outputs(stage)]
         done += [s for s in left if not any(Path(d).is_relative_to(out) for d in STAGES[s]["deps"] for out in missing)]
     return done
+
+
+def cells(line: str) -> list[str]:
+    """The fields of a line of a Markdown table."""
+    return [cell.strip() for cell in line.strip("|").split("|")]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from s2igan.figures import GAP, MARGIN, curves, enlarge, save_png, save_sheets, sheet, table
+from s2igan.figures import GAP, MARGIN, curves, enlarge, grid, save_png, save_sheets, sheet
 from s2igan.tables import write_json, write_tsv
 
 RED, GREEN, BLUE, BLACK, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (0, 0, 0), (255, 255, 255)
@@ -59,7 +59,7 @@ def test_sheets_over_time_are_rows(tmp_path):
 
 def test_a_table_has_pictures_beside_their_words(tmp_path):
     rows = [[plain(RED), plain(GREEN)], [plain(BLUE), plain(BLACK)]]
-    table(rows, ["a red bird", "a blue bird"], ["real", "drawn"], tmp_path / "a.png", size=32, text_width=100)
+    grid(rows, ["a red bird", "a blue bird"], ["real", "drawn"], tmp_path / "a.png", size=32, text_width=100)
     shown = pixels(tmp_path / "a.png")
     head = 26
     assert shown.shape == (2 * MARGIN + head + 2 * (32 + GAP), 2 * MARGIN + 100 + 2 * (32 + GAP), 3)
@@ -77,7 +77,7 @@ def test_a_table_has_pictures_beside_their_words(tmp_path):
 
 
 def test_a_table_without_headings_begins_with_its_pictures(tmp_path):
-    table([[plain(RED)]], [""], [""], tmp_path / "a.png", size=16, text_width=20)
+    grid([[plain(RED)]], [""], [""], tmp_path / "a.png", size=16, text_width=20)
     shown = pixels(tmp_path / "a.png")
     assert (shown[MARGIN : MARGIN + 16, MARGIN + 20 : MARGIN + 36] == RED).all()
     assert (shown != 255).any(axis=2).sum() == 16 * 16
@@ -85,7 +85,7 @@ def test_a_table_without_headings_begins_with_its_pictures(tmp_path):
 
 def test_a_table_needs_words_for_every_row(tmp_path):
     with pytest.raises(ValueError):
-        table([[plain(RED)], [plain(RED)]], ["one"], ["real"], tmp_path / "a.png")
+        grid([[plain(RED)], [plain(RED)]], ["one"], ["real"], tmp_path / "a.png")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -120,7 +120,7 @@ def test_a_panel_of_which_nothing_was_measured_is_left_out(tmp_path):
 def test_the_same_call_gives_the_same_bytes(tmp_path):
     for folder in (tmp_path / "x", tmp_path / "y"):
         sheet([plain(RED)], 1, folder / "sheet.png", 16)
-        table([[plain(RED)]], ["words"], ["real"], folder / "table.png")
+        grid([[plain(RED)]], ["words"], ["real"], folder / "table.png")
         draw_curves(folder / "curves.png")
     for name in ("sheet.png", "table.png", "curves.png"):
         assert (tmp_path / "x" / name).read_bytes() == (tmp_path / "y" / name).read_bytes()
@@ -137,7 +137,7 @@ def test_a_tsv_has_a_column_a_name_and_six_digits(tmp_path):
     rows = [{"epoch": 1, "loss": 1 / 3}, {"epoch": 2, "map": 1234567.0}, {"epoch": 3, "loss": 1e-9, "map": 0.0}]
     write_tsv(tmp_path / "deep" / "a.tsv", rows)
     assert (tmp_path / "deep" / "a.tsv").read_text() == (
-        "epoch\tloss\tmap\n1\t0.333333\t\n2\t\t1.23457e+06\n3\t1e-09\t0\n"
+        "epoch\tloss\tmap\n1\t0.333333\tnan\n2\tnan\t1.23457e+06\n3\t1e-09\t0\n"
     )
 
 

@@ -218,39 +218,6 @@ def test_another_kind_is_refused(tmp_path):
         FixedReader(write_fixed(tmp_path / "a.h5"), "generated").__enter__()
 
 
-@pytest.mark.parametrize("gone", ["keys", "values", "attributes"])
-def test_a_file_without_one_of_its_arrays_is_refused(tmp_path, gone):
-    path = write_fixed(tmp_path / "a.h5")
-    with h5py.File(path, "a") as file:
-        del file[gone]
-    with pytest.raises(InputError, match=r"a\.h5: damaged .*delete it and run `dvc repro`"):
-        FixedReader(path, "embeddings").__enter__()
-
-
-def test_keys_that_do_not_fit_the_arrays_are_refused(tmp_path):
-    fixed, ragged = write_fixed(tmp_path / "a.h5"), write_ragged(tmp_path / "b.h5")
-    for path in (fixed, ragged):
-        with h5py.File(path, "a") as file:
-            keys = file["keys"][:-1]
-            del file["keys"]
-            file["keys"] = keys
-    with pytest.raises(InputError, match=r"a\.h5: 6 keys do not fit"):
-        FixedReader(fixed, "embeddings").__enter__()
-    with pytest.raises(InputError, match=r"b\.h5: 5 keys do not fit"):
-        RaggedReader(ragged, "logmel").__enter__()
-
-
-def test_planted_nan_is_refused_when_its_row_is_read(tmp_path):
-    path = write_fixed(tmp_path / "a.h5")
-    with h5py.File(path, "a") as file:
-        file["values"][2, 0, 1] = np.nan
-    with FixedReader(path, "embeddings") as file:
-        np.testing.assert_array_equal(file.values([1, 3]), VALUES[[1, 3]])
-        for rows in ([3, 2], None, slice(0, 4)):
-            with pytest.raises(InputError, match=r"a\.h5: NaN or infinite embeddings; delete it"):
-                file.values(rows)
-
-
 def test_an_unknown_key_is_refused(tmp_path):
     with FixedReader(write_fixed(tmp_path / "a.h5"), "embeddings") as file:
         with pytest.raises(InputError, match=r"a\.h5: no key 9/9 among its 7; check"):
