@@ -1,8 +1,9 @@
 # `make repro` makes the environment and runs the pipeline; `make test` makes the same environment and
-# runs the tests. The environment is .venv, or the folder that S2IGAN_VENV names (clones can share it).
+# runs the checks. The environment is .venv, or the folder that S2IGAN_VENV names (clones can share it). PYTHON, the
+# interpreter that it is made with, is the first of Python 3.11, 3.12 and 3.13 that is found.
 
 VENV := $(if $(S2IGAN_VENV),$(S2IGAN_VENV),.venv)
-PYTHON ?= python3.11
+PYTHON ?= $(firstword $(foreach version,3.11 3.12 3.13,$(shell command -v python$(version))) python3)
 JOBS ?= 2
 BIN := $(abspath $(VENV))/bin
 RUN := PATH="$(BIN):$$PATH" PYTHONPATH="$(CURDIR)"
@@ -14,13 +15,17 @@ repro: env ## the whole pipeline; what is up to date is not run again
 	@$(RUN) dvc repro
 	@echo "==> done: metrics/*.json, metrics/figures/*.png; draw your own with: s2igan speak \"...\" -o bird.png"
 
-test: env ## style and tests, the whole pipeline at scale=smoke among them
+test: env ## style, types and tests, the whole pipeline at scale=smoke among them
 	@echo "==> ruff check"
 	@$(RUN) ruff check .
+	@echo "==> ruff format --check"
+	@$(RUN) ruff format --check .
+	@echo "==> mypy"
+	@$(RUN) mypy
 	@echo "==> pytest"
 	@$(RUN) python -m pytest
 
-demo: env ## speaks a sentence and draws it
+demo: env ## says a sentence and draws it
 	@$(RUN) python -m s2igan.cli speak "this bird has a red crown and a white belly" -o bird.png
 
 table1: env ## every system, three seeds, on DVC's queue, JOBS runs at a time: metrics/table1.csv, docs/results.md

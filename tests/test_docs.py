@@ -1,0 +1,205 @@
+"""What README and docs say against what is there: links, commands, parameters, scores.
+
+`python tests/test_docs.py` prints the table of scales for docs/recipe.md.
+"""
+
+import importlib.util
+import json
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+import yaml
+from click.testing import CliRunner
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
+
+from s2igan.cli import main
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+SCORES = {"README.md": 30, "docs/reading-the-results.md": 25}  # at least so many numbers are compared
+COLUMNS = {
+    **{"S2IGAN": "", "score": "", "untrained": "_untrained", "shuffled": "_shuffled", "oracle": "_oracle"},
+    **{"real": "_real", "mAP": "_map", "R@10": "_r10"},
+}
+# Where a chance level, or what else stands beside a score, is called otherwise than `<key>_chance`.
+BESIDE = {
+    "speech_to_image_map": ("sen", "map_chance"),
+    "map": ("eval", "map_chance"),
+    "part_colour_accuracy": ("attributes", "colour_chance"),
+    "part_colour_accuracy_all_parts": ("attributes", "colour_chance"),
+    "keyword_changed": ("attributes", "keyword_changed_before"),
+}
+
+
+def shown(value: float) -> str:
+    """A score as the pages write it: three digits, or as many as the integer part has."""
+    return f"{value:.{0 if abs(value) >= 100 else 1 if abs(value) >= 10 else 2 if abs(value) >= 1 else 3}f}"
+
+
+def score(metrics: dict, key: str, column: str) -> float | None:
+    """The number that belongs into a cell, if metrics/*.json has one."""
+    if column in ("chance", "before the change"):
+        recall = re.fullmatch(r"speech_to_image_r(\d+)", key)
+        if recall:
+            return int(recall[1]) / metrics["sen"]["images"]
+        file, name = BESIDE.get(key, ("", f"{key}_chance"))
+        return metrics[file][name] if file else next((m[name] for m in metrics.values() if name in m), None)
+    if column not in COLUMNS:
+        return None
+    if (key, column) == ("part_colour_accuracy", "real"):
+        return metrics["attributes"]["judge_accuracy"]
+    return next((m[key + COLUMNS[column]] for m in metrics.values() if key + COLUMNS[column] in m), None)
+
+
+def fill(page: str, metrics: dict) -> tuple[str, int]:
+    """The page with the scores of `metrics` in every table row that has a key of theirs, and how many there are."""
+    lines, heading, count = page.split("\n"), [], 0
+    for i, line in enumerate(lines):
+        cells = [cell.strip() for cell in line.strip("|").split("|")] if line.startswith("|") else []
+        if not cells:
+            heading = []
+        elif not heading:
+            heading = cells
+        elif keys := [cell.strip("`") for cell in cells[:2] if re.fullmatch(r"`[\w.]+`", cell)]:
+            for j in range(cells.index(f"`{keys[0]}`") + 1, len(cells)):
+                value = score(metrics, keys[0], heading[j])
+                if value is not None:
+                    cells[j], count = shown(value), count + 1
+            lines[i] = f"| {' | '.join(cells)} |".replace("|  |", "| |").replace("|  |", "| |")
+    return "\n".join(lines), count
+
+
+def read_metrics(folder: Path) -> dict:
+    return {path.stem: json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))}
+
+
+def slug(heading: str) -> str:
+    """The anchor that GitHub gives a heading."""
+    return re.sub(r"[^\w\- ]", "", heading.strip().lower()).replace(" ", "-")
+
+
+def commands() -> list[str]:
+    """Every line of every block of shell commands, without its comment."""
+    blocks = [b for page in PAGES for b in re.findall(r"```sh\n(.*?)```", page.read_text(), re.DOTALL)]
+    return sorted({line.split(" #")[0].strip() for block in blocks for line in block.splitlines() if line.strip()})
+
+
+def configuration(*overrides: str, resolve: bool = True) -> dict:
+    with initialize_config_dir(str(ROOT / "conf"), version_base=None):
+        return OmegaConf.to_container(compose("config", overrides=list(overrides)), resolve=resolve)
+
+
+def flat(config: dict, before: str = "") -> dict:
+    """`section.name` of each parameter, with its value."""
+    found = {}
+    for name, value in config.items():
+        found |= flat(value, f"{before}{name}.") if isinstance(value, dict) else {before + name: value}
+    return found
+
+
+def scales_table() -> str:
+    """The rows of docs/recipe.md: paper's values, and what demo, large and table have otherwise."""
+    scales = {name: flat(configuration(f"scale={name}", resolve=False)) for name in ("paper", "demo", "large", "table")}
+    rows = ["| parameter | `paper` | `demo` | `large` | `table` |", "|---|---|---|---|---|"]
+    for key, value in scales["paper"].items():
+        demo = scales["demo"][key]
+        cells = ["" if demo == value else demo]
+        cells += ["" if scales[name][key] == demo else scales[name][key] for name in ("large", "table")]
+        if any(cell != "" for cell in cells):
+            words = [cell if isinstance(cell, str) else json.dumps(cell) for cell in (value, *cells)]
+            rows.append(f"| `{key}` | {' | '.join(words)} |".replace("|  |", "| |").replace("|  |", "| |"))
+    return "\n".join(rows)
+
+
+def test_the_readme_can_be_read_at_once():
+    assert len((ROOT / "README.md").read_text().splitlines()) <= 250
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page):
+    for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text()):
+        if target.startswith("http"):
+            continue
+        path, _, anchor = target.partition("#")
+        file = (page.parent / path).resolve() if path else page
+        assert file.exists(), f"{page.name}: {target}"
+        if anchor:
+            assert anchor in {slug(h) for h in re.findall(r"^#+ (.*)$", file.read_text(), re.MULTILINE)}, target
+
+
+@pytest.mark.parametrize("name", SCORES)
+def test_scores_are_those_of_the_committed_run(name):
+    page = (ROOT / name).read_text()
+    filled, count = fill(page, read_metrics(ROOT / "metrics"))
+    assert filled.splitlines() == page.splitlines()
+    assert count >= SCORES[name]
+
+
+def test_a_score_is_found_by_key_and_column():
+    head = "| measure | key | S2IGAN | oracle | chance |\n|---|---|---|---|---|\n"
+    page = f"{head}| a | `map` | 1 | 2 | |\n| b | `no` | 7 | | |"
+    metrics = {"eval": {"map": 0.0791, "map_oracle": 12.34, "map_chance": 0.0004}}
+    filled, count = fill(page, metrics)
+    assert filled.splitlines()[2:] == ["| a | `map` | 0.079 | 12.3 | 0.000 |", "| b | `no` | 7 | | |"]
+    assert count == 3
+
+
+def test_the_recipe_has_the_scales_as_they_are():
+    page = (ROOT / "docs/recipe.md").read_text()
+    assert page.split("<!-- scales -->\n")[1].split("\n<!-- /scales -->")[0] == scales_table()
+
+
+def test_parameters_that_the_pages_name_are_there():
+    there = flat(configuration())
+    sections = {key.split(".")[0] for key in there if "." in key}
+    for page in PAGES:
+        if page.name != "CHANGELOG.md":  # which names what was
+            for section, name in re.findall(r"`(\w+)\.(\w+)[`=:]", page.read_text()):
+                assert section not in sections or name == "json" or f"{section}.{name}" in there, (
+                    page.name,
+                    section,
+                    name,
+                )
+
+
+def test_experiments_of_the_pages_compose():
+    found = [line for line in commands() if line.startswith("dvc exp run")]
+    assert len(found) > 10
+    for line in found:
+        words = shlex.split(line)
+        overrides = [words[i + 1] for i, word in enumerate(words) if word == "-S"]
+        first = [re.sub(r"^([\w.]+=)([^\[,]*),.*$", r"\1\2", override) for override in overrides]  # of a choice
+        configuration(*first)
+
+
+def test_commands_of_the_pages_are_there():
+    targets = re.findall(r"^([\w]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    found = {"make": 0, "python": 0, "s2igan": 0}
+    for line in commands():
+        words = shlex.split(line)
+        if words[0] == "make":
+            assert words[1] in targets, line
+        elif words[:2] == ["python", "-m"]:
+            assert importlib.util.find_spec(words[2]), line
+        elif words[0] == "s2igan":
+            assert words[1] in main.commands, line
+            usage = CliRunner().invoke(main, [words[1], "--help"]).output
+            for option in (word for word in words[2:] if word.startswith("-")):
+                assert option in usage, line
+        if words[0] in found:
+            found[words[0]] += 1
+    assert all(found.values())
+
+
+def test_every_stage_is_in_the_data_flow():
+    page = (ROOT / "docs/architecture.md").read_text()
+    flow = page.split("```")[1]
+    for stage in yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]:
+        assert re.search(rf"\b{stage}\b", flow), stage
+
+
+if __name__ == "__main__":
+    print(scales_table())
