@@ -73,7 +73,12 @@ def test_every_choice_has_the_same_keys(choice):
 def test_no_value_is_null_and_no_group_repeats_a_key():
     """But for rdg.mismatched, which scale=table switches on whatever the system, and what a data set may set."""
     limits = ("classes", "test_classes", "images_per_class", "captions_per_image", "unusable", "raw")
-    allowed = {("rdg", "mismatched"), ("robustness", "captions"), ("prepare", "raw"), *(("catalog", name) for name in limits)}
+    allowed = {
+        ("rdg", "mismatched"),
+        ("robustness", "captions"),
+        ("prepare", "raw"),
+        *(("catalog", name) for name in limits),
+    }
     files = [*(ROOT / "conf").glob("*/*.yaml"), ROOT / "conf/config.yaml"]
     keys = {}
     for file in files:
