@@ -299,7 +299,7 @@ def small_sen():
 
 
 def run(images, stop_at=None, trained=False, images_in_all=15, report=lambda history: None):
-    """Nine images in batches of five are no whole pass."""
+    """Twelve images in batches of five: a pass is two steps."""
     model = rdg(sen=small_sen() if trained else None)
     heard = {"speech": Sounds(), "labels": np.arange(12) // 4} if trained else {}
     torch.manual_seed(3)
