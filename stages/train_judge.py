@@ -14,7 +14,7 @@ from s2igan.training import Checkpoints
 
 CODE = (
     *("s2igan/metrics/classifier.py", "s2igan/vision", "s2igan/training.py"),
-    *("s2igan/datasets/birds.py", "stages/train_judge.py"),
+    *("s2igan/datasets/drawn/birds.py", "stages/train_judge.py"),
 )
 JUDGE_SEED_OFFSET = 1_000_003  # the judge's birds are none of the data set's
 
