@@ -21,7 +21,8 @@ def test_it_keeps_the_paper_s_sizes_networks_and_recipe():
     assert changed == {
         ("image_features", "weights"), ("classifier", "weights"), ("eval", "weights"), ("eval", "fid_weights"),
         ("sen", "captions"), ("rdg", "images"), ("classifier", "images"), ("rdg", "batch_size"),
-        ("catalog", "val_classes"), ("generate", "captions_per_image"), ("oracle", "captions_per_image"),
+        ("catalog", "val_classes"), ("prepare", "val_classes"),
+        ("generate", "captions_per_image"), ("oracle", "captions_per_image"),
         ("robustness", "captions"),
     }  # fmt: skip
 

@@ -381,11 +381,11 @@ def coloured_world(folder):
 
 
 def test_it_learns_to_draw_the_colour_that_speech_says(tmp_path):
-    """After 60 steps, images follow their condition; chance is 0.5."""
+    """After 150 steps, images follow their condition; chance is 0.5."""
     colours, speech = coloured_world(tmp_path)
     config = dict(crop_size=32, relation=False, batch_size=16, matching_captions=0)
     config |= dict(relation_positive="same_class", relation_negative="different_class")
-    recipe = Recipe(**RECIPE | {"images": 16 * 60, "lr": 2e-3, "lr_discriminator": 2e-3, "mismatched": True})
+    recipe = Recipe(**RECIPE | {"images": 16 * 150, "lr": 1e-3, "lr_discriminator": 1e-3, "mismatched": True})
     model = rdg(relation_outputs=0, condition_noise=False, condition_scale=4.0, projection=True, own_condition=True)
     features = np.zeros((64, 2, 12), np.float32)
     with FixedReader(tmp_path / "world.h5", "images") as images:

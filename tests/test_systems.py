@@ -255,9 +255,8 @@ def project(tmp_path_factory):
         patch.setenv("S2IGAN_WORKERS", "1")
         patch.setenv("S2IGAN_DEVICE", "cpu")
         config = smoke("s2igan")
-        config["catalog"]["raw"] = str(folder)
         for stage in (
-            *("catalog", "synthesize", "logmel", "image_features"),
+            *("prepare", "catalog", "synthesize", "logmel", "image_features"),
             *("train_classifier", "train_judge", "oracle"),
         ):
             run_stage(stage, config)
