@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import csv
-import io
 import json
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 
 from s2igan.errors import InputError
-from s2igan.files import write_text
+from s2igan.files import write_csv, write_text
 
 SPLITS = ("train", "val", "test")
 DISJOINT = ("classes", "images")
@@ -22,7 +21,7 @@ class Image:
     """One image: `key` is `<class>/<image>`; `class_name` is empty where the data set has no classes.
 
     `path` is relative to the catalog's raw folder, `box` ("x y w h") the part of the file to cut out, in its
-    pixels; both are empty where the image is drawn, not read.
+    pixels; it may be empty.
     """
 
     key: str
@@ -147,8 +146,8 @@ def write_catalog(folder: str | Path, catalog: Catalog) -> None:
     """Writes `images.csv`, `captions.csv` and, about both, `catalog.json`."""
     about = {"dataset": catalog.dataset, "raw": catalog.raw, "disjoint": catalog.disjoint}
     write_text(Path(folder) / "catalog.json", json.dumps(about, indent=2) + "\n")
-    _write(Path(folder) / "images.csv", Image, catalog.images)
-    _write(Path(folder) / "captions.csv", Caption, catalog.captions)
+    for name, record, rows in (("images", Image, catalog.images), ("captions", Caption, catalog.captions)):
+        write_csv(Path(folder) / f"{name}.csv", [field.name for field in fields(record)], map(astuple, rows))
 
 
 def read_catalog(folder: str | Path) -> Catalog:
@@ -162,14 +161,6 @@ def read_catalog(folder: str | Path) -> Catalog:
     except (OSError, ValueError, TypeError) as error:
         raise InputError(f"{folder}/catalog.json: missing or damaged; run `dvc repro` to make it anew") from error
     return check(catalog, str(folder))
-
-
-def _write(path: Path, record: type, rows: Iterable) -> None:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(field.name for field in fields(record))
-    writer.writerows(astuple(row) for row in rows)
-    write_text(path, text.getvalue())
 
 
 def _read(path: Path, record: type) -> list:

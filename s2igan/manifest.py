@@ -8,12 +8,12 @@ import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, fields, replace
+from dataclasses import astuple, dataclass, replace
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from s2igan.catalog import SPLITS
 from s2igan.errors import InputError
-from s2igan.files import write_text
+from s2igan.files import write_csv
 
 COLUMNS = ("image", "box", "recording", "text", "class", "speaker", "language", "split", "key")
 _README = "data/raw/manifest/README.md"
@@ -41,18 +41,9 @@ class Row:
     line: int = 0
 
 
-def write_manifest(path: str | Path, rows: Iterable[Row]) -> int:
-    """Writes `rows` as a CSV in UTF-8; how many there were."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    names = [field.name for field in fields(Row)][: len(COLUMNS)]
-    count = 0
-    for row in rows:
-        writer.writerow(getattr(row, name) for name in names)
-        count += 1
-    write_text(path, text.getvalue())
-    return count
+def write_manifest(path: str | Path, rows: Iterable[Row]) -> None:
+    """Writes `rows` as a CSV in UTF-8."""
+    write_csv(path, COLUMNS, (astuple(row)[: len(COLUMNS)] for row in rows))
 
 
 def read_manifest(table: str | Path) -> list[Row]:

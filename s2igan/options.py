@@ -21,6 +21,8 @@ from typing import Any, TypeVar
 
 import click
 
+from s2igan.command import SEED
+
 Config = TypeVar("Config")
 
 
@@ -50,9 +52,9 @@ def text(help: str = "") -> Any:
     return _option({}, type=str, help=help)
 
 
-def seed() -> Any:
+def seed(**default: Any) -> Any:
     """What every generator of numbers takes."""
-    return integer(0, 2**32 - 1)
+    return _option(default, type=SEED)
 
 
 def _option(default: dict, **option: Any) -> Any:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from s2igan.catalog import SPLITS
 from s2igan.errors import InputError
+from s2igan.options import integer, seed
 
 MIN_IMAGES = 3  # images that can be divided: one a split
 LIMIT_HINT = "raise catalog.classes or catalog.images_per_class, or set them to 0 for all"
@@ -25,12 +26,12 @@ class Limits:
     has no classes, `classes * images_per_class` images in all. `selection` says what they mean where.
     """
 
-    classes: int = 0
-    test_classes: int = 0
-    val_classes: int = 0
-    images_per_class: int = 0
-    captions_per_image: int = 0
-    seed: int = 0
+    classes: int = integer(0, help="at most so many; 0 for all there are", default=0)
+    test_classes: int = integer(0, help="of them for the test; 0 for all", default=0)
+    val_classes: int = integer(0, help="training classes for model selection", default=0)
+    images_per_class: int = integer(0, help="at most so many; 0 for all there are", default=0)
+    captions_per_image: int = integer(0, help="at most so many; 0 for all there are", default=0)
+    seed: int = seed(default=0)
 
 
 def draw(names: Iterable[str], count: int, seed: int, purpose: str) -> set[str]:

@@ -15,10 +15,9 @@ import pandas as pd
 from s2igan.catalog import read_catalog
 from s2igan.experiments import Experiment
 from s2igan.figures import evenly, grid
-from s2igan.files import write_text
+from s2igan.files import write_csv, write_text
 from s2igan.metrics.comparison import Run, Summary, summarise
 from s2igan.store import FixedReader
-from s2igan.tables import write_rows
 from s2igan.vision.transforms import centre_crop
 
 BASELINE = "s2igan"
@@ -82,7 +81,7 @@ def as_runs(experiments: Iterable[Experiment], key: str = "system") -> list[Run]
 def write_scores(path: str | Path, runs: Sequence[Run]) -> None:
     """`system,seed,metric,value`, a row a system, seed and score."""
     rows = ((run.group, run.seed, name, f"{value:.6g}") for run in runs for name, value in run.scores.items())
-    write_rows(path, ("system", "seed", "metric", "value"), rows)
+    write_csv(path, ("system", "seed", "metric", "value"), rows)
 
 
 def markdown(rows: Sequence[Sequence[str]], heading: Sequence[str]) -> list[str]:

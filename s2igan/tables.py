@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -16,11 +16,6 @@ def write_tsv(path: str | Path, rows: Sequence[Mapping], names: Sequence[str] = 
     names = list(dict.fromkeys([*names, *(name for row in rows for name in row)]))
     table = pd.DataFrame(list(rows), columns=names)
     write_text(path, table.to_csv(sep="\t", index=False, na_rep="nan", float_format="%.6g", lineterminator="\n"))
-
-
-def write_rows(path: str | Path, names: Sequence[str], rows: Iterable[Sequence]) -> None:
-    """A CSV of anything: a heading, and a line for each row."""
-    write_text(path, pd.DataFrame(list(rows), columns=list(names)).to_csv(index=False, lineterminator="\n"))
 
 
 def write_json(path: str | Path, values: Mapping) -> None:

@@ -7,16 +7,17 @@ from pathlib import Path
 import click
 
 from s2igan.catalog import DISJOINT, Catalog, check, write_catalog
-from s2igan.command import SEED, progress, stage
+from s2igan.command import progress, stage
 from s2igan.errors import InputError
+from s2igan.files import write_csv
 from s2igan.images import read_images
 from s2igan.machine import workers
 from s2igan.manifest import read_manifest, require_files
+from s2igan.options import options
 from s2igan.selection import select
 from s2igan.speech.recordings import faults
 from s2igan.splits import Limits
 from s2igan.store import FixedWriter
-from s2igan.tables import write_rows
 
 MANIFEST = "data/manifest.csv"
 
@@ -25,17 +26,12 @@ MANIFEST = "data/manifest.csv"
 @click.option("--dataset", required=True, help="its name")
 @click.option("--raw", required=True, help="folder of the data set's files")
 @click.option("--disjoint", type=click.Choice(DISJOINT), required=True, help="what splits do not share")
-@click.option("--classes", type=click.IntRange(0), required=True, help="at most so many; 0 for all there are")
-@click.option("--test_classes", type=click.IntRange(0), required=True, help="of them for the test; 0 for all")
-@click.option("--val_classes", type=click.IntRange(0), required=True, help="training classes for model selection")
-@click.option("--images_per_class", type=click.IntRange(0), required=True, help="at most so many; 0 for all")
-@click.option("--captions_per_image", type=click.IntRange(0), required=True, help="at most so many; 0 for all")
 @click.option("--load_size", type=click.IntRange(8), required=True, help="pixels of the stored images")
 @click.option("--unusable", type=click.Choice(["stop", "leave_out"]), required=True, help="files that cannot be read")
 @click.option("--min_sample_rate", type=click.IntRange(0), required=True, help="Hz of a recording")
 @click.option("--max_clipped", type=click.FloatRange(0, 1), required=True, help="share of a recording's samples")
 @click.option("--min_seconds", type=click.FloatRange(0), required=True, help="seconds of a recording")
-@click.option("--seed", type=SEED, required=True)
+@options(Limits)
 @stage
 def main(dataset, raw, disjoint, load_size, unusable, min_sample_rate, max_clipped, min_seconds, **limits):
     """Reads data/manifest.csv and the files that it names.
@@ -60,7 +56,7 @@ def main(dataset, raw, disjoint, load_size, unusable, min_sample_rate, max_clipp
         usable = check(drop(catalog, left_out), f"{dataset}, without what cannot be used")
         catalog = without_a_single_class(usable)
     write_catalog("data/catalog", catalog)
-    write_rows("data/catalog/left_out.csv", ("key", "reason"), left_out.items())
+    write_csv("data/catalog/left_out.csv", ("key", "reason"), left_out.items())
     if left_out:
         click.echo(f"{len(left_out)} files left out: data/catalog/left_out.csv")
     for split in ("train", "val", "test"):

@@ -5,24 +5,20 @@ from pathlib import Path
 
 import click
 
-from s2igan.command import SEED, progress, stage
+from s2igan.command import progress, stage
 from s2igan.datasets.converters import find_converter
 from s2igan.errors import InputError
 from s2igan.machine import workers
 from s2igan.manifest import write_manifest
+from s2igan.options import options
 from s2igan.splits import Limits
 
 
 @click.command()
 @click.option("--dataset", required=True, help="a module of s2igan/datasets")
 @click.option("--raw", required=True, help="folder of the data set's files")
-@click.option("--classes", type=click.IntRange(0), required=True, help="of drawn birds; 0 for all there are")
-@click.option("--test_classes", type=click.IntRange(0), required=True, help="of them for the test; 0 for all")
-@click.option("--val_classes", type=click.IntRange(0), required=True, help="of them for model selection")
-@click.option("--images_per_class", type=click.IntRange(0), required=True, help="drawn; 0 for all there are")
-@click.option("--captions_per_image", type=click.IntRange(0), required=True, help="0 for all there are")
 @click.option("--load_size", type=click.IntRange(8), required=True, help="pixels of drawn images")
-@click.option("--seed", type=SEED, required=True)
+@options(Limits)
 @stage
 def main(dataset, raw, load_size, **limits):
     """Writes data/manifest.csv and, where the data set's images are drawn, the folder data/drawn; else it is empty."""
