@@ -19,6 +19,7 @@ import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -120,15 +121,16 @@ def train(
                 sums[name] = (total + value * len(keys), count + len(keys))
             bar.update()
 
-            last = number == schedule.steps
-            if number % schedule.row_every == 0 or last:
+            row_due = number % schedule.row_every == 0 or number == schedule.steps
+            sheet_due = draw_sheet and number % schedule.sheet_every == 0
+            if row_due:
                 means = {name: total / count for name, (total, count) in sums.items()}
                 history.rows.append(complete_row({"step": number, "items": items, **means}))
                 bar.set_postfix({name: f"{means[name]:.3f}" for name in schedule.shown if name in means})
                 sums = {}
-                report(history)
-            if draw_sheet and number % schedule.sheet_every == 0:
+            if sheet_due:
                 history.sheets.append(draw_sheet())
+            if row_due or sheet_due:
                 report(history)
             if checkpoints and time.monotonic() - saved_at >= CHECKPOINT_SECONDS:
                 save()
@@ -237,3 +239,9 @@ def step_generator(seed: int, step: int, purpose: str = "") -> torch.Generator:
     """A random generator that depends on nothing but its arguments."""
     digest = hashlib.sha256(f"{seed}/{step}/{purpose}".encode()).digest()
     return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
+
+
+@lru_cache(maxsize=1)
+def pass_order(count: int, seed: int, number: int, purpose: str = "") -> Tensor:
+    """The order (count,) in which pass `number` takes its items, drawn once a pass; not to be changed."""
+    return torch.randperm(count, generator=step_generator(seed, number, purpose))

@@ -79,15 +79,13 @@ def main(**values):
         preview = Preview(*pad(said)) if trained else Preview(torch.from_numpy(said))
         model = RDG(network, sen if trained else None)
         heard_by = model.average_sen if trained else sen
-        history = train(
+        train(
             *(model, data, recipe, preview, device()),
             image_embedding=heard_by.image if relation or matching else None,
             frozen_encoder=load_frozen(config["image_encoder"]) if relation else None,
             checkpoints=checkpoints,
             report=write_history,
         )
-    write_history(history)
-    config = {**config, "speech_encoder": values["speech_encoder"]}
     model.save("models/rdg", {"sen": config, "precision": recipe.precision}, {"sen": saved_sen(heard_by, config)})
     checkpoints.clear()
 

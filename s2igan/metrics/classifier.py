@@ -9,7 +9,6 @@ import math
 from collections.abc import Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +20,7 @@ from s2igan import training as loop
 from s2igan.errors import InputError
 from s2igan.models import hash_files, load_model, load_state, save_model
 from s2igan.options import choice, integer, number, seed
-from s2igan.training import Checkpoints, Row, Schedule, step_generator
+from s2igan.training import Checkpoints, Row, Schedule, pass_order, step_generator
 from s2igan.vision.transforms import centre_crop, random_crop_flip, to_float
 
 # B batch, S image side, C channels, L places of the last feature map, H heads, A views a head
@@ -316,17 +315,14 @@ def train_classifier(
     steps = -(-recipe.images // batch_size)
     draws = Draws()
 
-    @lru_cache(maxsize=1)
-    def order_of(epoch: int) -> Tensor:
-        return torch.randperm(total, generator=step_generator(recipe.seed, epoch))
-
     def step(number: int) -> tuple[list[str], dict[str, Tensor]]:
         epoch, index = divmod(number, per_pass)
         if index == 0:  # one generator a pass: for its order, then for its batches
             draws.generator = step_generator(recipe.seed, epoch)
             torch.randperm(total, generator=draws.generator)
         # HDF5 wants rising rows; within a batch their order means nothing.
-        rows = order_of(epoch)[index * batch_size : (index + 1) * batch_size].sort().values
+        order = pass_order(total, recipe.seed, epoch)
+        rows = order[index * batch_size : (index + 1) * batch_size].sort().values
         crops = torch.from_numpy(np.ascontiguousarray(_rows(images, rows.numpy())))
         inputs = to_float(random_crop_flip(crops, recipe.crop_size, draws.generator))  # (B, 3, S, S)
         gain = 1 + BRIGHTNESS * (2 * torch.rand(len(rows), 1, 1, 1, generator=draws.generator) - 1)

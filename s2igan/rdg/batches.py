@@ -15,7 +15,7 @@ from s2igan.options import choice, integer
 from s2igan.sen.model import pad
 from s2igan.sen.text_encoder import TextReader
 from s2igan.store import FixedReader, RaggedReader
-from s2igan.training import step_generator
+from s2igan.training import pass_order, step_generator
 from s2igan.vision.transforms import random_crop_flip, to_float
 
 IN_MEMORY_BYTES = 1 << 30
@@ -112,7 +112,7 @@ class TrainingSet:
         """Which images (B,) a step sees: a pass is a permutation of all, cut into batches."""
         size = self.config.batch_size
         per_pass = len(self) // size
-        order = torch.randperm(len(self), generator=step_generator(seed, step // per_pass, "order"))
+        order = pass_order(len(self), seed, step // per_pass, "order")
         start = (step % per_pass) * size
         return order[start : start + size].numpy()
 
@@ -178,7 +178,7 @@ class TrainingSet:
         return self._of_another_class(i, rng)
 
     def _of_another_class(self, i: int, rng: np.random.Generator) -> int:
-        """An image of another class than image i's; where there is only one class, another picture."""
+        """An image of another class than image i's; where there is only one class, another image."""
         while True:
             drawn = int(rng.integers(len(self)))
             if self.groups[drawn] != self.groups[i] if len(self.members) > 1 else drawn != i:

@@ -142,7 +142,7 @@ class RDG(nn.Module):
             return F.normalize(sen.speech(speech, frames), dim=1)
 
     def sen_loss(self, speech: Tensor, features: Tensor, groups: Tensor, labels: Tensor) -> Tensor:
-        """L_SEN of the trained encoder's embeddings (B, A) with the frozen features (B, F) of their pictures.
+        """L_SEN of the trained encoder's embeddings (B, A) with the frozen features (B, F) of their images.
 
         groups and labels (B,) as in `Objective`. Scalar.
         """
