@@ -19,15 +19,16 @@ from pathlib import Path
 import click
 import numpy as np
 import soundfile
-from hydra import compose, initialize_config_dir
-from omegaconf import OmegaConf
 from PIL import Image
 
 from s2igan.command import progress
 
 ROOT = Path(__file__).parent.parent
+# The configuration, and how DVC unpacks it, are those of the tests.
+sys.path.insert(0, str(ROOT / "tests"))
 LIMIT = 2.0  # GiB
 STAGES = {
+    "prepare": "prepare",
     "catalog": "catalog",
     "synthesize": "tts",
     "logmel": "logmel",
@@ -58,18 +59,6 @@ def write_data_set(raw: Path, images: int) -> None:
                 sound = f"sounds/{i:05d}_{k}.wav"
                 soundfile.write(raw / sound, 0.1 * rng.standard_normal(int(SECONDS * rate)), rate)
                 table.writerow([picture, sound, f"class_{number:03d}", split])
-
-
-def words(options: dict) -> list[str]:
-    """A section of params.yaml as a command's options."""
-    out: list[str] = []
-    for name, value in options.items():
-        if isinstance(value, bool):
-            out.append(f"--{name}" if value else f"--no-{name}")
-        else:
-            for item in value if isinstance(value, list) else [value]:
-                out += [f"--{name}", str(item)]
-    return out
 
 
 def peak_of(command: list[str], folder: Path) -> tuple[float, float]:
@@ -107,11 +96,11 @@ def proportional_bytes(pid: int) -> int:
 @click.option("--folder", type=click.Path(path_type=Path), help="where to work (default: a temporary folder)")
 def main(images, folder):
     """Prints the peak of each data stage."""
-    with initialize_config_dir(str(ROOT / "conf"), version_base=None):
-        # The frozen network that needs no download, at a small size: what it sees does not change what is held.
-        overrides = ["dataset=manifest", "scale=paper", "image_features.encoder=efficientnet_lite0"]
-        overrides += ["image_features.input_size=64"]
-        params = OmegaConf.to_container(compose("config", overrides=overrides), resolve=True)
+    from dag import arguments, composed
+
+    # The frozen network that needs no download, at a small size: what it sees does not change what is held.
+    network = ("image_features.encoder=efficientnet_lite0", "image_features.input_size=64")
+    params = composed("dataset=manifest", "scale=paper", *network)
     with tempfile.TemporaryDirectory(dir=folder) as temporary:
         work = Path(temporary)
         write_data_set(work / "data/raw/manifest", images)
@@ -120,7 +109,7 @@ def main(images, folder):
         for stage, section in STAGES.items():
             if stage == "embed":
                 untrained_sen(work, params["sen"])
-            command = [sys.executable, "-m", f"stages.{stage}", *words(params[section])]
+            command = [sys.executable, "-m", f"stages.{stage}", *arguments(params[section])]
             seconds, gigabytes = peak_of(command, work)
             highest = max(highest, gigabytes)
             click.echo(f"{stage:16s} {seconds:7.0f} s  {gigabytes:6.2f} GiB")

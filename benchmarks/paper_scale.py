@@ -11,17 +11,13 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
 
 import click
 
-from benchmarks.memory import ROOT, family, proportional_bytes
-
-# The miniature, the random weights and the copy of the repository are those of the tests.
-sys.path.insert(0, str(ROOT / "tests"))
+from benchmarks.memory import family, proportional_bytes  # which also makes the tests' modules known
 
 INTERVAL = 1.0  # seconds between two looks, each of which costs some hundredths of one
 SCORES = ("fid", "fjd", "kid", "is_mean", "map", "map_same_images")

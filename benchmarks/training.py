@@ -91,10 +91,10 @@ def main(scale, system, batch, precision, steps):
         torch.nn.functional.normalize(torch.randn(count, embedding, generator=generator)).to(device())
         for count in (batch, batch, rdg["matching_captions"])
     )
-    pictures = torch.rand(batch, 3, size, size, generator=generator).to(device()) * 2 - 1
+    images = torch.rand(batch, 3, size, size, generator=generator).to(device()) * 2 - 1
     shifts = torch.rand(2, batch, 2, generator=generator).to(device()) * 2 - 1
     data = Batch(
-        pictures,
+        images,
         speech,
         mismatched,
         *frozen,
@@ -122,7 +122,7 @@ def main(scale, system, batch, precision, steps):
     finish()
     seconds = (time.perf_counter() - started) / steps
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    click.echo(f"{seconds:.2f} s a step of {batch}, {batch / seconds:.2f} pictures/s, {memory:.1f} GiB at most")
+    click.echo(f"{seconds:.2f} s a step of {batch}, {batch / seconds:.2f} images/s, {memory:.1f} GiB at most")
     # Of step 1, without the costly terms, as most are, where the scale has an interval for them.
     with FlopCounterMode(display=False) as operations:
         one(1)
