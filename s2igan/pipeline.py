@@ -22,10 +22,10 @@ from s2igan.speech.synthesis import synthesize
 
 
 class Pipeline:
-    """The trained models in a row: text -> speech -> log-mel -> embedding -> picture.
+    """The trained models in a row: text -> speech -> log-mel -> embedding -> image.
 
     `models` is the folder with `rdg`, in which the SEN lies that it listens to. A system that reads has no speech
-    and no log-mel: text -> embedding -> picture. Raises InputError where one is missing or damaged.
+    and no log-mel: text -> embedding -> image. Raises InputError where one is missing or damaged.
     """
 
     def __init__(self, models: str | Path = "models", device: torch.device | str = "cpu"):

@@ -58,7 +58,7 @@ def main(captions, snr_db, rates, noise, batch_size, seed):
         write_tsv("metrics/robustness.tsv", [], COLUMNS)
         return
     sen.to(device())
-    gallery = Gallery(pictures, [group_of[key] for key in pictures], embed_pictures(sen, pictures))
+    gallery = Gallery(pictures, [group_of[key] for key in pictures], embed_images(sen, pictures))
     with RaggedReader("data/speech.h5", "speech") as speech:
         engine_voices = speech.column("voice")
         voice_of = {c.key: c.speaker if c.recording else engine_voices[speech.index(c.key)] for c in catalog.captions}
@@ -79,7 +79,7 @@ def main(captions, snr_db, rates, noise, batch_size, seed):
         click.echo(f"{row['condition']:16s} mAP {row['map']:.3f}  R@10 {row['r10']:.3f}  of {row['captions']}")
 
 
-def embed_pictures(sen: SEN, keys: list[str]) -> np.ndarray:
+def embed_images(sen: SEN, keys: list[str]) -> np.ndarray:
     """Embeddings (G, D) of the images' centre views."""
     with FixedReader("data/image_features.h5", "image_features") as features:
         centre = features.values([features.index(key) for key in keys])[:, 0]

@@ -276,7 +276,7 @@ def _split(catalog: Catalog) -> str:
     """What of the test split nobody has seen in training, as the data say and not as they should."""
     trained = {caption.speaker for caption in catalog.training_captions()} - {""}
     tested = {caption.speaker for caption in catalog.split("test")} - {""}
-    held_out = "classes" if catalog.disjoint == "classes" else "pictures"
+    held_out = "classes" if catalog.disjoint == "classes" else "images"
     words = f"test split, {held_out} unseen in training"
     if not tested:
         recorded = any(caption.recording for caption in catalog.split("test"))

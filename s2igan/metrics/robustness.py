@@ -47,8 +47,8 @@ class Gallery:
     def retrieve(self, captions: Sequence[Caption], speech: np.ndarray) -> dict[str, float]:
         """`cross_modal_retrieval` of the gallery by the embeddings (N, D) of `captions`.
 
-        `map`: relevant = the images of the kind of the caption's own, which is its class, or that image
-        alone where the data set has no classes. R@k and median rank: its own picture.
+        `map`: relevant = the images of the caption's group, which is its class, or its own image
+        alone where the data set has no classes. R@k and median rank: its own image.
         """
         row_of = {key: row for row, key in enumerate(self.images)}
         own = np.array([row_of[caption.image] for caption in captions])
