@@ -83,6 +83,8 @@ def test_another_file_and_none_at_all_are_told_and_nothing_is_kept(server, tmp_p
 def test_a_data_set_without_an_address_is_told(tmp_path):
     with pytest.raises(InputError, match="places: nothing to fetch; data/raw/places/README.md says where it comes"):
         fetch_data_set("places", tmp_path)
+    with pytest.raises(InputError, match="cubb: nothing to fetch; choose one of cub, oxford102, stamps"):
+        fetch_data_set("cubb", tmp_path)
 
 
 # ---------------------------------------------------------------- archives

@@ -39,7 +39,9 @@ def fetch_data_set(name: str, folder: Path) -> str:
     Raises InputError for a data set without a public address, and where fetching fails.
     """
     if name != "stamps" and name not in FILES:
-        raise InputError(f"{name}: nothing to fetch; data/raw/{name}/README.md says where it comes from")
+        readme = Path("data/raw") / name / "README.md"
+        hint = f"{readme} says where it comes from" if readme.is_file() else f"choose one of {', '.join(FILES)}, stamps"
+        raise InputError(f"{name}: nothing to fetch; {hint}")
     folder.mkdir(parents=True, exist_ok=True)
     if name == "stamps":
         fetch_stamps(folder)
