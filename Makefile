@@ -54,3 +54,4 @@ env:
 
 clean: ## removes what stages made, not the environment
 	rm -rf .checkpoints data/manifest.csv data/drawn data/catalog data/*.h5 models/sen models/rdg models/classifier models/judge
+	rm -rf data/.*.partial models/.*.partial metrics/.*.partial metrics/figures/.*.partial

@@ -28,9 +28,9 @@ def evenly(items: Sequence, count: int) -> list:
     return [items[i] for i in np.linspace(0, len(items) - 1, min(count, len(items))).astype(int)]
 
 
-def enlarge(picture: np.ndarray, size: int) -> Image.Image:
+def enlarge(pixels: np.ndarray, size: int) -> Image.Image:
     """A uint8 image (3, S, S) at `size` pixels: small scales by whole pixels, so that they look small."""
-    image = Image.fromarray(np.ascontiguousarray(picture.transpose(1, 2, 0)))
+    image = Image.fromarray(np.ascontiguousarray(pixels.transpose(1, 2, 0)))
     smooth = size / image.width < 2 or size % image.width
     return image.resize((size, size), Image.LANCZOS if smooth else Image.NEAREST)
 
@@ -58,25 +58,25 @@ def grid(
         top = MARGIN + head + number * (size + GAP)
         lines = "\n".join(textwrap.wrap(caption, max(10, text_width // 8)))
         draw.multiline_text((MARGIN, top + size // 2), lines, INK, font, anchor="lm", spacing=3)
-        for column, picture in enumerate(row):
-            sheet.paste(enlarge(picture, size), (MARGIN + text_width + column * (size + GAP), top))
+        for column, pixels in enumerate(row):
+            sheet.paste(enlarge(pixels, size), (MARGIN + text_width + column * (size + GAP), top))
     save_png(sheet, path)
 
 
-def sheet(pictures: Sequence[np.ndarray], columns: int, path: str | Path, size: int) -> None:
+def sheet(images: Sequence[np.ndarray], columns: int, path: str | Path, size: int) -> None:
     """Images (3, S, S) in reading order, `columns` a row."""
-    rows = -(-len(pictures) // columns)
-    image = Image.new("RGB", (columns * (size + GAP) + GAP, rows * (size + GAP) + GAP), PAPER)
-    for i, picture in enumerate(pictures):
+    rows = -(-len(images) // columns)
+    page = Image.new("RGB", (columns * (size + GAP) + GAP, rows * (size + GAP) + GAP), PAPER)
+    for i, pixels in enumerate(images):
         row, column = divmod(i, columns)
-        image.paste(enlarge(picture, size), (GAP + column * (size + GAP), GAP + row * (size + GAP)))
-    save_png(image, path)
+        page.paste(enlarge(pixels, size), (GAP + column * (size + GAP), GAP + row * (size + GAP)))
+    save_png(page, path)
 
 
 def save_sheets(path: str | Path, sheets: Sequence[np.ndarray], size: int = 96) -> None:
     """Samples of the same noise and speech over time, uint8 (n, 3, S, S) each: a row a moment, the last below."""
-    pictures = [picture for moment in sheets for picture in moment]
-    sheet(pictures, len(sheets[0]) if len(sheets) else 1, path, size)
+    images = [image for moment in sheets for image in moment]
+    sheet(images, len(sheets[0]) if len(sheets) else 1, path, size)
 
 
 def curves(table: dict[str, Sequence[float]], x: str, panels: dict[str, Sequence[str]], path: str | Path) -> None:

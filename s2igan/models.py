@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save
-from torch import Tensor, nn
+from safetensors.torch import load, save
+from torch import Tensor, isfinite, nn
 
 from s2igan.errors import InputError
+
+REPRO = "run `dvc repro`, which takes it from DVC's cache or makes it again"
 
 
 class SavedModel(NamedTuple):
@@ -54,34 +56,45 @@ def _write_model(folder: Path, model: SavedModel) -> None:
     folder.mkdir(parents=True)
     for name, module in model.modules.items():
         state = {key: value.detach().cpu().contiguous() for key, value in module.state_dict().items()}
+        _check_finite(state, f"{model.kind} model, {name}")
         (folder / f"{name}.safetensors").write_bytes(save(state))  # save_file hides the OSError of a full disk
     description = {"kind": model.kind, "modules": sorted(model.modules), "config": model.config}
     (folder / "model.json").write_text(json.dumps(description, indent=2, sort_keys=True) + "\n")
 
 
+def _check_finite(state: Mapping[str, Tensor], where: str | Path) -> None:
+    """Raises InputError for weights that would give NaN for everything, and an image that is black."""
+    for key, value in state.items():
+        if not isfinite(value).all():
+            raise InputError(f"{where}: NaN or infinite weights in {key}; train it again, with a lower lr")
+
+
 def load_model(folder: str | Path, kind: str) -> tuple[dict, dict[str, dict[str, Tensor]]]:
     """The `config` and the modules' states that `save_model` wrote.
 
-    Raises InputError where the folder is missing, holds another kind of model, or a file is damaged.
+    Raises InputError where the folder is missing, holds another kind of model, a file is damaged, or a weight is
+    NaN or infinite.
     """
     folder = Path(folder)
     description = folder / "model.json"
     if not description.is_file():
-        raise InputError(f"{description}: missing; run `dvc repro` (or `dvc checkout`) to make the model")
+        raise InputError(f"{description}: missing; {REPRO}")
     try:
         content = json.loads(description.read_text())
         found, config, names = content["kind"], content["config"], content["modules"]
     except (ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{description}: not a model description; run `dvc repro` again") from error
+        raise InputError(f"{description}: not a model description; {REPRO}") from error
     if found != kind:
         raise InputError(f"{description}: holds a {found} model, expected {kind}; check the path")
     states = {}
     for name in names:
         path = folder / f"{name}.safetensors"
         try:
-            states[name] = load_file(path)
-        except (OSError, SafetensorError) as error:
-            raise InputError(f"{path}: missing or damaged; delete {folder} and run `dvc repro`") from error
+            states[name] = load(path.read_bytes())
+        except (FileNotFoundError, SafetensorError) as error:
+            found = "damaged" if path.exists() else "missing"
+            raise InputError(f"{path}: {found}; {REPRO}") from error
+        _check_finite(states[name], path)
     return config, states
 
 

@@ -1,6 +1,8 @@
+import errno
 import subprocess
 import sys
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -67,7 +69,15 @@ def test_damaged_weights_are_refused(tmp_path, kept):
     folder = saved(tmp_path)
     file = folder / "image.safetensors"
     file.write_bytes(file.read_bytes()[:kept])
-    with pytest.raises(InputError, match=r"image\.safetensors: missing or damaged; delete .* and run `dvc repro`"):
+    with pytest.raises(InputError, match=r"image\.safetensors: damaged; run `dvc repro`, which takes"):
+        load_model(folder, "sen")
+
+
+def test_weights_that_must_not_be_read_are_told_as_such(tmp_path, monkeypatch):
+    """They were told as damaged, and to be deleted."""
+    folder = saved(tmp_path)
+    monkeypatch.setattr(Path, "read_bytes", Mock(side_effect=PermissionError(errno.EACCES, "", "image.safetensors")))
+    with pytest.raises(PermissionError, match="image.safetensors"):
         load_model(folder, "sen")
 
 

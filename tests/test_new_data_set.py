@@ -93,5 +93,5 @@ def test_what_its_converter_refuses_and_an_unknown_name_end_in_one_line(project,
     told = "error: catalog.dataset=circles: unknown; choose one of aviary, cub, flickr8k, manifest, oxford102, places, "
     assert result.exit_code == 1 and f"{told}stamps, squares" in result.stderr
     result = run("prepare", "--raw", "nowhere")
-    assert "error: nowhere: no such folder; data/raw/squares/README.md says what goes where" in result.stderr
+    assert "error: catalog.raw=nowhere: no such folder; data/raw/squares/README.md says what goes" in result.stderr
     assert not (tmp_path / "data").exists()
