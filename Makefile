@@ -53,4 +53,4 @@ env:
 	fi
 
 clean: ## removes what stages made, not the environment
-	rm -rf .checkpoints data/manifest.csv data/drawn data/catalog data/*.h5 models/sen models/rdg models/classifier models/judge
+	rm -rf .checkpoints data/manifest.csv data/drawn data/catalog data/*.h5 models/sen models/rdg models/rdg_sen models/classifier models/judge

@@ -44,7 +44,7 @@ APART = "captions in voices unseen in training, and other captions in seen ones"
 @click.option("--seed", type=SEED, required=True)
 @stage
 def main(captions, snr_db, rates, noise, batch_size, seed):
-    """Reads the catalog, speech, image features and models/rdg/sen; writes metrics/robustness.{json,tsv}."""
+    """Reads the catalog, speech, image features and models/rdg_sen; writes metrics/robustness.{json,tsv}."""
     wanted = conditions(snr_db, rates, noise)
     catalog = read_catalog("data/catalog")
     tested = catalog.split("test")

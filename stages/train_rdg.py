@@ -16,11 +16,11 @@ from s2igan.options import choice, fill, options
 from s2igan.rdg.batches import BatchConfig, ImageTable, TrainingSet
 from s2igan.rdg.model import RDG, RDGConfig
 from s2igan.rdg.training import Preview, Recipe, train
-from s2igan.sen.embedding import open_captions
-from s2igan.sen.model import class_labels, load_sen, pad, saved_sen
+from s2igan.sen.embedding import GENERATOR_SEN, open_captions
+from s2igan.sen.model import class_labels, load_sen, pad, save_sen
 from s2igan.store import FixedReader
 from s2igan.tables import write_tsv
-from s2igan.training import Checkpoints, History
+from s2igan.training import Checkpoints, History, code_of
 from s2igan.vision.encoders import FrozenEncoder, load_encoder
 
 INPUTS = (
@@ -30,7 +30,6 @@ INPUTS = (
     "data/image_features.h5",
     "data/embeddings.h5",
 )
-CODE = ("s2igan/rdg", "s2igan/sen", "s2igan/vision", "s2igan/training.py", "stages/train_rdg.py")
 PREVIEWS = 8
 
 
@@ -45,14 +44,14 @@ class Hearing:
 @options(RDGConfig, BatchConfig, Hearing, Recipe)
 @stage
 def main(**values):
-    """Reads the catalog, images, features, embeddings and models/sen; writes models/rdg, curves and sheets.
+    """Reads the catalog, images, features, embeddings and models/sen; writes models/rdg{,_sen}, curves and sheets.
 
     A speech encoder that is trained along begins as models/sen and reads data/logmel.h5 in place of embeddings.
     """
     values["precision"] = training_precision("rdg.precision", values["precision"], device())
     trained = fill(Hearing, values).speech_encoder == "trained"
     inputs = [*INPUTS, *sorted(Path("models/sen").glob("*")), *(["data/logmel.h5"] if trained else [])]
-    checkpoints = Checkpoints("train_rdg", values, inputs, CODE)
+    checkpoints = Checkpoints("train_rdg", values, inputs, code_of("train_rdg"))
 
     recipe = fill(Recipe, values)
     matching = recipe.matching_weight > 0
@@ -86,7 +85,8 @@ def main(**values):
             checkpoints=checkpoints,
             report=write_history,
         )
-    model.save("models/rdg", {"sen": config, "precision": recipe.precision}, {"sen": saved_sen(heard_by, config)})
+    model.save("models/rdg", {"sen": config, "precision": recipe.precision})
+    save_sen(GENERATOR_SEN, heard_by, config)
     checkpoints.clear()
 
 
