@@ -49,7 +49,7 @@ def main(**values):
     if not names:
         reason = "the data set has no classes that a classifier could learn"
         save_no_classifier("models/classifier", "classifier", reason)
-        write_json("metrics/classifier.json", {"classes": 0, "protocol": reason})
+        write_json("metrics/classifier.json", {"classes": 0, "protocol": [reason]})
         return
     # Where the splits hold out images and not classes, their other images teach the classes too.
     tested = [(row, image) for row, image in enumerate(catalog.images) if image.class_name in names]

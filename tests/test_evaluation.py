@@ -379,7 +379,7 @@ def test_speech_that_lies_on_its_picture_finds_it_and_its_class(space):
 def test_chance_is_that_of_a_random_order(space):
     project, own = space
     scores, _ = retrieval_scores(project, lambda caption: own[caption.image])
-    for name, relevant, gallery in (("map_chance", 4, 12), ("image_to_speech_map_chance", 8, 24)):
+    for name, relevant, gallery in (("speech_to_image_map_chance", 4, 12), ("image_to_speech_map_chance", 8, 24)):
         p, harmonic = (relevant - 1) / (gallery - 1), sum(1 / k for k in range(1, gallery + 1))
         assert scores[name] == pytest.approx(p + (1 - p) * harmonic / gallery)
 
@@ -388,7 +388,7 @@ def test_speech_of_the_opposite_place_finds_its_class_last(space):
     project, own = space
     scores, _ = retrieval_scores(project, lambda caption: -own[caption.image])
     assert scores["speech_to_image_r1"] == 0 and scores["median_rank"] == 12
-    assert scores["speech_to_image_map"] < scores["map_chance"]
+    assert scores["speech_to_image_map"] < scores["speech_to_image_map_chance"]
 
 
 def test_speech_that_is_always_the_same_gains_nothing(space):

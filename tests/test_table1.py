@@ -54,12 +54,12 @@ def test_the_table_by_hand():
 
 def test_scores_go_by_their_names(tmp_path):
     files = {
-        "metrics/eval.json": {"data": {"map": 0.5, "map_chance": 0.1, "protocol": "words", "parts": {"a": 1}}},
-        "metrics/sen.json": {"data": {"speech_to_image_map": 1, "map_chance": 0.2}},
+        "metrics/eval.json": {"data": {"map": 0.5, "classes": 4, "protocol": ["words"], "parts": {"a": 1}}},
+        "metrics/sen.json": {"data": {"speech_to_image_map": 1, "classes": 5}},
         "metrics/robustness.json": {"error": "missing"},
     }
     scores = flat_scores(files)
-    assert scores == {"map": 0.5, "eval.map_chance": 0.1, "speech_to_image_map": 1.0, "sen.map_chance": 0.2}
+    assert scores == {"map": 0.5, "eval.classes": 4, "speech_to_image_map": 1.0, "sen.classes": 5}
     experiment = Experiment("x", "abc", {"system": "no_dense", "seed": 3, "rdg": {"lr": 0.1}}, scores)
     assert experiment.value("rdg.lr") == 0.1
     with pytest.raises(InputError, match="x: no parameter rdg.rate"):
