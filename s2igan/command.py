@@ -1,4 +1,4 @@
-"""What every stage's command has in common: it says what it runs with, shows progress, fails in one line."""
+"""What every stage's command has in common: it shows progress and fails in one line."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import functools
 import os
 import sys
 from collections.abc import Callable, Iterable
-from pathlib import Path
 
 import click
 from tqdm import tqdm
@@ -41,24 +40,7 @@ def report_user_errors(command: Callable) -> Callable:
     return run
 
 
-def stage(command: Callable) -> Callable:
-    """Makes a stage's `command` print its options before it starts, and fail in one line.
-
-    Used below `@click.command()`.
-    """
-
-    @functools.wraps(command)
-    def run(**options):
-        name = Path(sys.modules[command.__module__].__file__).stem
-        shown = " ".join(f"{key}={_shown(value)}" for key, value in options.items())
-        click.echo(f"[{name}] {shown}", err=True)
-        return command(**options)
-
-    return report_user_errors(run)
-
-
-def _shown(value) -> str:
-    return ",".join(str(item) for item in value) if isinstance(value, tuple) else str(value)
+stage = report_user_errors  # below `@click.command()`; DVC shows the command with all of its options
 
 
 def _fail(message: str) -> int:

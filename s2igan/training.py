@@ -69,6 +69,7 @@ class History:
 
     rows: list[Row] = field(default_factory=list)
     sheets: list[np.ndarray] = field(default_factory=list)  # uint8 (n, 3, S, S) each
+    sheet_items: list[int] = field(default_factory=list)  # items at each sheet
 
 
 def train(
@@ -97,13 +98,13 @@ def train(
         for name, part in state.items():
             part.load_state_dict(saved["state"][name])
         number, items, sums = saved["step"], saved["items"], saved["sums"]
-        history = History(saved["rows"], [sheet.numpy() for sheet in saved["sheets"]])
+        history = History(saved["rows"], [sheet.numpy() for sheet in saved["sheets"]], saved["sheet_items"])
         click.echo(f"{schedule.name}: going on after step {number} of {schedule.steps}", err=True)
 
     def save() -> None:
         sheets = [torch.from_numpy(sheet) for sheet in history.sheets]
         parts = {name: part.state_dict() for name, part in state.items()}
-        counts = {"step": number, "items": items, "sums": sums}
+        counts = {"step": number, "items": items, "sums": sums, "sheet_items": history.sheet_items}
         checkpoints.save(number, {**counts, "rows": history.rows, "sheets": sheets, "state": parts})
 
     saved_at = time.monotonic()
@@ -131,6 +132,7 @@ def train(
                 sums = {}
             if sheet_due:
                 history.sheets.append(draw_sheet())
+                history.sheet_items.append(items)
             if row_due or sheet_due:
                 report(history)
             if checkpoints and time.monotonic() - saved_at >= CHECKPOINT_SECONDS:

@@ -143,7 +143,7 @@ def test_a_full_disk_ends_in_one_line_without_a_trace(tmp_path, what):
         text=True,
     )
     assert result.returncode == 1
-    _, *errors = result.stderr.splitlines()
+    errors = result.stderr.splitlines()
     assert len(errors) == 1
     assert errors[0].startswith("error: ") and "File too large; free some space" in errors[0]
     assert [file for file in tmp_path.rglob("*") if file.is_file()] == [tmp_path / "full.py"]

@@ -163,8 +163,8 @@ def smoke(tmp_path_factory) -> Path:
 
 def test_the_dag_leaves_every_score(smoke):
     expected = {
-        "sen": "speech_to_image_map image_to_speech_map speech_to_image_map_chance speech_to_image_r1 speech_to_image_r5 "
-        "speech_to_image_r10 median_rank",
+        "sen": "speech_to_image_map image_to_speech_map speech_to_image_map_chance image_to_speech_map_chance "
+        "speech_to_image_r1 speech_to_image_r5 speech_to_image_r10 median_rank",
         "eval": "is_mean is_std fd_efficientnet_lite0 is_mean_untrained fd_efficientnet_lite0_untrained "
         "fd_efficientnet_lite0_shuffled fd_efficientnet_lite0_oracle fd_efficientnet_lite0_real fd_classifier "
         "precision recall map_oracle map_real is_mean_oracle is_mean_real map_shuffled map "

@@ -69,7 +69,7 @@ def inputs(tmp_path, monkeypatch):
 
 
 def same(one, other):
-    assert one[0] == other[0] and one[1].rows == other[1].rows
+    assert one[0] == other[0] and one[1].rows == other[1].rows and one[1].sheet_items == other[1].sheet_items
     assert all(np.array_equal(a, b) for a, b in zip(one[1].sheets, other[1].sheets, strict=True))
 
 
@@ -77,7 +77,7 @@ def test_rows_are_means_since_the_row_before_and_sheets_come_at_intervals(tmp_pa
     weight, history = line(tmp_path)
     assert [row["step"] for row in history.rows] == [7, 14, 21, 28, 30]
     assert [row["items"] for row in history.rows] == [21, 42, 63, 84, 90]
-    assert len(history.sheets) == 3
+    assert len(history.sheets) == 3 and history.sheet_items == [30, 60, 90]
     every = []
     train(
         Schedule("line", 7, row_every=1),
