@@ -109,7 +109,7 @@ def compare(experiments, key, baseline, scores):
     there = sorted({name for run in runs for name in run.scores})
     if unknown := [name for name in scores if name not in there]:
         raise InputError(
-            f"--score: no experiment has {unknown[0]}, or it is of a stage that the experiment did not run or began with "
+            f"--score: no experiment has {unknown[0]}, or it is of a stage that it did not run or began with "
             f"other parameters; they have {', '.join(there)}"
         )
     chosen = {name: SCORES.get(name) for name in scores} or SCORES
