@@ -23,7 +23,7 @@ test: env ## style, types and tests, the whole pipeline at scale=smoke among the
 	@echo "==> mypy"
 	@$(RUN) mypy
 	@echo "==> pytest"
-	@$(RUN) python -m pytest
+	@$(RUN) python -m pytest -n $(JOBS) --dist loadfile
 
 demo: env ## says a sentence and draws it
 	@$(RUN) python -m s2igan.cli speak "this bird has a red crown and a white belly" -o bird.png
