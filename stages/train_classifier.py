@@ -67,7 +67,7 @@ def main(**values):
             checkpoints=checkpoints,
         )
         (answers,) = predict(model, Rows(images, rows[held_out]))
-    save_classifier("models/classifier", "classifier", model, {"classes": names})
+    save_classifier("models/classifier", "classifier", model, {"classes": names, "parameters": values})
     write_json(
         "metrics/classifier.json",
         {

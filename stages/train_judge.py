@@ -41,7 +41,8 @@ def main(**values):
         images[row], colours[row] = image, numbers
     heads = (len(COLOURS),) * len(PARTS)
     model, _ = train_classifier(images, colours, heads, recipe, name="judge", device=device(), checkpoints=checkpoints)
-    save_classifier("models/judge", "judge", model, {"parts": list(PARTS), "colours": list(COLOURS)})
+    names = {"parts": list(PARTS), "colours": list(COLOURS), "parameters": values}
+    save_classifier("models/judge", "judge", model, names)
     checkpoints.clear()
 
 

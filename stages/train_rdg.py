@@ -87,7 +87,7 @@ def main(**values):
             checkpoints=checkpoints,
             report=lambda history: write_history(history, [words(caption) for caption in shown]),
         )
-    model.save("models/rdg", {"sen": config, "precision": recipe.precision})
+    model.save("models/rdg", {"sen": config, "precision": recipe.precision, "parameters": values})
     save_sen(GENERATOR_SEN, heard_by, config)
     checkpoints.clear()
 

@@ -58,6 +58,7 @@ def main(**values):
             "image_encoder": features.attributes,
             "precision": recipe.precision,
             **log_mels.attributes,
+            "parameters": values,
         }
         model = build_sen(config, recipe.seed).to(device())
         result = train(

@@ -4,6 +4,7 @@ import ast
 import csv
 import importlib
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -148,6 +149,19 @@ def test_folders_import_downwards_only():
 def test_stages_do_not_import_each_other():
     for stage in STAGES:
         assert not any(str(path).startswith(str(ROOT / "stages/")) for path in imported(ROOT / f"stages/{stage}.py"))
+
+
+@pytest.mark.parametrize("behind", ["", "outs:", "deps:", "  - path: models/sen\n", "\n      md5", "figures:"])
+def test_make_repro_knows_a_dvc_lock_that_was_cut(behind, tmp_path, monkeypatch):
+    """As DVC leaves it when it is killed while it writes; DVC's own words for it are many and name no way on."""
+    check = re.search("^LOCK := (.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)[1]
+    whole = (ROOT / "dvc.lock").read_text()
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "dvc.lock").write_text(whole)
+    exec(check)
+    (tmp_path / "dvc.lock").write_text(whole[: whole.index(behind) + len(behind)])
+    with pytest.raises((yaml.YAMLError, KeyError, TypeError)):
+        exec(check)
 
 
 # The DAG itself, at scale=smoke in a temporary copy.
