@@ -79,6 +79,7 @@ def test_training_says_what_was_held_out(run):
     name, _, said = run
     held_out = "classes" if name in ("cub", "oxford102") else "images"
     assert said["train_sen"].rstrip().endswith(f"on held-out {held_out}")
+    assert said["keyword"] == "keyword.enabled is off\n"
 
 
 def test_speech_is_read_aloud_or_taken_as_recorded(run):

@@ -84,6 +84,15 @@ def test_a_table_has_pictures_beside_their_words(tmp_path):
     assert (shown[: MARGIN + head, : MARGIN + 90] == 255).all()
 
 
+def test_a_long_heading_is_as_wide_as_its_column(tmp_path):
+    for name, heading in (("a", "short"), ("b", "a red crown and a white belly")):
+        grid([[plain(RED)] * 2], [""], [heading, ""], tmp_path / f"{name}.png", size=96, text_width=20)
+    short, long = (pixels(tmp_path / f"{name}.png") for name in "ab")
+    assert long.shape == (short.shape[0] + 2 * 16, *short.shape[1:])  # three lines
+    head, column = MARGIN + 26 + 2 * 16, MARGIN + 20 + 96 + GAP
+    assert (long[:head, : MARGIN + 20] == 255).all() and (long[:head, column:] == 255).all()
+
+
 def test_a_table_without_headings_begins_with_its_pictures(tmp_path):
     grid([[plain(RED)]], [""], [""], tmp_path / "a.png", size=16, text_width=20)
     shown = pixels(tmp_path / "a.png")
