@@ -30,17 +30,16 @@ def run(error: BaseException | None = None, *arguments: str):
     return CliRunner().invoke(main, ["--lr", "0.5", "--conv_channels", "64", "--conv_channels", "128", *arguments])
 
 
-def test_options_are_printed_before_anything_else():
+def test_options_are_not_printed_once_more():
+    """DVC has shown the command, which is a thousand characters long."""
     result = run()
-    assert result.exit_code == 0
-    assert result.stderr == "[test_command] lr=0.5 conv_channels=64,128\nworking\n"
-    assert result.stdout == ""
+    assert (result.exit_code, result.stderr, result.stdout) == (0, "working\n", "")
 
 
 def test_bad_input_ends_in_its_one_line():
     result = run(InputError("data/x.h5: found\n  nothing;\tfix it"))
     assert result.exit_code == 1
-    assert result.stderr.splitlines()[2:] == ["error: data/x.h5: found nothing; fix it"]
+    assert result.stderr.splitlines()[1:] == ["error: data/x.h5: found nothing; fix it"]
 
 
 @pytest.mark.parametrize(
@@ -63,7 +62,7 @@ def test_bad_input_ends_in_its_one_line():
 def test_what_the_machine_refuses_ends_in_one_line(error, line):
     result = run(error)
     assert result.exit_code == 1
-    assert result.stderr.splitlines()[2:] == [line]
+    assert result.stderr.splitlines()[1:] == [line]
 
 
 @pytest.mark.parametrize("error", [ZeroDivisionError("a defect"), KeyError("k"), RuntimeError("shapes")])
@@ -83,7 +82,7 @@ def test_an_unknown_option_or_a_bad_value_runs_nothing():
         result = run(None, *arguments)
         assert result.exit_code == 2
         assert [line for line in result.stderr.splitlines() if "rror" in line][0].startswith(f"Error: {told}")
-        assert "working" not in result.stderr and "lr=" not in result.stderr
+        assert "working" not in result.stderr
 
 
 STAGE = """
