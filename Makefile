@@ -8,7 +8,7 @@ JOBS ?= 2
 BIN := $(abspath $(VENV))/bin
 RUN := PATH="$(BIN):$$PATH" PYTHONPATH="$(CURDIR)"
 
-.PHONY: repro test demo bench table1 env clean
+.PHONY: repro test demo bench parity table1 env clean
 
 repro: env ## the whole pipeline; what is up to date is not run again
 	@echo "==> dvc repro"
@@ -34,6 +34,9 @@ table1: env ## every system, three seeds, on DVC's queue, JOBS runs at a time: m
 bench: env ## speed and memory
 	@$(RUN) python -m benchmarks.speech
 	@$(RUN) python -m benchmarks.training
+
+parity: env ## the arithmetic beside other people's, and with PUBLISHED=folder beside the authors' code: docs/parity.md
+	@$(RUN) python -W ignore -m benchmarks.parity $(PUBLISHED)
 
 # The stamp holds the lock file that was installed and the clone that the `s2igan` command belongs to.
 env:
