@@ -173,6 +173,12 @@ def test_limits_of_images_and_captions(whole):
     assert all(texts[caption.key] == caption.text for caption in catalog.captions)
 
 
+def test_images_are_drawn_by_the_seed(whole):
+    drawn = [load("cub", whole, Limits(images_per_class=1, seed=seed)).images for seed in range(8)]
+    assert all(len(images) == 6 for images in drawn) and len(set(drawn)) > 1
+    assert {image.key[-11:-7] for images in drawn for image in images} == {"0001", "0002", "0003"}
+
+
 def test_stray_bytes_control_characters_and_empty_lines(raw):
     path = raw / f"text_c10/{ALBATROSS}_0001_796111.txt"
     lines = [b"a bird\xef\xbf\xbd\xef\xbf\xbds  wing", b"a\x00 \tbird\x1b[0m", b"", b" \xef\xbf\xbd \x0b"]
