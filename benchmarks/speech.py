@@ -42,7 +42,7 @@ def main(engine: str, model: str, vocoder: str, count: int) -> None:
     torch.set_num_threads(1)
     with open("params.yaml") as file:
         spoken_with = yaml.safe_load(file)["tts"]
-    speaker = create_engine(engine, **options_for(engine, rate=spoken_with["rate"], model=model, vocoder=vocoder))
+    speaker = create_engine(engine, **options_for(engine, spoken_with["rate"], model, vocoder))
     log_mel = LogMel(speaker.sample_rate)
     voices = spoken_with["train_voices"] if engine == spoken_with["engine"] else speaker.voices()
     captions = [(text, voices[i % len(voices)]) for i, text in enumerate(sentences(count))]

@@ -23,7 +23,7 @@ from s2igan.store import RaggedWriter
 @stage
 def main(engine, rate, model, vocoder, train_voices, test_voices):
     """Reads data/catalog and the recordings that it names; writes data/speech.h5."""
-    options = options_for(engine, rate=rate, model=model, vocoder=vocoder)
+    options = options_for(engine, rate, model, vocoder)
     catalog = read_catalog("data/catalog")
     tested = {caption.key for caption in catalog.split("test")}
     written = [caption for caption in catalog.captions if not caption.recording]

@@ -398,9 +398,8 @@ def test_without_coqui_tts_there_is_one_line(monkeypatch):
 
 
 def test_the_engine_by_name_takes_its_own_options():
-    options = {"rate": 175, "model": "m", "vocoder": "v"}
-    assert options_for("coqui", **options) == {"model": "m", "vocoder": "v"}
-    assert options_for("espeak", **options) == {"rate": 175}
+    assert options_for("coqui", 175, "m", "v") == {"model": "m", "vocoder": "v"}
+    assert options_for("espeak", 175, "m", "v") == {"rate": 175}
 
 
 def test_a_data_set_is_spoken_in_this_process_in_order(engine, models, monkeypatch):

@@ -62,6 +62,12 @@ class Tones:
     def voices(self):
         return ["flat", "sharp"]
 
+    def voice_in(self, voice, language):
+        return voice
+
+    def require_sayable(self, text, voice):
+        pass
+
     def speak(self, text, voice):
         pitches = [100 * len(word) * (2 if voice == "sharp" else 1) for word in text.split()]
         time = np.arange(round(self.seconds * self.sample_rate)) / self.sample_rate

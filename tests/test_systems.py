@@ -276,7 +276,7 @@ def test_from_speech_to_scores(system, project, monkeypatch):
     config = smoke(system)
     told = run_stage("train_sen", config)
     assert ("not trained" in told) == (system == "end_to_end")
-    for stage in ("embed", "train_rdg", "generate", "keyword", "robustness", "evaluate", "figures"):
+    for stage in ("embed", "train_rdg", "generate", "keyword", "robustness", "evaluate"):
         run_stage(stage, config)
     scores = json.loads((project / "metrics/sen.json").read_text())
     assert 0 < scores["speech_to_image_map"] <= 1

@@ -37,9 +37,10 @@ class Engine(Protocol):
 ENGINES = {"espeak": "s2igan.speech.espeak:Espeak", "coqui": "s2igan.speech.coqui:Coqui"}
 
 
-def options_for(name: str, **options: Any) -> dict[str, Any]:
+def options_for(name: str, rate: int, model: str, vocoder: str) -> dict[str, Any]:
     """Of the options that stages have for any engine, those that this one takes."""
     taken = inspect.signature(pkgutil.resolve_name(ENGINES[name])).parameters
+    options = {"rate": rate, "model": model, "vocoder": vocoder}
     return {option: value for option, value in options.items() if option in taken}
 
 
