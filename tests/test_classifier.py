@@ -7,6 +7,7 @@ import pytest
 import torch
 import torchvision
 from click.testing import CliRunner
+from tiny import StoppedError
 from torch import nn
 from weights import write_inception
 
@@ -102,10 +103,6 @@ def test_larger_images_are_read_in_their_middle():
     model = build_classifier({"heads": [3], "channels": 8, "image_size": 16})
     middle = predict(model, images[:, :, 2:18, 2:18])[0]
     np.testing.assert_array_equal(predict(model, images)[0], middle)
-
-
-class StoppedError(Exception):
-    pass
 
 
 @pytest.fixture

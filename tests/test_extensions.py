@@ -233,4 +233,4 @@ def test_what_a_converter_refuses_and_an_unknown_name_end_in_one_line(project):
     assert "error: raw/red/0.png: missing; draw it, or remove raw/red/0.txt" in told()
     known = "aviary, cub, flickr8k, manifest, oxford102, places, squares, stamps"
     assert f"error: catalog.dataset=circles: unknown; choose one of {known}" in told(dataset="circles")
-    assert "error: nowhere: no such folder; data/raw/squares/README.md says what goes where" in told(raw="nowhere")
+    assert "nowhere: no such folder; data/raw/squares/README.md says what goes" in told(raw="nowhere")

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from sklearn.metrics import average_precision_score
+from tiny import StoppedError
 
 from s2igan import training as loop
 from s2igan.errors import InputError
@@ -34,10 +35,6 @@ def train(model, log_mels, features, training, validation, checkpoints=None, log
             write_tsv(log, history.rows, module.CURVES)
 
     return train_by_recipe(model, log_mels, features, training, validation, recipe, checkpoints, report)
-
-
-class StoppedError(Exception):
-    pass
 
 
 @pytest.fixture(scope="module")

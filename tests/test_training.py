@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from tiny import StoppedError
 from torch.nn import functional as F
 
 from s2igan import training
@@ -18,10 +19,6 @@ from s2igan.training import Checkpoints, Schedule, make_fabric, step_generator, 
 
 ROOT = Path(__file__).parents[1]
 STEPS = 30
-
-
-class StoppedError(Exception):
-    pass
 
 
 def line(folder, steps=STEPS, stop_at=None, nan_at=None, kill=None, rate=0.1):
