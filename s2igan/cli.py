@@ -122,7 +122,10 @@ def compare(experiments, key, baseline, scores):
         raise InputError("no finished experiment upon this commit; run some: dvc exp run --queue -S 'seed=0,1,2'")
     there = sorted({name for run in runs for name in run.scores})
     if unknown := [name for name in scores if name not in there]:
-        raise InputError(f"--score: no experiment has {unknown[0]}; they have {', '.join(there)}")
+        raise InputError(
+            f"--score: no experiment has {unknown[0]}, or it is of a stage that it did not run or began with "
+            f"other parameters; they have {', '.join(there)}"
+        )
     chosen = {name: SCORES.get(name) for name in scores} or SCORES
     for line in comparison_lines(runs, chosen, {}, baseline or runs[0].group):
         click.echo(line)

@@ -1,4 +1,4 @@
-"""What every stage's command has in common: it says what it runs with, shows progress, fails in one line."""
+"""What every stage's command has in common: it shows progress and fails in one line."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterable
-from pathlib import Path
 
 import click
 from tqdm import tqdm
@@ -56,10 +55,9 @@ def report_user_errors(command: Callable) -> Callable:
 
 
 def stage(command: Callable) -> Callable:
-    """Makes a stage's `command` print its options before it starts, and fail in one line.
+    """Makes a stage's `command` end with the dvc that runs it, also where that is killed alone, and fail in one line.
 
-    It ends with the dvc that runs it, also where that is killed alone, and on SIGTERM removes what is half-written.
-    Used below `@click.command()`.
+    On SIGTERM what is half-written is removed. Used below `@click.command()`; DVC shows the command with its options.
     """
 
     @functools.wraps(command)
@@ -67,16 +65,9 @@ def stage(command: Callable) -> Callable:
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
         if "DVC_STAGE" in os.environ:
             ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
-        name = Path(sys.modules[command.__module__].__file__).stem
-        shown = " ".join(f"{key}={_shown(value)}" for key, value in options.items())
-        click.echo(f"[{name}] {shown}", err=True)
         return command(**options)
 
     return report_user_errors(run)
-
-
-def _shown(value) -> str:
-    return ",".join(str(item) for item in value) if isinstance(value, tuple) else str(value)
 
 
 def _fail(message: str) -> int:

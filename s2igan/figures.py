@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from s2igan.catalog import Caption, Catalog
 from s2igan.files import write_bytes
 
 GAP = 4
@@ -26,6 +27,23 @@ def _font(size: int) -> ImageFont.ImageFont:
 def evenly(items: Sequence, count: int) -> list:
     """`count` of the items, or all where there are fewer, evenly spaced: the first, the last, and between them."""
     return [items[i] for i in np.linspace(0, len(items) - 1, min(count, len(items))).astype(int)]
+
+
+def words(caption: Caption) -> str:
+    """What stands beside an image: the caption's text, or its class (image), language and speaker."""
+    class_name, *image, _ = caption.key.split("/")
+    name = "/".join(image) if class_name == "-" else class_name
+    return caption.text or ", ".join(filter(None, (name, caption.language, caption.speaker)))
+
+
+def sample_captions(catalog: Catalog, count: int) -> list[Caption]:
+    """`count` captions of the test split, evenly spaced: as many in each language, each of another image."""
+    first: dict[str, dict[str, Caption]] = {}
+    for caption in catalog.split("test"):
+        first.setdefault(caption.language, {}).setdefault(caption.image, caption)
+    languages = evenly(sorted(first), count)
+    counts = [count // len(languages) + (i < count % len(languages)) for i in range(len(languages))]
+    return [c for name, share in zip(languages, counts, strict=True) for c in evenly(list(first[name].values()), share)]
 
 
 def enlarge(pixels: np.ndarray, size: int) -> Image.Image:
@@ -46,14 +64,15 @@ def grid(
     """Rows of images (3, S, S), each with its words at the left and one heading a column."""
     font, small = _font(15), _font(13)
     columns = max(len(row) for row in rows)
-    head = 26 if any(headings) else 0
+    headings = [textwrap.fill(heading, max(10, size // 7)) for heading in headings]
+    head = 10 + 16 * max(heading.count("\n") + 1 for heading in headings) if any(headings) else 0
     width = 2 * MARGIN + text_width + columns * (size + GAP)
     height = 2 * MARGIN + head + len(rows) * (size + GAP)
     sheet = Image.new("RGB", (width, height), PAPER)
     draw = ImageDraw.Draw(sheet)
     for column, heading in enumerate(headings):
         x = MARGIN + text_width + column * (size + GAP) + size // 2
-        draw.text((x, MARGIN), heading, FAINT, small, anchor="ma")
+        draw.multiline_text((x, MARGIN), heading, FAINT, small, anchor="ma", spacing=3, align="center")
     for number, (row, caption) in enumerate(zip(rows, captions, strict=True)):
         top = MARGIN + head + number * (size + GAP)
         lines = "\n".join(textwrap.wrap(caption, max(10, text_width // 8)))
@@ -71,12 +90,6 @@ def sheet(images: Sequence[np.ndarray], columns: int, path: str | Path, size: in
         row, column = divmod(i, columns)
         page.paste(enlarge(pixels, size), (GAP + column * (size + GAP), GAP + row * (size + GAP)))
     save_png(page, path)
-
-
-def save_sheets(path: str | Path, sheets: Sequence[np.ndarray], size: int = 96) -> None:
-    """Samples of the same noise and speech over time, uint8 (n, 3, S, S) each: a row a moment, the last below."""
-    images = [image for moment in sheets for image in moment]
-    sheet(images, len(sheets[0]) if len(sheets) else 1, path, size)
 
 
 def curves(table: dict[str, Sequence[float]], x: str, panels: dict[str, Sequence[str]], path: str | Path) -> None:

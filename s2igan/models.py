@@ -8,7 +8,6 @@ import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
 
 from safetensors import SafetensorError
 from safetensors.torch import load, save
@@ -17,49 +16,30 @@ from torch import Tensor, isfinite, nn
 from s2igan.errors import InputError
 
 REPRO = "run `dvc repro`, which takes it from DVC's cache or makes it again"
+VERSION = 1  # of what a model's folder holds: another one where code that reads `config` or weights changes
 
 
-class SavedModel(NamedTuple):
-    """What one model's folder holds: `kind` tells models apart, `config` builds the network again."""
-
-    kind: str
-    modules: Mapping[str, nn.Module]
-    config: dict
-
-
-def save_model(
-    folder: str | Path,
-    kind: str,
-    modules: Mapping[str, nn.Module],
-    config: dict,
-    inside: Mapping[str, SavedModel] | None = None,
-) -> None:
+def save_model(folder: str | Path, kind: str, modules: Mapping[str, nn.Module], config: dict) -> None:
     """Writes `modules` and `config` into `folder`; the folder appears whole, or not at all.
 
-    `inside` are models that belong to this one, each in a folder of its name within.
+    `kind` tells models apart, `config` builds the network again.
     """
     folder = Path(folder)
     partial = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     try:
-        _write_model(partial, SavedModel(kind, modules, config))
-        for name, model in (inside or {}).items():
-            _write_model(partial / name, model)
+        partial.mkdir(parents=True)
+        for name, module in modules.items():
+            state = {key: value.detach().cpu().contiguous() for key, value in module.state_dict().items()}
+            _check_finite(state, f"{kind} model, {name}")
+            (partial / f"{name}.safetensors").write_bytes(save(state))  # save_file hides the OSError of a full disk
+        description = {"version": VERSION, "kind": kind, "modules": sorted(modules), "config": config}
+        (partial / "model.json").write_text(json.dumps(description, indent=2, sort_keys=True) + "\n")
         shutil.rmtree(folder, ignore_errors=True)
         os.replace(partial, folder)
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
         raise
-
-
-def _write_model(folder: Path, model: SavedModel) -> None:
-    folder.mkdir(parents=True)
-    for name, module in model.modules.items():
-        state = {key: value.detach().cpu().contiguous() for key, value in module.state_dict().items()}
-        _check_finite(state, f"{model.kind} model, {name}")
-        (folder / f"{name}.safetensors").write_bytes(save(state))  # save_file hides the OSError of a full disk
-    description = {"kind": model.kind, "modules": sorted(model.modules), "config": model.config}
-    (folder / "model.json").write_text(json.dumps(description, indent=2, sort_keys=True) + "\n")
 
 
 def _check_finite(state: Mapping[str, Tensor], where: str | Path) -> None:
@@ -72,8 +52,8 @@ def _check_finite(state: Mapping[str, Tensor], where: str | Path) -> None:
 def load_model(folder: str | Path, kind: str) -> tuple[dict, dict[str, dict[str, Tensor]]]:
     """The `config` and the modules' states that `save_model` wrote.
 
-    Raises InputError where the folder is missing, holds another kind of model, a file is damaged, or a weight is
-    NaN or infinite.
+    Raises InputError where the folder is missing, is of another commit whose models this code cannot read, holds
+    another kind of model, a file is damaged, or a weight is NaN or infinite.
     """
     folder = Path(folder)
     description = folder / "model.json"
@@ -84,6 +64,8 @@ def load_model(folder: str | Path, kind: str) -> tuple[dict, dict[str, dict[str,
         found, config, names = content["kind"], content["config"], content["modules"]
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(f"{description}: not a model description; {REPRO}") from error
+    if content.get("version") != VERSION:
+        raise InputError(f"{description}: written by another version of this code; run `dvc repro` to make it anew")
     if found != kind:
         raise InputError(f"{description}: holds a {found} model, expected {kind}; check the path")
     states = {}

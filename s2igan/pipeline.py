@@ -25,14 +25,14 @@ from s2igan.speech.synthesis import synthesize
 class Pipeline:
     """The trained models in a row: text -> speech -> log-mel -> embedding -> image.
 
-    `models` is the folder with `rdg`, in which the SEN lies that it listens to. A system that reads has no speech
+    `models` is the folder with `rdg`, and `rdg_sen`, the SEN that it listens to. A system that reads has no speech
     and no log-mel: text -> embedding -> image. Raises InputError where one is missing or damaged.
     """
 
     def __init__(self, models: str | Path = "models", device: torch.device | str = "cpu"):
         self.device = torch.device(device)
         self.generator, drawing = load_generator(Path(models) / "rdg")
-        self.sen, self.config = load_sen(Path(models) / "rdg" / "sen")
+        self.sen, self.config = load_sen(Path(models) / "rdg_sen")
         self.sen.to(self.device)
         size = 4 * drawing["network"]["base_size"]
         self.shape = (3, size, size)  # of an image of the last scale

@@ -26,9 +26,11 @@ from s2igan.store import FixedReader, RaggedReader
 from s2igan.tables import write_json, write_tsv
 
 PROTOCOL = (
-    "captions of the test split, drawn by seed, search all of its images; map: relevant = same class, or the own "
-    "image without classes; r@k and median rank: the own image; snr<dB>: {noise} noise, dB over the whole "
-    "utterance; rate<f>: f times as fast at the same pitch; voices: {voices}"
+    "captions of the test split, drawn by seed, search all of its images",
+    "map: relevant = same class, or the own image without classes; r@k and median rank: the own image",
+    "snr<dB>: {noise} noise, dB over the whole utterance",
+    "rate<f>: f times as fast at the same pitch",
+    "voices: {voices}",
 )
 SAID_AGAIN = "captions that an engine said in voices unseen in training, and the same ones said again in seen voices"
 COLUMNS = ("condition", "snr_db", "rate", *SCORES, "map_chance", "captions")
@@ -44,7 +46,7 @@ APART = "captions in voices unseen in training, and other captions in seen ones"
 @click.option("--seed", type=SEED, required=True)
 @stage
 def main(captions, snr_db, rates, noise, batch_size, seed):
-    """Reads the catalog, speech, image features and models/rdg/sen; writes metrics/robustness.{json,tsv}."""
+    """Reads the catalog, speech, image features and models/rdg_sen; writes metrics/robustness.{json,tsv}."""
     wanted = conditions(snr_db, rates, noise)
     catalog = read_catalog("data/catalog")
     tested = catalog.split("test")
@@ -54,7 +56,7 @@ def main(captions, snr_db, rates, noise, batch_size, seed):
     group_of = catalog.group_of()
     sen, config = load_sen(GENERATOR_SEN)
     if is_text_encoder(config):  # the files are there, as for every system, and say that nothing was heard
-        write_json("metrics/robustness.json", {"protocol": "the encoder reads text: there is no speech to disturb"})
+        write_json("metrics/robustness.json", {"protocol": ["the encoder reads text: there is no speech to disturb"]})
         write_tsv("metrics/robustness.tsv", [], COLUMNS)
         return
     sen.to(device())
@@ -72,7 +74,8 @@ def main(captions, snr_db, rates, noise, batch_size, seed):
         with_bar = progress(log_mels, "robustness", len(chosen) + len(again))
         embeddings = embed_by_condition(with_bar, lambda block: embed_speech(sen, block, batch_size))
     scores, table = robustness_scores(gallery, chosen, wanted, embeddings, voices, trained)
-    scores["protocol"] = PROTOCOL.format(noise=noise, voices=SAID_AGAIN if again else APART)
+    voices_compared = SAID_AGAIN if again else APART
+    scores["protocol"] = [clause.format(noise=noise, voices=voices_compared) for clause in PROTOCOL]
     write_json("metrics/robustness.json", scores)
     write_tsv("metrics/robustness.tsv", table)
     for row in table:

@@ -18,7 +18,7 @@ from tiny import rdg
 from s2igan import cli
 from s2igan.catalog import Caption, Catalog, Image, write_catalog
 from s2igan.errors import InputError
-from s2igan.sen.model import build_sen, save_sen, saved_sen
+from s2igan.sen.model import build_sen, save_sen
 from s2igan.store import FixedWriter, RaggedWriter
 from stages import train_rdg
 
@@ -88,8 +88,9 @@ def catalog(**texts: str) -> Catalog:
 
 
 def models(config: dict = SEN) -> None:
-    save_sen("models/sen", build_sen(config), config)
-    rdg().save("models/rdg", {"sen": config}, {"sen": saved_sen(build_sen(config), config)})
+    for name in ("sen", "rdg_sen"):
+        save_sen(f"models/{name}", build_sen(config), config)
+    rdg().save("models/rdg", {"sen": config})
 
 
 @pytest.mark.parametrize("stage", ["catalog", "train_sen", "train_rdg", "train_judge", "generate", "evaluate"])
