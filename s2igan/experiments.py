@@ -94,7 +94,7 @@ def own_outputs(lock: Mapping[str, Mapping], params: Mapping) -> set[str]:
     @cache
     def is_own(stage: str) -> bool:
         (section,) = lock[stage]["params"]["params.yaml"]
-        started_so = lock[stage]["cmd"] == f"python -m stages.{stage} {to_str(params[section], PARSING)}"
+        started_so = lock[stage]["cmd"].endswith(f" -m stages.{stage} {to_str(params[section], PARSING)}")
         read = ((made[dep["path"]], dep["md5"]) for dep in lock[stage].get("deps", ()) if dep["path"] in made)
         return started_so and all(md5 == found and is_own(before) for (before, md5), found in read)
 

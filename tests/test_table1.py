@@ -115,7 +115,7 @@ def lock(lr: str = "0.1", seed: str = "0") -> dict:
     }
     return {
         stage: {
-            "cmd": f"python -m stages.{stage} {words}",
+            "cmd": f"exec python -m stages.{stage} {words}",
             "deps": [{"path": path, "md5": md5} for path, md5 in deps.items()],
             "params": {"params.yaml": {section: {}}},
             "outs": [{"path": path, "md5": md5} for path, md5 in outs.items()],
