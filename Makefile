@@ -10,7 +10,7 @@ RUN := PATH="$(BIN):$$PATH" PYTHONPATH="$(CURDIR)"
 # Fails where dvc.lock lacks something that DVC writes.
 LOCK := import yaml; [x["md5"] for s in yaml.safe_load(open("dvc.lock"))["stages"].values() for x in s["deps"] + s["outs"]]
 
-.PHONY: repro test demo bench table1 env clean
+.PHONY: repro test demo bench parity table1 env clean
 
 repro: env ## the whole pipeline; what is up to date is not run again
 	@echo "==> dvc repro"
@@ -41,6 +41,9 @@ bench: env ## speed and memory
 	@$(RUN) python -m benchmarks.speech
 	@$(RUN) python -m benchmarks.training
 
+parity: env ## the arithmetic beside other people's, and with PUBLISHED=folder beside the authors' code: docs/parity.md
+	@$(RUN) python -W ignore -m benchmarks.parity $(PUBLISHED)
+
 # The stamp holds the lock file that was installed and the clone that the `s2igan` command belongs to.
 env:
 	@if [ ! -x "$(BIN)/python" ]; then \
@@ -60,3 +63,4 @@ env:
 
 clean: ## removes what stages made, not the environment
 	rm -rf .checkpoints data/manifest.csv data/drawn data/catalog data/*.h5 models/sen models/rdg models/rdg_sen models/classifier models/judge
+	rm -rf data/.*.partial models/.*.partial metrics/.*.partial metrics/figures/.*.partial

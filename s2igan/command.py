@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import functools
+import math
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterable
 
@@ -15,6 +18,17 @@ from s2igan.errors import InputError
 
 SEED = click.IntRange(0, 2**32 - 1)  # what every generator of numbers takes
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+PR_SET_PDEATHSIG = 1  # of Linux: a signal for this process when its parent ends
+
+
+class Number(click.FloatRange):
+    """A finite number within a range: FloatRange alone lets NaN pass, and infinity where an end is open."""
+
+    def convert(self, value, param, ctx):
+        number = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value} is not a finite number.", param, ctx)
+        return number
 
 
 def report_user_errors(command: Callable) -> Callable:
@@ -40,7 +54,20 @@ def report_user_errors(command: Callable) -> Callable:
     return run
 
 
-stage = report_user_errors  # below `@click.command()`; DVC shows the command with all of its options
+def stage(command: Callable) -> Callable:
+    """Makes a stage's `command` end with the dvc that runs it, also where that is killed alone, and fail in one line.
+
+    On SIGTERM what is half-written is removed. Used below `@click.command()`; DVC shows the command with its options.
+    """
+
+    @functools.wraps(command)
+    def run(**options):
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+        if "DVC_STAGE" in os.environ:
+            ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+        return command(**options)
+
+    return report_user_errors(run)
 
 
 def _fail(message: str) -> int:

@@ -46,9 +46,9 @@ def sample_captions(catalog: Catalog, count: int) -> list[Caption]:
     return [c for name, share in zip(languages, counts, strict=True) for c in evenly(list(first[name].values()), share)]
 
 
-def enlarge(picture: np.ndarray, size: int) -> Image.Image:
+def enlarge(pixels: np.ndarray, size: int) -> Image.Image:
     """A uint8 image (3, S, S) at `size` pixels: small scales by whole pixels, so that they look small."""
-    image = Image.fromarray(np.ascontiguousarray(picture.transpose(1, 2, 0)))
+    image = Image.fromarray(np.ascontiguousarray(pixels.transpose(1, 2, 0)))
     smooth = size / image.width < 2 or size % image.width
     return image.resize((size, size), Image.LANCZOS if smooth else Image.NEAREST)
 
@@ -77,19 +77,19 @@ def grid(
         top = MARGIN + head + number * (size + GAP)
         lines = "\n".join(textwrap.wrap(caption, max(10, text_width // 8)))
         draw.multiline_text((MARGIN, top + size // 2), lines, INK, font, anchor="lm", spacing=3)
-        for column, picture in enumerate(row):
-            sheet.paste(enlarge(picture, size), (MARGIN + text_width + column * (size + GAP), top))
+        for column, pixels in enumerate(row):
+            sheet.paste(enlarge(pixels, size), (MARGIN + text_width + column * (size + GAP), top))
     save_png(sheet, path)
 
 
-def sheet(pictures: Sequence[np.ndarray], columns: int, path: str | Path, size: int) -> None:
+def sheet(images: Sequence[np.ndarray], columns: int, path: str | Path, size: int) -> None:
     """Images (3, S, S) in reading order, `columns` a row."""
-    rows = -(-len(pictures) // columns)
-    image = Image.new("RGB", (columns * (size + GAP) + GAP, rows * (size + GAP) + GAP), PAPER)
-    for i, picture in enumerate(pictures):
+    rows = -(-len(images) // columns)
+    page = Image.new("RGB", (columns * (size + GAP) + GAP, rows * (size + GAP) + GAP), PAPER)
+    for i, pixels in enumerate(images):
         row, column = divmod(i, columns)
-        image.paste(enlarge(picture, size), (GAP + column * (size + GAP), GAP + row * (size + GAP)))
-    save_png(image, path)
+        page.paste(enlarge(pixels, size), (GAP + column * (size + GAP), GAP + row * (size + GAP)))
+    save_png(page, path)
 
 
 def curves(table: dict[str, Sequence[float]], x: str, panels: dict[str, Sequence[str]], path: str | Path) -> None:

@@ -10,11 +10,12 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save
-from torch import Tensor, nn
+from safetensors.torch import load, save
+from torch import Tensor, isfinite, nn
 
 from s2igan.errors import InputError
 
+REPRO = "run `dvc repro`, which takes it from DVC's cache or makes it again"
 VERSION = 1  # of what a model's folder holds: another one where code that reads `config` or weights changes
 
 
@@ -30,6 +31,7 @@ def save_model(folder: str | Path, kind: str, modules: Mapping[str, nn.Module], 
         partial.mkdir(parents=True)
         for name, module in modules.items():
             state = {key: value.detach().cpu().contiguous() for key, value in module.state_dict().items()}
+            _check_finite(state, f"{kind} model, {name}")
             (partial / f"{name}.safetensors").write_bytes(save(state))  # save_file hides the OSError of a full disk
         description = {"version": VERSION, "kind": kind, "modules": sorted(modules), "config": config}
         (partial / "model.json").write_text(json.dumps(description, indent=2, sort_keys=True) + "\n")
@@ -40,21 +42,28 @@ def save_model(folder: str | Path, kind: str, modules: Mapping[str, nn.Module], 
         raise
 
 
+def _check_finite(state: Mapping[str, Tensor], where: str | Path) -> None:
+    """Raises InputError for weights that would give NaN for everything, and an image that is black."""
+    for key, value in state.items():
+        if not isfinite(value).all():
+            raise InputError(f"{where}: NaN or infinite weights in {key}; train it again, with a lower lr")
+
+
 def load_model(folder: str | Path, kind: str) -> tuple[dict, dict[str, dict[str, Tensor]]]:
     """The `config` and the modules' states that `save_model` wrote.
 
     Raises InputError where the folder is missing, is of another commit whose models this code cannot read, holds
-    another kind of model, or a file is damaged.
+    another kind of model, a file is damaged, or a weight is NaN or infinite.
     """
     folder = Path(folder)
     description = folder / "model.json"
     if not description.is_file():
-        raise InputError(f"{description}: missing; run `dvc repro` (or `dvc checkout`) to make the model")
+        raise InputError(f"{description}: missing; {REPRO}")
     try:
         content = json.loads(description.read_text())
         found, config, names = content["kind"], content["config"], content["modules"]
     except (ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{description}: not a model description; run `dvc repro` again") from error
+        raise InputError(f"{description}: not a model description; {REPRO}") from error
     if content.get("version") != VERSION:
         raise InputError(f"{description}: written by another version of this code; run `dvc repro` to make it anew")
     if found != kind:
@@ -63,9 +72,11 @@ def load_model(folder: str | Path, kind: str) -> tuple[dict, dict[str, dict[str,
     for name in names:
         path = folder / f"{name}.safetensors"
         try:
-            states[name] = load_file(path)
-        except (OSError, SafetensorError) as error:
-            raise InputError(f"{path}: missing or damaged; delete {folder} and run `dvc repro`") from error
+            states[name] = load(path.read_bytes())
+        except (FileNotFoundError, SafetensorError) as error:
+            found = "damaged" if path.exists() else "missing"
+            raise InputError(f"{path}: {found}; {REPRO}") from error
+        _check_finite(states[name], path)
     return config, states
 
 

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -68,7 +69,9 @@ class Pipeline:
         for samples, name in zip(speech, names, strict=True):
             shortest = self.log_mel.window_length + (self.sen.speech.min_frames - 1) * self.log_mel.shift_length
             if len(samples) < shortest:
-                found, needed = len(samples) / self.sample_rate, shortest / self.sample_rate
+                # Rounded so that what there is never looks like what is needed.
+                found = math.floor(100 * len(samples) / self.sample_rate) / 100
+                needed = math.ceil(100 * shortest / self.sample_rate) / 100
                 raise InputError(f"{name}: {found:.2f} s of speech; at least {needed:.2f} s are needed: record more")
             log_mels.append(self.log_mel(samples))
         return embed_speech(self.sen, log_mels, batch_size)

@@ -32,11 +32,11 @@ def trace(key: str, wav: str | Path | None = None, png: str | Path | None = None
     yield f"catalog         {image.split}, class {image.class_name}, image {image.key}"
     said = f'"{caption.text}"' if caption.text else caption.recording
     yield f"                {said}{', language ' if caption.language else ''}{caption.language}"
-    pictures: list[np.ndarray] = []
+    images: list[np.ndarray] = []
     if (file := _open(FixedReader, "data/images.h5", "images")) is not None:
         with file:
-            pictures.append(file.values([file.index(image.key)])[0])
-            yield f"image           {file.path}: {_shape(pictures[0])}"
+            images.append(file.values([file.index(image.key)])[0])
+            yield f"image           {file.path}: {_shape(images[0])}"
     if (file := _open(RaggedReader, "data/speech.h5", "speech")) is not None:
         with file:
             row = file.index(caption.key)
@@ -73,12 +73,12 @@ def trace(key: str, wav: str | Path | None = None, png: str | Path | None = None
         with file:
             if caption.key in file:
                 row = file.index(caption.key)
-                pictures.append(file.values([row])[0])
-                yield f"generated       {file.path}: {_shape(pictures[-1])}, seed {file.column('seed')[row]}"
+                images.append(file.values([row])[0])
+                yield f"generated       {file.path}: {_shape(images[-1])}, seed {file.column('seed')[row]}"
             else:
                 yield f"generated       {file.path}: not drawn (only captions of the test split are)"
     if png:
-        grid([pictures], [words(caption)], ["real", "generated"][: len(pictures)], png, 192)
+        grid([images], [words(caption)], ["real", "generated"][: len(images)], png, 192)
         yield f"                images written to {png}"
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from s2igan.catalog import Caption, read_catalog
-from s2igan.command import SEED, progress, stage
+from s2igan.command import SEED, Number, progress, stage
 from s2igan.machine import device, workers
 from s2igan.metrics.robustness import (
     SCORES,
@@ -39,8 +39,8 @@ APART = "captions in voices unseen in training, and other captions in seen ones"
 
 @click.command()
 @click.option("--captions", type=click.IntRange(1), required=True, help="at most so many test captions")
-@click.option("--snr_db", type=click.FloatRange(*SNR_RANGE), multiple=True, help="signal-to-noise ratios")
-@click.option("--rates", type=click.FloatRange(*RATE_RANGE), multiple=True, help="1.25: a quarter faster")
+@click.option("--snr_db", type=Number(*SNR_RANGE), multiple=True, help="signal-to-noise ratios")
+@click.option("--rates", type=Number(*RATE_RANGE), multiple=True, help="1.25: a quarter faster")
 @click.option("--noise", type=click.Choice(NOISES), required=True, help="speech: of the utterance's own spectrum")
 @click.option("--batch_size", type=click.IntRange(1), required=True)
 @click.option("--seed", type=SEED, required=True)

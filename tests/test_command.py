@@ -1,11 +1,18 @@
 import errno
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
 
 import click
 import pytest
 from click.testing import CliRunner
 
-from s2igan.command import progress, report_user_errors, stage
+from s2igan.command import progress, stage
 from s2igan.errors import InputError
+
+ROOT = Path(__file__).parents[1]
 
 
 def run(error: BaseException | None = None, *arguments: str):
@@ -58,33 +65,63 @@ def test_what_the_machine_refuses_ends_in_one_line(error, line):
     assert result.stderr.splitlines()[1:] == [line]
 
 
-@pytest.mark.parametrize("error", [ZeroDivisionError("a defect"), KeyError("k"), RuntimeError("shapes")])
-def test_a_defect_keeps_its_traceback(error):
+def test_a_defect_keeps_its_traceback():
+    error = KeyError("k")
     result = run(error)
     assert result.exception is error
     assert result.exception.__traceback__ is not None
     assert "error:" not in result.stderr
 
 
-def test_an_unknown_option_or_a_bad_value_runs_nothing():
-    for arguments, told in (
-        (["--lrr", "1"], "No such option '--lrr'"),
-        (["--lr", "oops"], "Invalid value for '--lr': 'oops' is not a valid float range."),
-        (["--lr", "2"], "Invalid value for '--lr': 2.0 is not in the range 0<=x<=1."),
-    ):
-        result = run(None, *arguments)
-        assert result.exit_code == 2
-        assert [line for line in result.stderr.splitlines() if "rror" in line][0].startswith(f"Error: {told}")
-        assert "working" not in result.stderr
+STAGE = """
+import time
+import click
+from s2igan.command import stage
+from s2igan.store import FixedWriter
+
+@click.command()
+@stage
+def main():
+    with FixedWriter("data/out.h5", "images", (1,), "uint8"):
+        print("writing", flush=True)
+        time.sleep(60)
+
+main()
+"""
+PARENT = "import subprocess, sys; subprocess.run([sys.executable, 'one.py'])"
 
 
-def test_a_command_keeps_its_name_and_help():
-    @report_user_errors
-    def speak(text):
-        """Speaks."""
-        return text * 2
+@pytest.mark.parametrize("killed", ["stage", "dvc alone"])
+def test_a_stage_that_is_ended_leaves_nothing_and_one_does_not_outlive_dvc(tmp_path, killed):
+    (tmp_path / "one.py").write_text(STAGE)
+    process = subprocess.Popen(
+        [sys.executable, "one.py"] if killed == "stage" else [sys.executable, "-c", PARENT],
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(ROOT), "DVC_STAGE": "one", "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    )
+    with process:
+        assert process.stdout.readline() == b"writing\n"
+        assert len(list(tmp_path.glob("data/.*.partial"))) == 1
+        process.terminate()
+        process.stdout.read()  # until the stage, too, has closed it
+        assert list(tmp_path.glob("data/*")) == []
+    assert process.returncode == (143 if killed == "stage" else -signal.SIGTERM)
 
-    assert (speak.__name__, speak.__doc__, speak("a")) == ("speak", "Speaks.", "aa")
+
+def test_what_a_killed_stage_leaves_is_not_for_git_and_is_cleaned_up(tmp_path):
+    for name in ("Makefile", ".gitignore"):
+        shutil.copy(ROOT / name, tmp_path)
+    left = ["data/.speech.h5.7.partial", "models/.rdg.7.partial", "metrics/figures/.samples.png.7.partial"]
+    for name in left:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    subprocess.run(["git", "init", "-q"], cwd=tmp_path, check=True)
+    ignored = subprocess.run(["git", "check-ignore", *left], cwd=tmp_path, capture_output=True, text=True)
+    assert ignored.stdout.split() == left
+    subprocess.run(["make", "-s", "clean"], cwd=tmp_path, check=True)
+    assert list(tmp_path.rglob("*.partial")) == []
 
 
 def test_progress_passes_items_on_and_shows_what_is_left(capsys):
