@@ -22,7 +22,7 @@ from s2igan.metrics.frechet import frechet_distance, gaussian_statistics
 from s2igan.rdg.sampling import generate as draw
 from s2igan.rdg.sampling import image_seed
 from s2igan.sen.embedding import caption_embeddings
-from s2igan.sen.model import build_sen, load_sen, save_sen, saved_sen
+from s2igan.sen.model import build_sen, load_sen, save_sen
 from s2igan.store import FixedReader, FixedWriter, RaggedWriter
 from s2igan.vision.transforms import to_float
 from stages import evaluate, generate
@@ -337,13 +337,13 @@ def test_pictures_of_one_image_a_class_leave_the_queries_nothing_to_find(picture
 def space(project):
     """Speech embeddings equal to those of the captions' own images, features that differ most by class."""
     notes = {"image_encoder": {"encoder": "inception_v3", "weights_hash": "abc"}, "speech": {"test_voices": ["x", "y"]}}
-    save_sen("models/rdg/sen", build_sen(SEN), {**SEN, **notes})
+    save_sen("models/rdg_sen", build_sen(SEN), {**SEN, **notes})
     rng = np.random.default_rng(0)
     classes = [image.class_name for image in project.images]
     features = np.stack([10 * np.eye(3)[int(name[1]) % 3] + rng.uniform(0, 2, 3) for name in classes])
     views = np.stack([features, rng.standard_normal(features.shape)], axis=1)  # only the centre view may count
     write("data/image_features.h5", "image_features", [i.key for i in project.images], views.astype(np.float32))
-    sen, _ = load_sen("models/rdg/sen")
+    sen, _ = load_sen("models/rdg_sen")
     with torch.inference_mode():
         own = sen.image(torch.from_numpy(features).float()).numpy()
     return project, {image.key: row for image, row in zip(project.images, own, strict=True)}
@@ -372,7 +372,7 @@ def test_speech_that_lies_on_its_picture_finds_it_and_its_class(space):
 def test_chance_is_that_of_a_random_order(space):
     project, own = space
     scores, _ = retrieval_scores(project, lambda caption: own[caption.image])
-    for name, relevant, gallery in (("map_chance", 4, 12), ("image_to_speech_map_chance", 8, 24)):
+    for name, relevant, gallery in (("speech_to_image_map_chance", 4, 12), ("image_to_speech_map_chance", 8, 24)):
         p, harmonic = (relevant - 1) / (gallery - 1), sum(1 / k for k in range(1, gallery + 1))
         assert scores[name] == pytest.approx(p + (1 - p) * harmonic / gallery)
 
@@ -381,7 +381,7 @@ def test_speech_of_the_opposite_place_finds_its_class_last(space):
     project, own = space
     scores, _ = retrieval_scores(project, lambda caption: -own[caption.image])
     assert scores["speech_to_image_r1"] == 0 and scores["median_rank"] == 12
-    assert scores["speech_to_image_map"] < scores["map_chance"]
+    assert scores["speech_to_image_map"] < scores["speech_to_image_map_chance"]
 
 
 def test_speech_that_is_always_the_same_gains_nothing(space):
@@ -496,7 +496,8 @@ def test_the_controls_are_the_network_at_its_start_and_speech_of_another_class(p
     write_catalog("data/catalog", project)
     write_log_mels(project)
     model = rdg()
-    model.save("models/rdg", {}, {"sen": saved_sen(build_sen(SEN), SEN)})
+    model.save("models/rdg", {})
+    save_sen("models/rdg_sen", build_sen(SEN), SEN)
     run_generate()
     keys, fresh, seeds = generated("")
     assert keys == [caption.key for caption in project.split("test") if caption.key.endswith("/00")]
@@ -507,7 +508,7 @@ def test_the_controls_are_the_network_at_its_start_and_speech_of_another_class(p
     with torch.no_grad():
         for weights in model.average.parameters():
             weights.mul_(1.5)
-    model.save("models/rdg", {}, {"sen": saved_sen(build_sen(SEN), SEN)})
+    model.save("models/rdg", {})
     run_generate()
     trained, untrained, shuffled = (generated(control)[1] for control in generate.CONTROLS)
     np.testing.assert_array_equal(untrained, fresh)

@@ -74,14 +74,14 @@ def test_a_data_set_runs_from_its_own_files_to_scores_and_figures(run):
     group_of = catalog.group_of()
     kinds = [group_of[caption.image] for caption in catalog.first_of("test")]
     chance = [chance_average_precision(kinds.count(group_of[c.image]), len(kinds)) for c in tested]
-    assert sen["map_chance"] == pytest.approx(float(np.mean(chance)), rel=1e-4)
+    assert sen["speech_to_image_map_chance"] == pytest.approx(float(np.mean(chance)), rel=1e-4)
     assert scores["fd_efficientnet_lite0"] > 0 and "map_same_images" in scores
     classes = {image.class_name for image in catalog.images} - {""}
     assert ("is_mean" in scores) == ("fd_classifier" in scores) == bool(classes)
     assert "fd_efficientnet_lite0_real" in scores and not [score for score in scores if score.endswith("_oracle")]
     if name in ("cub", "oxford102"):
         assert 0 < scores["map_chance"] < 1
-    assert attributes == {"protocol": "judge.enabled=false: the data set's attributes are not known"}
+    assert attributes == {"protocol": ["judge.enabled=false: the data set's attributes are not known"]}
     limit = composed(f"dataset={name}", "scale=smoke")["robustness"]["captions"]  # of stamps all, for each language
     assert robustness["captions"] == min(limit, len(tested))
     # The controls are what they are called: neither is the run itself.
@@ -98,6 +98,7 @@ def test_training_says_what_was_held_out(run):
     name, _, said = run
     held_out = "classes" if name in ("cub", "oxford102") else "images"
     assert said["train_sen"].rstrip().endswith(f"on held-out {held_out}")
+    assert said["keyword"] == "keyword.enabled is off\n"
 
 
 def test_speech_is_read_aloud_or_taken_as_recorded(run):

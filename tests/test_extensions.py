@@ -147,6 +147,7 @@ def project(tmp_path_factory):
     folder = tmp_path_factory.mktemp("extensions")
     for name in ("s2igan", "stages", "conf"):
         shutil.copytree(dag.ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(dag.ROOT / "dvc.yaml", folder)
     for what, changes in ADDED.items():
         assert lines_added(folder, changes) < MOST_LINES, what
     for name, colour in COLOURS.items():

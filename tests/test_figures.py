@@ -1,10 +1,13 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from s2igan.figures import GAP, MARGIN, curves, enlarge, grid, save_sheets, sheet
+from s2igan.catalog import Caption, Catalog
+from s2igan.catalog import Image as Record
+from s2igan.figures import GAP, MARGIN, curves, enlarge, evenly, grid, sample_captions, sheet
 from s2igan.tables import write_json, write_tsv
 
 RED, GREEN, BLUE, BLACK, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (0, 0, 0), (255, 255, 255)
@@ -48,13 +51,18 @@ def test_a_sheet_has_its_pictures_in_reading_order(tmp_path):
     assert (shown[GAP + 16 + GAP :, 2 * (16 + GAP) :] == WHITE).all()  # the place of a sixth
 
 
-def test_sheets_over_time_are_rows(tmp_path):
-    moments = [np.stack([plain(RED), plain(GREEN)]), np.stack([plain(BLUE), plain(BLACK)])]
-    save_sheets(tmp_path / "a.png", moments, size=8)
-    shown = pixels(tmp_path / "a.png")
-    assert shown.shape == (28, 28, 3)
-    corners = [tuple(shown[y, x]) for y in (GAP, 16) for x in (GAP, 16)]
-    assert corners == [RED, GREEN, BLUE, BLACK]
+def test_samples_are_of_every_language_in_turn_and_of_different_images():
+    images = tuple(Record(f"a/{i}", "", "a", "test") for i in range(4))
+    captions = tuple(
+        Caption(f"{image.key}/{n:02d}", image.key, "text", language=language)
+        for image in images
+        for n, language in enumerate(("de", "de", "eu"))
+    )
+    catalog = Catalog(images, captions)
+    assert [c.key for c in sample_captions(catalog, 4)] == ["a/0/00", "a/3/00", "a/0/02", "a/3/02"]
+    assert [c.language for c in sample_captions(catalog, 3)] == ["de", "de", "eu"]
+    german = replace(catalog, captions=tuple(c for c in captions if c.language == "de"))
+    assert sample_captions(german, 2) == evenly(german.first_of("test"), 2)
 
 
 def test_a_table_has_pictures_beside_their_words(tmp_path):
@@ -74,6 +82,15 @@ def test_a_table_has_pictures_beside_their_words(tmp_path):
         left = MARGIN + 100 + column * (32 + GAP)
         assert (shown[MARGIN : MARGIN + head - 4, left : left + 32] != 255).any()  # its heading
     assert (shown[: MARGIN + head, : MARGIN + 90] == 255).all()
+
+
+def test_a_long_heading_is_as_wide_as_its_column(tmp_path):
+    for name, heading in (("a", "short"), ("b", "a red crown and a white belly")):
+        grid([[plain(RED)] * 2], [""], [heading, ""], tmp_path / f"{name}.png", size=96, text_width=20)
+    short, long = (pixels(tmp_path / f"{name}.png") for name in "ab")
+    assert long.shape == (short.shape[0] + 2 * 16, *short.shape[1:])  # three lines
+    head, column = MARGIN + 26 + 2 * 16, MARGIN + 20 + 96 + GAP
+    assert (long[:head, : MARGIN + 20] == 255).all() and (long[:head, column:] == 255).all()
 
 
 def test_a_table_without_headings_begins_with_its_pictures(tmp_path):

@@ -288,7 +288,7 @@ def test_from_speech_to_scores(system, project, monkeypatch):
     assert torch.allclose(found.norm(dim=1), torch.ones(3), atol=1e-5)
     assert torch.allclose(found, stored, atol=1e-4) == (system != "end_to_end")
     traced = CliRunner().invoke(cli.main, ["trace", keys[0]])
-    assert traced.exit_code == 0 and "heard as        models/rdg/sen" in traced.output
+    assert traced.exit_code == 0 and "heard as        models/rdg_sen" in traced.output
     spoken = CliRunner().invoke(cli.main, ["speak", "this bird has a red crown", "-o", "one.png", "--size", "32"])
     assert spoken.exit_code == 0, spoken.output
     assert spoken.output.startswith("read: ") == (system == "stackgan_v2_text")
