@@ -12,7 +12,7 @@ from s2igan.errors import InputError
 from s2igan.files import write_csv
 from s2igan.images import read_images
 from s2igan.machine import workers
-from s2igan.manifest import read_manifest, require_files
+from s2igan.manifest import read_manifest, missing_files
 from s2igan.options import options
 from s2igan.selection import select
 from s2igan.speech.recordings import faults
@@ -40,7 +40,8 @@ def main(dataset, raw, disjoint, load_size, unusable, min_sample_rate, max_clipp
     """
     rows = read_manifest(MANIFEST)
     catalog, rows = select(rows, Limits(**limits), f"{MANIFEST} ({dataset}, {raw})", disjoint)
-    require_files(rows, Path(raw), MANIFEST)
+    for fault in missing_files(rows, Path(raw), MANIFEST):
+        raise InputError(fault)
     catalog = check(replace(catalog, dataset=dataset, raw=raw, disjoint=disjoint), dataset)
     left_out = dict(unusable_recordings(catalog, min_sample_rate, max_clipped, min_seconds))
     raise_unless_allowed(left_out, unusable)
