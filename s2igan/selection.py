@@ -94,8 +94,8 @@ def _units(table: str, of_image: Mapping[str, list[Row]]) -> dict[str, str]:
                 units.merge(describes.setdefault(row.recording, image), image)
     if units.n_subsets < splits.MIN_IMAGES:
         raise InputError(
-            f"{table}: {units.n_subsets} sets of images once those that share a recording are one; a recording is in one "
-            f"split, so list {splits.MIN_IMAGES} or more"
+            f"{table}: {units.n_subsets} sets of images once those that share a recording are one; a recording is "
+            f"in one split, so list {splits.MIN_IMAGES} or more"
         )
     return {image: min(unit) for unit in units.subsets() for image in unit}
 

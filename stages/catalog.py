@@ -12,7 +12,7 @@ from s2igan.errors import InputError
 from s2igan.files import write_csv
 from s2igan.images import read_images
 from s2igan.machine import workers
-from s2igan.manifest import read_manifest, missing_files
+from s2igan.manifest import missing_files, read_manifest
 from s2igan.options import options
 from s2igan.selection import select
 from s2igan.speech.recordings import faults

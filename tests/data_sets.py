@@ -6,7 +6,7 @@ from pathlib import Path
 from s2igan.catalog import Catalog
 from s2igan.datasets.converters import find_converter
 from s2igan.errors import InputError
-from s2igan.manifest import read_manifest, missing_files, write_manifest
+from s2igan.manifest import missing_files, read_manifest, write_manifest
 from s2igan.selection import select
 from s2igan.splits import Limits
 

@@ -144,9 +144,7 @@ def test_a_parameter_is_refused_in_a_process_of_its_own_too(folder):
 
 def test_a_voice_of_both_training_and_test_is_refused():
     write_catalog("data/catalog", catalog())
-    result = run("synthesize", *TTS, "--train_voices", "en-gb")
-    assert result.exit_code == 2
-    assert "tts.test_voices: en-gb is a training voice too; take it out" in result.stderr
+    refused(run("synthesize", *TTS, "--train_voices", "en-gb"), "tts.test_voices: en-gb is a training voice too; take")
 
 
 @pytest.mark.parametrize("text", ["", "  \t"])

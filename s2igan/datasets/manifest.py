@@ -6,7 +6,6 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from s2igan.errors import InputError
 from s2igan.manifest import Row, missing_files, read_manifest, shown, stop
 from s2igan.splits import Limits
 
