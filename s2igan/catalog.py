@@ -13,6 +13,7 @@ from s2igan.errors import InputError
 from s2igan.files import write_csv, write_text
 
 SPLITS = ("train", "val", "test")
+UNKNOWN_LANGUAGE = "und"  # ISO 639-2: undetermined
 DISJOINT = ("classes", "images", "speakers", "languages")
 
 

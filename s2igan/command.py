@@ -7,6 +7,7 @@ import functools
 import os
 import sys
 from collections.abc import Callable, Iterable
+from importlib import import_module
 from pathlib import Path
 
 import click
@@ -15,6 +16,8 @@ from tqdm import tqdm
 from s2igan.errors import InputError
 
 SEED = click.IntRange(0, 2**32 - 1)  # what every generator of numbers takes
+# The first stage of all, and the first that takes long, refuse what a later one would: they look at all of params.yaml.
+LOOK_AHEAD = ("prepare", "train_sen")
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -42,7 +45,7 @@ def report_user_errors(command: Callable) -> Callable:
 
 
 def stage(command: Callable) -> Callable:
-    """Makes a stage's `command` print its options before it starts, and fail in one line.
+    """Makes a stage's `command` print its options before it starts, look ahead, and fail in one line.
 
     Used below `@click.command()`.
     """
@@ -52,6 +55,9 @@ def stage(command: Callable) -> Callable:
         name = Path(sys.modules[command.__module__].__file__).stem
         shown = " ".join(f"{key}={_shown(value)}" for key, value in options.items())
         click.echo(f"[{name}] {shown}", err=True)
+        if name in LOOK_AHEAD:  # by name, since no stage depends on the code that looks
+            ahead = import_module("s2igan.parameters")
+            ahead.stop_at(ahead.parameter_faults(ahead.parameters()))
         return command(**options)
 
     return report_user_errors(run)

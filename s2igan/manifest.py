@@ -281,3 +281,22 @@ def shown(value: str, most: int = 80) -> str:
 def absence(path: Path) -> str:
     """Why there is no file: for a message."""
     return "a folder, not a file" if os.path.isdir(path) else "missing"
+
+
+def by_reason(raw: str | Path, faults: Iterable[tuple[str, str]]) -> list[str]:
+    """Faults of files in `raw`, (of what, line) each, as one line a reason: how many of what, and why.
+
+    Numbers in a line do not make a reason; the file that is named is the first.
+    """
+    counts: dict[str, Counter[str]] = {}
+    first: dict[str, str] = {}
+    for kind, fault in faults:
+        file, _, told = fault.removeprefix(f"{raw}/").partition(": ")
+        told = told.split(";")[0]
+        reason = re.sub(r"[\d.]+", "#", told)
+        counts.setdefault(reason, Counter())[kind] += 1
+        first.setdefault(reason, f"{told}, such as {file}")
+    return [
+        f"{', '.join(f'{count} {kind}' for kind, count in counts[reason].most_common())}: {first[reason]}"
+        for reason in sorted(counts, key=lambda reason: -counts[reason].total())
+    ]

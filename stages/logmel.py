@@ -1,8 +1,10 @@
 """logmel: speech to log-mel spectrograms."""
 
 import click
+import numpy as np
 
 from s2igan.command import progress, stage
+from s2igan.errors import InputError
 from s2igan.machine import workers
 from s2igan.speech.extraction import log_mels
 from s2igan.store import RaggedReader, RaggedWriter
@@ -14,16 +16,28 @@ from s2igan.store import RaggedReader, RaggedWriter
 @click.option("--shift_ms", type=click.FloatRange(1, 100), required=True)
 @click.option("--window", type=click.Choice(["hamming", "hann"]), required=True)
 @click.option("--normalise/--no-normalise", required=True, help="mean 0, variance 1 an utterance and band")
+@click.option("--min_seconds", type=click.FloatRange(0), required=True, help="what SEN needs of an utterance")
 @stage
-def main(**settings):
-    """Reads data/speech.h5; writes data/logmel.h5."""
+def main(min_seconds, **settings):
+    """Reads data/speech.h5; writes data/logmel.h5, if no utterance is too short for what comes later."""
     with RaggedReader("data/speech.h5", "speech") as speech:
+        require_seconds(speech, min_seconds)
         settings["sample_rate"] = speech.attributes["sample_rate"]
         attributes = {"log_mel": settings, "speech": speech.attributes}
         with RaggedWriter("data/logmel.h5", "logmel", settings["bands"], "float16", attributes) as out:
             utterances = ((key, speech.value(row)) for row, key in enumerate(speech.keys))
             for key, frames in progress(log_mels(utterances, settings, workers()), "log-mel", len(speech)):
                 out.append(key, frames)
+
+
+def require_seconds(speech: RaggedReader, min_seconds: float) -> None:
+    """Raises InputError if an utterance is shorter: a text that an engine says in no time."""
+    seconds = np.asarray(speech.column("seconds"), float)
+    if len(short := np.flatnonzero(seconds < min_seconds)):
+        raise InputError(
+            f"caption {speech.keys[short[0]]}: said in {seconds[short[0]]:.2f} s, {min_seconds:g} s are needed (so "
+            f"many are too short: {len(short)}); lower tts.rate, write more words, or lower catalog.min_seconds"
+        )
 
 
 if __name__ == "__main__":

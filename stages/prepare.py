@@ -11,6 +11,7 @@ from s2igan.errors import InputError
 from s2igan.machine import workers
 from s2igan.manifest import write_manifest
 from s2igan.options import options
+from s2igan.parameters import parameters, stop_at, text_faults
 from s2igan.splits import Limits
 
 
@@ -21,12 +22,13 @@ from s2igan.splits import Limits
 @options(Limits)
 @stage
 def main(dataset, raw, load_size, **limits):
-    """Writes data/manifest.csv and, where the data set's images are drawn, the folder data/drawn; else it is empty."""
+    """Writes data/manifest.csv and, where images are drawn, the folder data/drawn."""
     converter = find_converter(dataset)
     if not hasattr(converter, "drawings") and not Path(raw).is_dir():
         raise InputError(f"{raw}: no such folder; data/raw/{dataset}/README.md says what goes where")
     limits = Limits(**limits)
     rows = list(converter.rows(Path(raw), limits))
+    stop_at(text_faults(rows, parameters(), Path(raw) / "manifest.csv" if dataset == "manifest" else dataset))
     folder = Path("data/drawn")
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)

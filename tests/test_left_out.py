@@ -93,7 +93,10 @@ def test_a_bad_recording_is_left_out_and_its_picture_kept(rows):
     bad = recordings_of(rows, rows[0]["image"])[0]
     spoil(bad)
     result = catalog("leave_out")
-    assert result.exit_code == 0 and "1 files left out" in result.stdout
+    assert (
+        result.exit_code == 0
+        and "1 left out: data/catalog/left_out.csv\n  1 recordings in en: silent, such as sounds/" in result.stdout
+    )
     (line,) = left_out()
     assert line["reason"].startswith(f"{bad}: silent")
     found = read_catalog("data/catalog")

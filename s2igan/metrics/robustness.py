@@ -9,14 +9,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from s2igan.catalog import Caption
+from s2igan.catalog import UNKNOWN_LANGUAGE, Caption
 from s2igan.errors import InputError
 from s2igan.metrics.retrieval import cross_modal_retrieval
 from s2igan.speech.disturbance import CLEAN, Disturbance
 
 SCORES = ("map", "r1", "r5", "r10", "median_rank")
 RECALL_AT = (1, 5, 10)
-UNKNOWN_LANGUAGE = "und"  # ISO 639-2: undetermined
 
 
 def conditions(snr_db: Sequence[float], rates: Sequence[float], noise: str) -> list[Disturbance]:
