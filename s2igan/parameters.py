@@ -68,7 +68,7 @@ def _misfits(params: Mapping[str, dict]) -> Iterator[str]:
     for name in ("image_features", "classifier", "judge"):
         if (found := params[name]["crop_size"]) != size:
             yield f"{FILE}: {name}.crop_size={found}, but rdg.base_size draws {size} pixels; set it to {size}"
-    robustness, sen, log_mel = params["robustness"], params["sen"], params["logmel"]
+    robustness = params["robustness"]
     try:
         import_module("s2igan.metrics.robustness").conditions(robustness["snr_db"], robustness["rates"], "")
         if engine := _quick_engine(params["tts"]):
@@ -78,15 +78,20 @@ def _misfits(params: Mapping[str, dict]) -> Iterator[str]:
             )
     except InputError as error:
         yield f"{FILE}: {error}"
-    if sen["encoder"] == "conv_gru":
-        options = import_module("s2igan.options")
-        config = options.fill(import_module("s2igan.sen.speech_encoder").SpeechEncoderConfig, sen)
-        least = (log_mel["window_ms"] + (config.min_frames - 1) * log_mel["shift_ms"]) / 1000
-        if params["catalog"]["min_seconds"] < least:
-            yield (
-                f"{FILE}: catalog.min_seconds={params['catalog']['min_seconds']}, but sen.kernel and sen.stride need "
-                f"{least:.3g} s; raise it, or lower them"
-            )
+    if (least := least_seconds(params)) > params["catalog"]["min_seconds"]:
+        yield (
+            f"{FILE}: catalog.min_seconds={params['catalog']['min_seconds']}, but sen.kernel and sen.stride need "
+            f"{least:.3g} s; raise it, or lower them"
+        )
+
+
+def least_seconds(params: Mapping[str, dict]) -> float:
+    """What SEN's convolutions need of an utterance, in seconds; 0 where there are none."""
+    if not params or params["sen"]["encoder"] != "conv_gru":
+        return 0.0
+    fill, encoder = import_module("s2igan.options").fill, import_module("s2igan.sen.speech_encoder")
+    frames = fill(encoder.SpeechEncoderConfig, params["sen"]).min_frames
+    return (params["logmel"]["window_ms"] + (frames - 1) * params["logmel"]["shift_ms"]) / 1000
 
 
 def _quick_engine(tts: dict) -> Any:

@@ -1,11 +1,11 @@
 """logmel: speech to log-mel spectrograms."""
 
 import click
-import numpy as np
 
 from s2igan.command import progress, stage
 from s2igan.errors import InputError
 from s2igan.machine import workers
+from s2igan.parameters import least_seconds, parameters
 from s2igan.speech.extraction import log_mels
 from s2igan.store import RaggedReader, RaggedWriter
 
@@ -16,12 +16,11 @@ from s2igan.store import RaggedReader, RaggedWriter
 @click.option("--shift_ms", type=click.FloatRange(1, 100), required=True)
 @click.option("--window", type=click.Choice(["hamming", "hann"]), required=True)
 @click.option("--normalise/--no-normalise", required=True, help="mean 0, variance 1 an utterance and band")
-@click.option("--min_seconds", type=click.FloatRange(0), required=True, help="what SEN needs of an utterance")
 @stage
-def main(min_seconds, **settings):
-    """Reads data/speech.h5; writes data/logmel.h5, if no utterance is too short for what comes later."""
+def main(**settings):
+    """Reads data/speech.h5; writes data/logmel.h5, if no utterance is too short for the speech encoder."""
     with RaggedReader("data/speech.h5", "speech") as speech:
-        require_seconds(speech, min_seconds)
+        require_seconds(speech, least_seconds(parameters()))
         settings["sample_rate"] = speech.attributes["sample_rate"]
         attributes = {"log_mel": settings, "speech": speech.attributes}
         with RaggedWriter("data/logmel.h5", "logmel", settings["bands"], "float16", attributes) as out:
@@ -30,13 +29,13 @@ def main(min_seconds, **settings):
                 out.append(key, frames)
 
 
-def require_seconds(speech: RaggedReader, min_seconds: float) -> None:
+def require_seconds(speech: RaggedReader, least: float) -> None:
     """Raises InputError if an utterance is shorter: a text that an engine says in no time."""
-    seconds = np.asarray(speech.column("seconds"), float)
-    if len(short := np.flatnonzero(seconds < min_seconds)):
+    seconds = speech.column("seconds") if least else []
+    if short := [row for row, found in enumerate(seconds) if found < least]:
         raise InputError(
-            f"caption {speech.keys[short[0]]}: said in {seconds[short[0]]:.2f} s, {min_seconds:g} s are needed (so "
-            f"many are too short: {len(short)}); lower tts.rate, write more words, or lower catalog.min_seconds"
+            f"caption {speech.keys[short[0]]}: said in {seconds[short[0]]:.2f} s; sen.kernel and sen.stride need "
+            f"{least:.3g} s (so many are too short: {len(short)}): lower tts.rate, or write more words"
         )
 
 
