@@ -14,9 +14,7 @@ from typing import Any
 import click
 import yaml
 
-from s2igan.catalog import Catalog
 from s2igan.errors import InputError
-from s2igan.manifest import Row
 
 FILE = "params.yaml"
 
@@ -104,8 +102,8 @@ def _quick_engine(tts: dict) -> Any:
     )
 
 
-def text_faults(rows: Iterable[Row], params: Mapping[str, dict], table: str | Path) -> Iterator[str]:
-    """A line for each row whose text no voice of its language can say, as far as that is quickly known."""
+def text_faults(rows: Iterable[Any], params: Mapping[str, dict], table: str | Path) -> Iterator[str]:
+    """A line for each row of a manifest whose text no voice of its language can say, as far as is quickly known."""
     texts = [row for row in rows if not row.recording]
     if not texts or not params or (engine := _quick_engine(params["tts"])) is None:
         return
@@ -124,8 +122,8 @@ def text_faults(rows: Iterable[Row], params: Mapping[str, dict], table: str | Pa
                 yield f"{table}: line {row.line}: {fault}"
 
 
-def data_faults(catalog: Catalog, params: Mapping[str, dict]) -> Iterator[str]:
-    """A line for each parameter that is too large for the catalog."""
+def data_faults(catalog: Any, params: Mapping[str, dict]) -> Iterator[str]:
+    """A line for each parameter that is too large for a catalog."""
     if not params:
         return
     drawn = [image for image in catalog.images if image.split != "test"]

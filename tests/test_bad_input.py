@@ -214,7 +214,7 @@ def test_speech_that_is_none_of_ours_is_refused(make, told):
 
 @pytest.mark.parametrize(("seconds", "told"), [
     (0.23, "a/00/00: not readable as audio"),
-    (0.22, "caption a/00/00: said in 0.22 s; sen.kernel and sen.stride need 0.225 s (so many are too short: 1): lower tts"),
+    (0.22, "caption a/00/00: said in 0.22 s; sen.kernel and sen.stride need 0.225 s (so many are too short: 1): lower"),
 ])  # fmt: skip
 def test_an_utterance_that_is_no_sound_or_too_short_is_refused_with_its_key(seconds, told):
     shutil.copy(ROOT / "params.yaml", ".")  # kernels of 6 each 3 frames, twice: 21 frames

@@ -5,7 +5,7 @@ import pytest
 
 from s2igan.catalog import Caption, Catalog, Image
 from s2igan.errors import InputError
-from s2igan.metrics.retrieval import chance_average_precision
+from s2igan.metrics.retrieval import chance_average_precision, speaker_control
 from s2igan.metrics.robustness import (
     Gallery,
     by_voice,
@@ -144,6 +144,21 @@ def test_one_group_of_voices_alone_is_counted_and_not_scored(captions):
     assert scores["seen_voices_captions"] == 4 and scores["unseen_voices_captions"] == 0
     assert not {"seen_voices_map", "unseen_voices_map"} & scores.keys()
     assert [row["condition"] for row in table] == ["clean"]
+
+
+def test_who_speaks_tells_what_is_spoken_of_where_training_heard_it():
+    """Ann speaks of a alone, Ben of both, and nobody has heard Cid, nor who says the last."""
+    images = [Image(f"{c}/t", "", c, "train") for c in "ab"] + IMAGES
+    heard = [
+        Caption(f"{c}/t/0{n}", f"{c}/t", "", f"{c}{n}.wav", speaker=s) for n, (c, s) in enumerate(("aA", "aB", "bB"))
+    ]
+    asked = [replace(c, speaker=s) for c, s in zip(CAPTIONS, ("A", "B", "C", ""), strict=True)]
+    found = speaker_control(Catalog(tuple(images), (*heard, *asked)))
+    chance = float(chance_average_precision(2, 4))
+    assert found == {"speech_to_image_map_speaker": pytest.approx((1 + 2 * chance) / 3), "speaker_captions": 3}
+    wrong = [replace(c, speaker="A") for c in CAPTIONS[2:]]  # of b, whose images come after both of a
+    assert speaker_control(Catalog(tuple(images), (*heard, *wrong)))["speech_to_image_map_speaker"] == WRONG_MAP
+    assert speaker_control(Catalog(tuple(images), tuple(said(*["a bird"] * 4)))) == {}
 
 
 def test_languages_are_scored_apart():
