@@ -62,18 +62,3 @@ def test_distillation_is_over_when_directions_agree():
     seen = torch.tensor([[1.0, 1.0], [0.0, 2.0]])
     assert losses.distillation_loss(seen, 3 * seen).item() == pytest.approx(0, abs=1e-6)
     assert losses.distillation_loss(seen, torch.tensor([[1.0, -1.0], [0.0, -1.0]])).item() == pytest.approx(1.5)
-
-
-def test_colour_consistency_by_hand():
-    # Plain images: no covariance, means that differ by (0.5, 0, -1).
-    small = torch.zeros(2, 3, 4, 4)
-    large = torch.tensor([0.5, 0.0, -1.0]).view(1, 3, 1, 1).expand(2, 3, 8, 8)
-    assert losses.colour_consistency_loss(small, large).item() == pytest.approx(1.25)
-    # Equal means; red is -1 and 1 by halves, so that its variance is 1: 5 · 1².
-    striped = torch.zeros(1, 3, 4, 4)
-    striped[:, 0, :2], striped[:, 0, 2:] = 1, -1
-    assert losses.colour_consistency_loss(torch.zeros(1, 3, 2, 2), striped).item() == pytest.approx(5)
-    # The same colours at twice the size cost nothing.
-    pictures = torch.randn(2, 3, 4, 4)
-    larger = pictures.repeat_interleave(2, dim=2).repeat_interleave(2, dim=3)
-    assert losses.colour_consistency_loss(pictures, larger).item() == pytest.approx(0, abs=1e-6)

@@ -18,13 +18,10 @@ def rdg(sen=None, **changes) -> RDG:
         upsampling="nearest",
         condition_scale=1.0,
         condition_noise=True,
-        discriminator_norm=True,
         own_condition=False,
         projection=False,
         matching=False,
         relation_outputs=3,
-        relation_norm="apart",
-        initialisation="orthogonal",
         seed=0,
     )
     return RDG(RDGConfig(**values | changes), sen)

@@ -19,7 +19,6 @@ from s2igan.training import pass_order, step_generator
 from s2igan.vision.transforms import random_crop_flip, to_float
 
 IN_MEMORY_BYTES = 1 << 30
-POSITIVES = ("same_class", "augmented_view")
 NEGATIVES = ("different_class", "redrawn_once")
 
 
@@ -52,7 +51,6 @@ class BatchConfig:
     crop_size: int
     relation: bool  # without a supervisor nobody looks at the partners and any will do
     batch_size: int = integer(2)
-    relation_positive: str = choice(POSITIVES)
     relation_negative: str = choice(NEGATIVES)
     matching_captions: int = integer(0, help="to tell the batch's own from")
 
@@ -166,7 +164,7 @@ class TrainingSet:
 
     def _same_class(self, i: int, rng: np.random.Generator) -> int:
         members = self.members[self.groups[i]]
-        if not self.config.relation or self.config.relation_positive == "augmented_view" or len(members) < 2:
+        if not self.config.relation or len(members) < 2:
             return i
         return int(rng.choice(members[members != i]))
 

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -13,19 +14,16 @@ from s2igan.rdg.conditioning import JoinCondition
 
 
 def down_block(in_channels: int, out_channels: int, norm: bool = True) -> nn.Sequential:
-    """4x4 convolution of stride 2, batch norm, leaky ReLU: half the size."""
-    layers: list[nn.Module] = [nn.Conv2d(in_channels, out_channels, 4, stride=2, padding=1, bias=False)]
-    if norm:
-        layers.append(nn.BatchNorm2d(out_channels))
-    return nn.Sequential(*layers, nn.LeakyReLU(0.2, inplace=True))
+    """4x4 convolution of stride 2, batch norm where `norm`, leaky ReLU: half the size."""
+    convolution = nn.Conv2d(in_channels, out_channels, 4, stride=2, padding=1, bias=False)
+    norms = [nn.BatchNorm2d(out_channels)] if norm else []
+    return nn.Sequential(convolution, *norms, nn.LeakyReLU(0.2, inplace=True))
 
 
-def same_block(in_channels: int, out_channels: int, norm: bool = True) -> nn.Sequential:
+def same_block(in_channels: int, out_channels: int) -> nn.Sequential:
     """3x3 convolution, batch norm, leaky ReLU: the same size."""
-    layers: list[nn.Module] = [nn.Conv2d(in_channels, out_channels, 3, padding=1, bias=False)]
-    if norm:
-        layers.append(nn.BatchNorm2d(out_channels))
-    return nn.Sequential(*layers, nn.LeakyReLU(0.2, inplace=True))
+    convolution = nn.Conv2d(in_channels, out_channels, 3, padding=1, bias=False)
+    return nn.Sequential(convolution, nn.BatchNorm2d(out_channels), nn.LeakyReLU(0.2, inplace=True))
 
 
 class Logit(nn.Conv2d):
@@ -49,7 +47,7 @@ class Discriminator(nn.Module):
     `own_condition` gives the condition a linear layer of D's own before it is joined, and
     `projection` adds the inner product of pooled features and condition (Miyato & Koyama 2018) to the
     conditional logit; `embedding_dim` > 0 adds a head that says where in SEN's space an image lies, for the
-    matching loss (Zhang et al. 2021, XMC-GAN). All three are off in the paper. `norm` is the paper's batch norm.
+    matching loss (Zhang et al. 2021, XMC-GAN). All three are off in the paper.
     """
 
     def __init__(
@@ -57,7 +55,6 @@ class Discriminator(nn.Module):
         size: int,
         base_channels: int,
         condition_dim: int,
-        norm: bool = True,
         own_condition: bool = False,
         projection: bool = False,
         embedding_dim: int = 0,
@@ -67,18 +64,17 @@ class Discriminator(nn.Module):
         widths = [base_channels * 2**i for i in range(halvings)]
         features = 8 * base_channels
         layers: list[nn.Module] = [down_block(3, widths[0], norm=False)]
-        layers += [down_block(a, b, norm) for a, b in zip(widths, widths[1:], strict=False)]
+        layers += [down_block(a, b) for a, b in pairwise(widths)]
         width = widths[-1]
         while width > features:
-            layers.append(same_block(width, width // 2, norm))
+            layers.append(same_block(width, width // 2))
             width //= 2
         if width < features:
-            layers.append(same_block(width, features, norm))
+            layers.append(same_block(width, features))
         self.features = nn.Sequential(*layers)
         self.condition = nn.Linear(condition_dim, condition_dim) if own_condition else nn.Identity()
         self.join = JoinCondition(condition_dim, features, features)
-        rest = [nn.BatchNorm2d(features)] if norm else []
-        self.conditional = nn.Sequential(*rest, nn.LeakyReLU(0.2, inplace=True), Logit(features))
+        self.conditional = nn.Sequential(nn.BatchNorm2d(features), nn.LeakyReLU(0.2, inplace=True), Logit(features))
         self.unconditional = Logit(features)
         self.projection = nn.Linear(condition_dim, features, bias=False) if projection else None
         self.embedding = nn.Linear(features, embedding_dim) if embedding_dim else None

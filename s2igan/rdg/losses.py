@@ -58,26 +58,6 @@ def relation_loss(logits: Tensor, relation: Relation) -> Tensor:
     return F.cross_entropy(logits.float(), target)
 
 
-def colour_consistency_loss(small: Tensor, large: Tensor) -> Tensor:
-    """Keep the colours of one scale's image in the next one's (StackGAN-v2, section 4.3, L_C).
-
-    Images (B, 3, S, S) of two scales, of one size or two: the squared distance of their mean colours, and 5
-    times that of the covariances of their pixels, mean over the batch.
-    """
-    (mean, covariance), (next_mean, next_covariance) = _colours(small.float()), _colours(large.float())
-    of_means = (mean - next_mean).square().sum(dim=1)
-    of_covariances = (covariance - next_covariance).square().sum(dim=(1, 2))
-    return (of_means + 5 * of_covariances).mean()
-
-
-def _colours(images: Tensor) -> tuple[Tensor, Tensor]:
-    """(B, 3, S, S) -> each image's mean pixel (B, 3) and covariance of pixels (B, 3, 3)."""
-    pixels = images.flatten(2)  # (B, 3, S·S)
-    mean = pixels.mean(dim=2)
-    centred = pixels - mean[..., None]
-    return mean, centred @ centred.transpose(1, 2) / pixels.shape[2]
-
-
 def r1_penalty(logits: Tensor, images: Tensor) -> Tensor:
     """Mean squared gradient norm of the logits at real images (Mescheder et al. 2018, R1); not in the paper."""
     (gradient,) = torch.autograd.grad(logits.sum(), images, create_graph=True)

@@ -21,7 +21,7 @@ from s2igan.options import choice, integer, number, seed, switch
 from s2igan.rdg.conditioning import ConditioningAugmentation
 from s2igan.rdg.discriminator import Discriminator
 from s2igan.rdg.generator import DENSE, UPSAMPLINGS, DenseGenerator
-from s2igan.rdg.relation import NORMS, RelationSupervisor
+from s2igan.rdg.relation import RelationSupervisor
 from s2igan.sen.model import SEN
 
 SCALES = 3
@@ -44,12 +44,9 @@ class RDGConfig:
     upsampling: str = choice(UPSAMPLINGS, "in the generator")
     condition_scale: float = number(0, min_open=True, help="factor before F^ca")
     condition_noise: bool = switch("F^ca draws, or gives its mean")
-    discriminator_norm: bool = switch("batch norm in D")
     own_condition: bool = switch("D transforms the condition itself")
     projection: bool = switch("inner product in D's conditional logit")
     relation_outputs: int = choice([0, 3, 4], "0: no supervisor")
-    relation_norm: str = choice(NORMS, "batch norm of the relations' pairs")
-    initialisation: str = choice(["orthogonal", "default"])
     seed: int = seed()
 
 
@@ -102,7 +99,6 @@ class RDG(nn.Module):
                     config.base_size * 2**i,
                     config.discriminator_channels,
                     config.condition_dim,
-                    config.discriminator_norm,
                     config.own_condition,
                     config.projection,
                     config.embedding_dim if config.matching else 0,
@@ -111,11 +107,8 @@ class RDG(nn.Module):
             )
             self.relation = None
             if config.relation_outputs:
-                self.relation = RelationSupervisor(
-                    config.image_embedding_dim, outputs=config.relation_outputs, norm=config.relation_norm
-                )
-            if config.initialisation == "orthogonal":
-                self.apply(_orthogonal)
+                self.relation = RelationSupervisor(config.image_embedding_dim, outputs=config.relation_outputs)
+            self.apply(_orthogonal)
             # The average of the generator's weights is what is used in the end; it starts as a copy.
             self.average = copy.deepcopy(self.speech_to_image).requires_grad_(False).eval()
         # As built: its weights are SEN's, not RDG's to initialise. What the average draws from is averaged too.

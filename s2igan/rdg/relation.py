@@ -19,21 +19,17 @@ class Relation(IntEnum):
     UNDESIRED = 2  # L_3: the ground truth itself
 
 
-NORMS = ("apart", "together")
-
-
 class RelationSupervisor(nn.Module):
     """RS of eq. 8: pairs of image embeddings to relation logits.
 
-    `outputs` is 3; the published code has 4 and uses 3. `norm` says over what batch norm takes its statistics: the
-    pairs of each relation `apart`, as the published code does, or those of all relations `together`. Apart, every
-    relation comes out with the same mean and spread: how far two images lie apart, which tells the relations from
-    each other, is lost, and so is what all generated images share, which tells them from real ones.
+    `outputs` is 3; the published code has 4 and uses 3. Batch norm takes its statistics over the pairs of each
+    relation apart, as in the published code: every relation comes out with the same mean and spread, so that how far
+    two images lie apart, which tells the relations from each other, is lost, and so is what all generated images
+    share, which tells them from real ones.
     """
 
-    def __init__(self, embedding_dim: int, hidden: int = 128, outputs: int = 3, norm: str = "apart"):
+    def __init__(self, embedding_dim: int, hidden: int = 128, outputs: int = 3):
         super().__init__()
-        self.together = norm == "together"
         self.layers = nn.Sequential(
             nn.Linear(2 * embedding_dim, hidden),
             nn.BatchNorm1d(hidden),
@@ -43,7 +39,4 @@ class RelationSupervisor(nn.Module):
 
     def forward(self, ground_truth: Tensor, others: Sequence[Tensor]) -> list[Tensor]:
         """Image embeddings (B, E) of the ground truth, and of the others of each relation -> logits (B, outputs)."""
-        pairs = [torch.cat([ground_truth, other], dim=1) for other in others]
-        if self.together:
-            return list(self.layers(torch.cat(pairs)).split(len(ground_truth)))
-        return [self.layers(pair) for pair in pairs]
+        return [self.layers(torch.cat([ground_truth, other], dim=1)) for other in others]

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 import torch
@@ -52,7 +51,6 @@ class Recipe:
     ema_decay: float = number(0, 1, max_open=True)
     ema_batch_norm: bool = switch("average batch-norm statistics too")
     sen_weight: float = number(0, help="of L_SEN, if the encoder is trained")
-    colour_weight: float = number(0, help="same colours at all scales; 0 for none")
     translation: float = number(0, 0.5, help="DiffAugment's, share of the side")
     precision: str = choice(PRECISIONS, "of the step's products")
     seed: int = seed()
@@ -198,10 +196,6 @@ def generator_step(setup: Setup, view: View, related: list[Tensor]) -> dict[str,
         loss = losses.relation_loss(model.relation(view.real_embedding, related)[-1], Relation.POSITIVE)
         curves["g_relation"] = loss.detach()
         total = total + recipe.relation_weight * loss
-    if recipe.colour_weight > 0:
-        loss = sum(losses.colour_consistency_loss(*pair) for pair in pairwise(view.fakes))
-        curves["g_colour"] = loss.detach()
-        total = total + recipe.colour_weight * loss
     if model.sen is not None and recipe.sen_weight > 0:
         loss = model.sen_loss(view.speech, batch.ground_truth, batch.groups, batch.labels)
         curves["sen"] = loss.detach()
