@@ -286,16 +286,16 @@ def absence(path: Path) -> str:
 def by_reason(raw: str | Path, faults: Iterable[tuple[str, str]]) -> list[str]:
     """Faults of files in `raw`, (of what, line) each, as one line a reason: how many of what, and why.
 
-    Numbers in a line do not make a reason; the file that is named is the first.
+    Numbers in a line do not make a reason; the first such file is named.
     """
     counts: dict[str, Counter[str]] = {}
     first: dict[str, str] = {}
     for kind, fault in faults:
         file, _, told = fault.removeprefix(f"{raw}/").partition(": ")
-        told = told.split(";")[0]
+        told = told.partition(": ")[0]
         reason = re.sub(r"[\d.]+", "#", told)
         counts.setdefault(reason, Counter())[kind] += 1
-        first.setdefault(reason, f"{told}, such as {file}")
+        first.setdefault(reason, f"{told} ({file})")
     return [
         f"{', '.join(f'{count} {kind}' for kind, count in counts[reason].most_common())}: {first[reason]}"
         for reason in sorted(counts, key=lambda reason: -counts[reason].total())

@@ -18,17 +18,21 @@ from s2igan.splits import Limits
 @click.command()
 @click.option("--dataset", required=True, help="a module of s2igan/datasets")
 @click.option("--raw", required=True, help="folder of the data set's files")
+@click.option("--manifest", required=True, help="name of the list in that folder, of dataset=manifest")
 @click.option("--load_size", type=click.IntRange(8), required=True, help="pixels of drawn images")
 @options(Limits)
 @stage
-def main(dataset, raw, load_size, **limits):
+def main(dataset, raw, manifest, load_size, **limits):
     """Writes data/manifest.csv and, where images are drawn, the folder data/drawn."""
     converter = find_converter(dataset)
     if not hasattr(converter, "drawings") and not Path(raw).is_dir():
         raise InputError(f"{raw}: no such folder; data/raw/{dataset}/README.md says what goes where")
     limits = Limits(**limits)
-    rows = list(converter.rows(Path(raw), limits))
-    stop_at(text_faults(rows, parameters(), Path(raw) / "manifest.csv" if dataset == "manifest" else dataset))
+    if Path(manifest).name != manifest:
+        raise InputError(f"prepare.manifest={manifest}: not a file's name; put the list into {raw} and name it alone")
+    source = Path(raw, manifest) if dataset == "manifest" else Path(raw)
+    rows = list(converter.rows(source, limits))
+    stop_at(text_faults(rows, parameters(), source))
     folder = Path("data/drawn")
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)

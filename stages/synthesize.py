@@ -43,7 +43,9 @@ def main(engine, rate, model, vocoder, train_voices, test_voices):
             click.echo(f"warning: {engine} has one voice here: the test is spoken in the voice of training", err=True)
         for language, (train, test) in voices.items():
             if new := [voice for voice in (*train, *test) if voice not in (*train_voices, *test_voices)]:
-                click.echo(f"text in {language}: no such voice in tts.train_voices; spoken by {', '.join(new)}")
+                click.echo(
+                    f"text in {language}: no voice of tts speaks it; spoken by {new[0]} and {len(new) - 1} like it"
+                )
     files = [(c.key, Path(catalog.raw) / c.recording) for c in catalog.captions if c.recording]
     synthetic = synthesize(spoken, engine, options, workers()) if spoken else iter(())
     recorded = transcode(files, sample_rate, workers()) if files else iter(())

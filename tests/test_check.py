@@ -87,7 +87,9 @@ def test_all_faults_of_a_list_are_told_at_once(rows):
     ]
     assert code == 1 and all(sum(fault.startswith(start) for fault in faults) == 1 for start in told), faults
     assert lines[-1].startswith(f"{len(faults)} faults") and lines[-1].endswith("; 2 files that cannot be used")
-    assert "cannot be used: 1 recordings in es: silent, such as sounds/dog.wav" in lines
+    assert (
+        "cannot be used: 1 recordings in es: silent; check the microphone and record it again (sounds/dog.wav)" in lines
+    )
 
 
 @pytest.mark.parametrize(

@@ -64,9 +64,8 @@ def project(tmp_path, monkeypatch):
 
 
 def run(stage, *words):
-    return CliRunner().invoke(
-        importlib.import_module(f"stages.{stage}").main, [*OPTIONS, *words], catch_exceptions=False
-    )
+    words = [*OPTIONS, *(["--manifest", "manifest.csv"] if stage == "prepare" else []), *words]
+    return CliRunner().invoke(importlib.import_module(f"stages.{stage}").main, words, catch_exceptions=False)
 
 
 def test_a_data_set_of_one_file_goes_to_the_catalog(project):

@@ -11,8 +11,8 @@ from s2igan.splits import Limits
 
 
 def rows(raw: Path, limits: Limits) -> list[Row]:
-    """The rows of `manifest.csv` in `raw`, once every file that it names is there, within `raw`, under one name."""
-    return read_list(raw / "manifest.csv", stop)
+    """The rows of the list `raw`, or of `manifest.csv` in it, if each file that it names is beside it, by one name."""
+    return read_list(raw / "manifest.csv" if raw.is_dir() else raw, stop)
 
 
 def read_list(table: Path, tell: Callable[[str], None]) -> list[Row]:
