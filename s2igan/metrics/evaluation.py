@@ -284,7 +284,7 @@ def _split(catalog: Catalog) -> str:
     """What of the test split nobody has seen in training, as the data say and not as they should."""
     trained = {caption.speaker for caption in catalog.training_captions()} - {""}
     tested = {caption.speaker for caption in catalog.split("test")} - {""}
-    held_out = "classes" if catalog.disjoint == "classes" else "images"
+    held_out = catalog.disjoint if catalog.disjoint in ("classes", "images") else f"images and {catalog.disjoint}"
     words = f"test split, {held_out} unseen in training"
     if not tested:
         recorded = any(caption.recording for caption in catalog.split("test"))
