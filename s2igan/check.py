@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import PIL.Image
 
 from s2igan import catalog, selection
@@ -16,7 +17,7 @@ from s2igan.catalog import SPLITS, UNKNOWN_LANGUAGE, Catalog, Image
 from s2igan.datasets.manifest import read_list
 from s2igan.errors import InputError
 from s2igan.images import read_images
-from s2igan.manifest import Row, by_reason
+from s2igan.manifest import by_reason
 from s2igan.options import fill
 from s2igan.parameters import data_faults, parameter_faults, parameters, text_faults
 from s2igan.speech.recordings import LOW_RATE, RecordingLimits, judged
@@ -42,36 +43,36 @@ def check_list(path: Path, workers: int) -> dict[str, Any]:
     faults += parameter_faults(params)
     faults += text_faults(rows, params, table)
 
-    recordings = {row.recording: row.language for row in rows if row.recording and (raw / row.recording).is_file()}
-    rates, unusable = {}, []
-    limits = fill(RecordingLimits, settings)
-    for recording, (fault, rate) in zip(
-        recordings, judged((raw / name for name in recordings), limits, workers), strict=True
-    ):
+    recordings = {row.recording: row.language for row in rows if (raw / row.recording).is_file()}
+    limits, unusable, rates = fill(RecordingLimits, settings), [], {"": 1}
+    found = judged((raw / name for name in recordings), limits, workers)
+    for (recording, language), (fault, rate) in zip(recordings.items(), found, strict=True):
         rates[recording] = rate
         if fault:
-            unusable.append((f"recordings in {recordings[recording] or UNKNOWN_LANGUAGE}", fault))
+            unusable.append((f"recordings in {language or UNKNOWN_LANGUAGE}", fault))
     images = {row.image: Image("", row.image, "", "", row.box) for row in rows if (raw / row.image).is_file()}
-    bad = set()
+    readable: dict[str, None] = {}
     for name, pixels in zip(images, read_images(raw, list(images.values()), 8, workers), strict=True):
         if isinstance(pixels, InputError):
-            bad.add(name)
             unusable.append(("images", str(pixels)))
-    usable = [
-        row for row in rows if row.image in images.keys() - bad and (not row.recording or rates.get(row.recording))
-    ]
+        else:
+            readable[name] = None
+    table_of = pd.DataFrame(rows)
+    table_of["usable"] = [row.image in readable and bool(rates.get(row.recording)) for row in rows]
+    usable = [row for row, good in zip(rows, table_of.usable, strict=True) if good]
+    recorded = table_of[table_of.recording != ""]
     report: dict[str, Any] = {
         "list": str(table),
         "faults": faults,
         "unusable": [fault for _, fault in unusable],
         "left_out": by_reason(raw, unusable),
-        "languages": _languages(rows, usable),
-        "speakers": dict(Counter(row.speaker for row in rows if row.speaker).most_common()),
-        "classes": dict(Counter(row.class_name for row in {row.image: row for row in rows}.values()).most_common()),
-        "images": len({row.image for row in rows}),
-        "cropped": _cropped([raw / name for name in images if name not in bad and not images[name].box]),
-        "sample_rates": dict(sorted(Counter(rates[name] for name in rates if rates[name]).items())),
-        "recordings_of_several_images": _several(rows),
+        "languages": {name or UNKNOWN_LANGUAGE: _counts(of) for name, of in table_of.groupby("language", sort=False)},
+        "speakers": recorded.speaker[recorded.speaker != ""].value_counts().to_dict(),
+        "classes": table_of.drop_duplicates("image").class_name.value_counts().to_dict(),
+        "images": table_of.image.nunique(),
+        "cropped": _cropped([raw / name for name in readable if not images[name].box]),
+        "sample_rates": dict(sorted(Counter(rate for name, rate in rates.items() if name and rate).items())),
+        "recordings_of_several_images": int((recorded.groupby("recording").image.nunique() > 1).sum()),
     }
     try:
         taken, _ = selection.select(usable, fill(Limits, settings), str(table), settings["disjoint"])
@@ -83,17 +84,13 @@ def check_list(path: Path, workers: int) -> dict[str, Any]:
     return report
 
 
-def _languages(rows: list[Row], usable: list[Row]) -> dict[str, dict[str, int]]:
-    kept = Counter(row.language for row in usable)
+def _counts(rows: pd.DataFrame) -> dict[str, int]:
     return {
-        language or UNKNOWN_LANGUAGE: {
-            "descriptions": count,
-            "recorded": sum(bool(row.recording) for row in rows if row.language == language),
-            "speakers": len({row.speaker for row in rows if row.language == language} - {""}),
-            "images": len({row.image for row in rows if row.language == language}),
-            "left_out": count - kept[language],
-        }
-        for language, count in Counter(row.language for row in rows).most_common()
+        "descriptions": len(rows),
+        "recorded": int((rows.recording != "").sum()),
+        "speakers": rows.speaker[rows.speaker != ""].nunique(),
+        "images": rows.image.nunique(),
+        "left_out": int((~rows.usable).sum()),
     }
 
 
@@ -104,13 +101,6 @@ def _cropped(paths: list[Path]) -> dict[str, int]:
         with PIL.Image.open(path) as image:
             lost.append(1 - min(image.size) / max(image.size))
     return {"not_square": sum(map(bool, lost)), "lose_much": sum(share > MUCH for share in lost)}
-
-
-def _several(rows: list[Row]) -> int:
-    images: dict[str, set[str]] = {}
-    for row in rows:
-        images.setdefault(row.recording, set()).add(row.image)
-    return sum(len(found) > 1 for recording, found in images.items() if recording)
 
 
 def _splits(taken: Catalog) -> dict[str, dict[str, int]]:
@@ -156,12 +146,7 @@ def as_lines(report: dict[str, Any]) -> Iterator[str]:
     languages, classes, speakers = report["languages"], report["classes"], report["speakers"]
     rows = sum(of["descriptions"] for of in languages.values())
     yield f"{report['list']}: {rows} descriptions of {report['images']} images"
-    yield f"{'language':10s} {'descriptions':>12s} {'recorded':>9s} {'speakers':>9s} {'images':>7s} {'left out':>9s}"
-    for language, of in languages.items():
-        yield (
-            f"{language:10s} {of['descriptions']:12d} {of['recorded']:9d} {of['speakers']:9d} "
-            f"{of['images']:7d} {of['left_out']:9d}"
-        )
+    yield from pd.DataFrame(languages).T.to_string().splitlines()
     yield f"speakers: {_most(speakers)}" if speakers else "speakers: none named, so none can be held out"
     yield f"classes, by images: {_most(classes)}" if "" not in classes else "classes: none; each image is its own"
     rates = report["sample_rates"]
