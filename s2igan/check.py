@@ -39,7 +39,10 @@ def check_list(path: Path, workers: int) -> dict[str, Any]:
     raw, params, faults = table.parent, parameters(), []
     of_list = params.get("catalog", {}).get("dataset") == "manifest"
     settings = params["catalog"] if of_list else WHOLE
-    rows = read_list(table, faults.append)
+    try:
+        rows = read_list(table, faults.append)
+    except InputError as error:  # no row is left
+        raise InputError("; ".join([*faults[:3], str(error)])) from None
     faults += parameter_faults(params)
     faults += text_faults(rows, params, table)
 
@@ -75,12 +78,14 @@ def check_list(path: Path, workers: int) -> dict[str, Any]:
         "recordings_of_several_images": int((recorded.groupby("recording").image.nunique() > 1).sum()),
     }
     try:
+        if not usable:
+            raise InputError(f"{table}: no row is left that can be used")
         taken, _ = selection.select(usable, fill(Limits, settings), str(table), settings["disjoint"])
         taken = catalog.check(replace(taken, disjoint=settings["disjoint"]), str(table))
         report |= {"splits": _splits(taken), "words": _words(taken)}
         faults += data_faults(taken, params) if of_list else []
-    except (InputError, IndexError) as error:
-        faults.append(str(error) or f"{table}: no usable row")
+    except InputError as error:
+        faults.append(str(error))
     return report
 
 

@@ -16,8 +16,8 @@ from tqdm import tqdm
 from s2igan.errors import InputError
 
 SEED = click.IntRange(0, 2**32 - 1)  # what every generator of numbers takes
-# The first stage of all, and the first that takes long, refuse what a later one would: they look at all of params.yaml.
-LOOK_AHEAD = ("prepare", "train_sen")
+# Stages that refuse what a later one would: they look at all of params.yaml. Training follows them.
+LOOK_AHEAD = ("prepare", "catalog", "synthesize", "image_features", "train_sen")
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 

@@ -92,6 +92,20 @@ def test_all_faults_of_a_list_are_told_at_once(rows):
     )
 
 
+def test_a_list_without_a_usable_row_is_told(rows):
+    for path in Path("own/images").iterdir():
+        path.write_text("no image")
+    code, lines = check("own")
+    assert code == 1 and "fault: own/manifest.csv: no row is left that can be used" in lines
+    write_rows(Path("own"), [rows[0] | {"language": "English"}])
+    result = CliRunner().invoke(cli.main, ["check", "own"])
+    told = (
+        "error: own/manifest.csv: line 2: language English; write its ISO 639 code, such as en or pt-BR; own/manifest"
+    )
+    assert result.exit_code == 1 and result.stderr.startswith(told)
+    assert CliRunner().invoke(cli.main, ["check", "none"]).stderr.startswith("error: none: missing; write the list")
+
+
 @pytest.mark.parametrize(
     ("section", "values", "told"),
     [

@@ -207,6 +207,30 @@ def test_recordings_are_heard_as_they_are_and_text_is_read_aloud(tmp_path, monke
             assert voices[caption.key] in ("en-us", "en-gb")
 
 
+def test_texts_are_read_by_voices_of_their_language(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("S2IGAN_WORKERS", "1")
+    words = {"en": "one red bird", "es": "un pájaro rojo", "ru": "красная птица", "zh-TW": "红色的鸟"}
+    rows = write_manifest(tmp_path / "own", classes=0, images=7, descriptions=len(words), split="image")
+    for row, (language, text) in zip(rows, 7 * list(words.items()), strict=True):
+        row |= {"recording": "", "text": text, "language": language}
+    write_rows(tmp_path / "own", rows)
+    assert catalog("stop").exit_code == 0
+    configured = ["--train_voices", "en-us", "--train_voices", "ru+m1", "--test_voices", "en-us+f3"]
+    result = run("synthesize", *TTS, *configured)
+    assert "text in zh-tw: no voice of tts speaks it; spoken by cmn" in result.stdout, result.output
+    found = read_catalog("data/catalog")
+    tested = {caption.key for caption in found.split("test")}
+    with RaggedReader("data/speech.h5", "speech") as speech:
+        voices = dict(zip(speech.keys, speech.column("voice"), strict=True))
+        assert speech.attributes["train_voices"] == ["en-us", "es", "es+m1", "ru+m1", "cmn", "cmn+m1"]
+        assert speech.attributes["test_voices"] == ["en-us+f3", "es+f3", "ru+f3", "cmn+f3"]
+    for caption in found.captions:
+        side = {"en": ["en-us"], "es": ["es", "es+m1"], "ru": ["ru+m1"], "zh-tw": ["cmn", "cmn+m1"]}[caption.language]
+        test = {"en": "en-us", "es": "es", "ru": "ru", "zh-tw": "cmn"}[caption.language] + "+f3"
+        assert voices[caption.key] in ([test] if caption.key in tested else side)
+
+
 def test_pictures_of_every_mode_and_size_come_in_as_one(rows):
     """CMYK, palette, 16 bits and an animation, of mixed sizes, among the others."""
     paths = list(dict.fromkeys(Path("own", row["image"]) for row in rows))

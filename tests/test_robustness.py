@@ -1,4 +1,5 @@
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from s2igan.metrics.robustness import (
     robustness_scores,
     rows_to_resynthesise,
 )
+from stages.robustness import said_in_seen_voices
 
 # Four images of two classes, each a direction of its own.
 IMAGES = [Image(f"{c}/{i}", "", c, "test") for c in "ab" for i in range(2)]
@@ -110,6 +112,18 @@ def test_the_same_captions_said_again_are_compared_with_the_clean_ones():
     assert scores["seen_voices_map"] == 1
     assert scores["seen_voices_captions"] == scores["unseen_voices_captions"] == 4 and scores["voices"] == 2
     assert [row["condition"] for row in table] == ["clean", "unseen_voices", "seen_voices"]
+
+
+def test_captions_are_said_again_in_their_language_by_a_voice_that_training_heard():
+    captions = [
+        replace(c, recording="", text="red", language=code)
+        for c, code in zip(CAPTIONS, ("en", "es", "ru", ""), strict=True)
+    ]
+    heard = {"engine": "espeak", "options": {"rate": 200}, "train_voices": ["es+f3", "en-us"]}
+    again = said_in_seen_voices(captions, SimpleNamespace(attributes=heard))
+    assert again[:2] == [("a/0/00", "red", "en-us"), ("a/1/00", "red", "es+f3")]
+    assert [key for key, _, _ in again[2:]] == ["b/1/00"]  # nobody of training speaks Russian
+    assert said_in_seen_voices(captions, SimpleNamespace(attributes=heard | {"train_voices": []})) == []
 
 
 def test_what_cannot_be_said_again_is_left_out_of_that_comparison():
