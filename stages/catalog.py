@@ -37,6 +37,8 @@ def main(dataset, raw, disjoint, load_size, unusable, **limits):
 
     Writes data/catalog/{images,captions,left_out}.csv, data/catalog/catalog.json and data/images.h5.
     """
+    if not Path(MANIFEST).exists():
+        raise InputError(f"{MANIFEST}: missing; run `dvc repro prepare` to make it")
     listed = read_manifest(MANIFEST)
     catalog, rows = select(listed, fill(Limits, limits), f"{MANIFEST} ({dataset}, {raw})", disjoint)
     stop_at(missing_files(rows, Path(raw), MANIFEST))

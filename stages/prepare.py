@@ -25,8 +25,8 @@ from s2igan.splits import Limits
 def main(dataset, raw, manifest, load_size, **limits):
     """Writes data/manifest.csv and, where images are drawn, the folder data/drawn."""
     converter = find_converter(dataset)
-    if not hasattr(converter, "drawings") and not Path(raw).is_dir():
-        raise InputError(f"{raw}: no such folder; data/raw/{dataset}/README.md says what goes where")
+    if not hasattr(converter, "drawings") and not (raw and Path(raw).is_dir()):
+        raise InputError(f"catalog.raw={raw}: no such folder; data/raw/{dataset}/README.md says what goes where")
     limits = Limits(**limits)
     if Path(manifest).name != manifest:
         raise InputError(f"prepare.manifest={manifest}: not a file's name; put the list into {raw} and name it alone")

@@ -15,10 +15,9 @@ from s2igan.sen.speech_encoder import SpeechEncoderConfig
 from s2igan.sen.training import CURVES, Pairs, Recipe, train
 from s2igan.store import FixedReader
 from s2igan.tables import write_tsv
-from s2igan.training import Checkpoints
+from s2igan.training import Checkpoints, code_of
 
 INPUTS = ("data/catalog/images.csv", "data/catalog/captions.csv", "data/logmel.h5", "data/image_features.h5")
-CODE = ("s2igan/sen", "s2igan/training.py", "stages/train_sen.py")
 
 
 @dataclass(frozen=True)
@@ -39,7 +38,7 @@ def main(**values):
     An encoder of text reads the catalog's captions in place of the log-mels.
     """
     values["precision"] = training_precision("sen.precision", values["precision"], device())
-    checkpoints = Checkpoints("train_sen", values, INPUTS, CODE)
+    checkpoints = Checkpoints("train_sen", values, INPUTS, code_of("train_sen"))
     splits, recipe = fill(Splits, values), fill(Recipe, values)
     if not splits.pretrain:
         recipe = replace(recipe, captions=0)
@@ -59,6 +58,7 @@ def main(**values):
             "image_encoder": features.attributes,
             "precision": recipe.precision,
             **log_mels.attributes,
+            "parameters": values,
         }
         model = build_sen(config, recipe.seed).to(device())
         result = train(

@@ -1,13 +1,13 @@
 """Recordings of every kind: what is refused, in which words, and what the rest becomes."""
 
 import io
-from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 
 from s2igan.errors import InputError
+from s2igan.speech import recordings
 from s2igan.speech.audio import clipped_share
 from s2igan.speech.recordings import RecordingLimits, judged, transcode
 
@@ -29,9 +29,9 @@ def fault(path, **limits):
     return found
 
 
-@pytest.mark.parametrize("name", ["a.wav", "a.flac", "a.ogg", "a.mp3"])
-@pytest.mark.parametrize("rate", [16000, 44100])
-@pytest.mark.parametrize("channels", [1, 2])
+@pytest.mark.parametrize(
+    ("name", "rate", "channels"), [("a.wav", 44100, 2), ("a.flac", 16000, 1), ("a.ogg", 16000, 2), ("a.mp3", 44100, 1)]
+)
 def test_any_format_rate_and_number_of_channels_becomes_one(tmp_path, name, rate, channels):
     samples = tone(0.5, rate)
     path = saved(tmp_path, name, np.stack([samples] * channels, axis=1), rate)
@@ -77,10 +77,10 @@ def test_a_text_called_wav_and_a_missing_file_are_told(tmp_path):
 
 
 def test_a_file_that_may_not_be_read_is_told(tmp_path, monkeypatch):
-    def refuse(path):
+    def refuse(path, *_, **__):
         raise PermissionError(13, "Permission denied", str(path))
 
-    monkeypatch.setattr(Path, "read_bytes", refuse)  # root may read everything
+    monkeypatch.setattr(recordings, "load_recording", refuse)  # root may read everything
     path = saved(tmp_path, "locked.wav", tone())
     assert fault(path) == f"{path}: Permission denied; check the file and its permissions"
 

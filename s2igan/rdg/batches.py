@@ -124,8 +124,8 @@ class TrainingSet:
         generator = step_generator(seed, step, "batch")
         rng = np.random.default_rng(generator.initial_seed())
 
-        pictures = self._images[chosen] if self._images is not None else self._reader.values(self.rows[chosen])
-        images = to_float(random_crop_flip(torch.from_numpy(pictures), self.config.crop_size, generator))
+        pixels = self._images[chosen] if self._images is not None else self._reader.values(self.rows[chosen])
+        images = to_float(random_crop_flip(torch.from_numpy(pixels), self.config.crop_size, generator))
         captions = np.array([rng.choice(self.caption_rows[i]) for i in chosen])
         same = np.array([self._same_class(i, rng) for i in chosen])
         other = np.array([self._other_class(i, rng) for i in chosen])
