@@ -31,7 +31,9 @@ DOWNLOAD_TIMEOUT = 10.0  # seconds without an answer
 
 # per encoder: native size, smallest size that its strides allow, features, input mean and deviation
 _PROPERTIES = {
-    "inception_v3": (299, 75, 2048, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+    # torchvision's weights are TensorFlow's and expect -1…1: loading them, it sets `transform_input`, which turns
+    # the ImageNet normalisation of its transforms back into that.
+    "inception_v3": (299, 75, 2048, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
     "efficientnet_lite0": (224, 32, 1280, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
     "inception_v3_fid": (299, 299, 2048, (128 / 255,) * 3, (128 / 255,) * 3),
 }
