@@ -13,7 +13,7 @@ from s2igan.figures import grid
 from s2igan.machine import device
 from s2igan.sen.embedding import GENERATOR_SEN, caption_embeddings
 from s2igan.speech.audio import decode, write_wav
-from s2igan.store import FixedReader, RaggedReader
+from s2igan.store import FixedReader, ImageReader, RaggedReader
 
 
 def trace(key: str, wav: str | Path | None = None, png: str | Path | None = None) -> Iterator[str]:
@@ -32,9 +32,9 @@ def trace(key: str, wav: str | Path | None = None, png: str | Path | None = None
     yield f"catalog         {image.split}, class {image.class_name}, image {image.key}"
     yield f'                "{caption.text}"' if caption.text else f"                {caption.recording}"
     pictures: list[np.ndarray] = []
-    if (file := _open(FixedReader, "data/images.h5", "images")) is not None:
+    if (file := _open(ImageReader, "data/images.h5", "images")) is not None:
         with file:
-            pictures.append(file.values([file.index(image.key)])[0])
+            pictures.append(file.value(file.index(image.key)))
             yield f"image           {file.path}: {_shape(pictures[0])}"
     if (file := _open(RaggedReader, "data/speech.h5", "speech")) is not None:
         with file:

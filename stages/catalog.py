@@ -10,14 +10,14 @@ from s2igan.catalog import DISJOINT, Catalog, check, write_catalog
 from s2igan.command import progress, stage
 from s2igan.errors import InputError
 from s2igan.files import write_csv
-from s2igan.images import read_images
+from s2igan.images import FITS, read_images
 from s2igan.machine import workers
 from s2igan.manifest import read_manifest, require_files
 from s2igan.options import options
 from s2igan.selection import select
 from s2igan.speech.recordings import faults
 from s2igan.splits import Limits
-from s2igan.store import FixedWriter
+from s2igan.store import ImageWriter
 
 MANIFEST = "data/manifest.csv"
 
@@ -26,14 +26,15 @@ MANIFEST = "data/manifest.csv"
 @click.option("--dataset", required=True, help="its name")
 @click.option("--raw", required=True, help="folder of the data set's files")
 @click.option("--disjoint", type=click.Choice(DISJOINT), required=True, help="what splits do not share")
-@click.option("--load_size", type=click.IntRange(8), required=True, help="pixels of the stored images")
+@click.option("--load_size", type=click.IntRange(8), required=True, help="pixels of the stored images' shorter side")
+@click.option("--fit", type=click.Choice(FITS), required=True, help="squares are cut from images, or images padded")
 @click.option("--unusable", type=click.Choice(["stop", "leave_out"]), required=True, help="files that cannot be read")
 @click.option("--min_sample_rate", type=click.IntRange(0), required=True, help="Hz of a recording")
 @click.option("--max_clipped", type=click.FloatRange(0, 1), required=True, help="share of a recording's samples")
 @click.option("--min_seconds", type=click.FloatRange(0), required=True, help="seconds of a recording")
 @options(Limits)
 @stage
-def main(dataset, raw, disjoint, load_size, unusable, min_sample_rate, max_clipped, min_seconds, **limits):
+def main(dataset, raw, disjoint, load_size, fit, unusable, min_sample_rate, max_clipped, min_seconds, **limits):
     """Reads data/manifest.csv and the files that it names.
 
     Writes data/catalog/{images,captions,left_out}.csv, data/catalog/catalog.json and data/images.h5.
@@ -45,14 +46,15 @@ def main(dataset, raw, disjoint, load_size, unusable, min_sample_rate, max_clipp
     left_out = dict(unusable_recordings(catalog, min_sample_rate, max_clipped, min_seconds))
     raise_unless_allowed(left_out, unusable)
     heard = {caption.image for caption in catalog.captions if caption.key not in left_out}
-    with FixedWriter("data/images.h5", "images", (3, load_size, load_size), "uint8") as out:
-        images = progress(read_images(Path(raw), catalog.images, load_size, workers()), "images", len(catalog.images))
+    with ImageWriter("data/images.h5", attributes={"load_size": load_size}) as out:
+        read = read_images(Path(raw), catalog.images, load_size, fit, workers())
+        images = progress(read, "images", len(catalog.images))
         for image, pixels in zip(catalog.images, images, strict=True):
             if isinstance(pixels, InputError):
                 left_out[image.key] = str(pixels)
                 raise_unless_allowed({image.key: str(pixels)}, unusable)
             elif image.key in heard:
-                out.append([image.key], pixels[None])
+                out.append(image.key, pixels)
         usable = check(drop(catalog, left_out), f"{dataset}, without what cannot be used")
         catalog = without_a_single_class(usable)
     write_catalog("data/catalog", catalog)

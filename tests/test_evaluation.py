@@ -23,7 +23,7 @@ from s2igan.rdg.sampling import generate as draw
 from s2igan.rdg.sampling import image_seed
 from s2igan.sen.embedding import caption_embeddings
 from s2igan.sen.model import build_sen, load_sen, save_sen, saved_sen
-from s2igan.store import FixedReader, FixedWriter, RaggedWriter
+from s2igan.store import FixedReader, FixedWriter, ImageWriter, RaggedWriter
 from s2igan.tables import write_json
 from s2igan.vision.transforms import to_float
 from stages import evaluate, generate
@@ -103,6 +103,11 @@ def project(tmp_path, monkeypatch):
 
 def write(path, kind, keys, values, **columns):
     values = np.asarray(values)
+    if kind == "images":
+        with ImageWriter(path) as out:
+            for key, image in zip(keys, values, strict=True):
+                out.append(key, image)
+        return
     with FixedWriter(path, kind, values.shape[1:], values.dtype, {"seed": 0}, list(columns)) as out:
         out.append(keys, values, **columns)
 

@@ -12,7 +12,7 @@ from miniatures_speech import write_manifest, write_rows
 from PIL import Image
 
 from s2igan.catalog import read_catalog
-from s2igan.store import FixedReader, RaggedReader
+from s2igan.store import ImageReader, RaggedReader
 
 LIMITS = ["classes", "test_classes", "val_classes", "images_per_class", "captions_per_image", "seed"]
 TTS = ["--engine", "espeak", "--model", "", "--vocoder", "", "--rate", "200"]
@@ -33,7 +33,18 @@ def run(stage, *arguments):
 
 def catalog(unusable):
     words = [word for name in LIMITS for word in (f"--{name}", "0")]
-    options = ["--dataset", "manifest", "--raw", "own", "--load_size", "24", "--min_sample_rate", "16000"]
+    options = [
+        "--dataset",
+        "manifest",
+        "--raw",
+        "own",
+        "--load_size",
+        "24",
+        "--fit",
+        "crop",
+        "--min_sample_rate",
+        "16000",
+    ]
     prepared = run("prepare", *options[:6], *words)
     if prepared.exit_code:
         return prepared
@@ -106,7 +117,7 @@ def test_a_picture_whose_recordings_are_all_bad_goes_with_them(rows):
         spoil(path)
     assert catalog("leave_out").exit_code == 0
     found = read_catalog("data/catalog")
-    with FixedReader("data/images.h5", "images") as images:
+    with ImageReader("data/images.h5") as images:
         assert images.keys == [image.key for image in found.images] and len(images) == 11
     assert rows[0]["image"] not in [image.path for image in found.images]
 
@@ -119,7 +130,7 @@ def test_an_unreadable_picture_goes_with_its_descriptions(rows):
     assert line["reason"].startswith(f"own/{rows[0]['image']}: ")
     found = read_catalog("data/catalog")
     assert (len(found.images), len(found.captions)) == (11, 33)
-    with FixedReader("data/images.h5", "images") as images:
+    with ImageReader("data/images.h5") as images:
         assert images.keys == [image.key for image in found.images]
 
 
@@ -164,11 +175,11 @@ def test_pictures_of_every_mode_and_size_come_in_as_one(rows):
     frames[0].save(png[2], save_all=True, append_images=frames[1:])
     assert catalog("stop").exit_code == 0
     found = {image.path: image.key for image in read_catalog("data/catalog").images}
-    with FixedReader("data/images.h5", "images") as images:
+    with ImageReader("data/images.h5") as images:
 
         def colour(path):
             key = found[path.relative_to("own").as_posix()]
-            return images.values([images.index(key)])[0].mean(axis=(1, 2)).round().tolist()
+            return images.value(images.index(key)).mean(axis=(1, 2)).round().tolist()
 
         assert np.allclose(colour(jpeg), [255, 0, 0], atol=40)
         assert colour(png[1]) == [255, 255, 255]

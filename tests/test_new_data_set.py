@@ -9,7 +9,7 @@ from PIL import Image
 
 from s2igan import datasets
 from s2igan.catalog import read_catalog
-from s2igan.store import FixedReader
+from s2igan.store import ImageReader
 
 # ---------------------------------------------------------------- the data set: under forty lines, in s2igan/datasets/
 CONVERTER = '''
@@ -72,14 +72,14 @@ def run(stage, *words):
 def test_a_data_set_of_one_file_goes_to_the_catalog(project):
     result = run("prepare")
     assert result.exit_code == 0 and "squares: 30 descriptions of 15 images" in result.stdout
-    result = run("catalog", "--disjoint", "images", "--unusable", "stop", *RECORDINGS)
+    result = run("catalog", "--fit", "crop", "--disjoint", "images", "--unusable", "stop", *RECORDINGS)
     assert result.exit_code == 0, result.stderr
     catalog = read_catalog("data/catalog")
     assert (catalog.dataset, len(catalog.images), len(catalog.captions)) == ("squares", 12, 24)
     for name in COLOURS:
         parts = [image.split for image in catalog.images if image.class_name == name]
         assert sorted(parts) == ["test", "train", "train", "val"]
-    with FixedReader("data/images.h5", "images") as images:
+    with ImageReader("data/images.h5") as images:
         for image, pixels in zip(catalog.images, images.values(), strict=True):
             np.testing.assert_array_equal(pixels[:, 3, 3], COLOURS[image.class_name])
     assert {c.text.split()[1] for c in catalog.captions if c.key.endswith("/00")} == set(COLOURS)

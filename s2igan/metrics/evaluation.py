@@ -30,7 +30,7 @@ from s2igan.metrics.retrieval import choose_queries, cross_modal_retrieval, imag
 from s2igan.sen.embedding import GENERATOR_SEN
 from s2igan.sen.model import load_sen
 from s2igan.splits import limit
-from s2igan.store import FixedReader
+from s2igan.store import FixedReader, ImageReader
 from s2igan.vision.encoders import FrozenEncoder, encode_images
 from s2igan.vision.transforms import centre_crop
 
@@ -225,7 +225,7 @@ def image_scores(
         precision = generated.attributes.get("precision", "float32")
     see = _Networks(encoder, fid_encoder, classifier, size)
     trained_keys = limit([image.key for image in catalog.images if image.split != "test"], drawn, seed, "evaluate")
-    with FixedReader("data/images.h5", "images") as images:
+    with ImageReader("data/images.h5") as images:
         real = see.real(images, [image.key for image in tested])
         trained = see.real(images, trained_keys, distances_only=True)
     group_of = catalog.group_of()
@@ -334,7 +334,7 @@ class _Networks:
         self.classifier = classifier
         self.size = size
 
-    def real(self, images: FixedReader, keys: list[str], distances_only: bool = False) -> ImageSet:
+    def real(self, images: ImageReader, keys: list[str], distances_only: bool = False) -> ImageSet:
         """Images of these keys; with `distances_only`, by the encoder of the distances alone."""
         encoders = self.encoders[-1:] if distances_only else self.encoders
         return self._see(Rows(images, [images.index(key) for key in keys]), keys, keys, encoders)
@@ -359,7 +359,7 @@ class _Networks:
     ) -> ImageSet:
         blocks = []  # a block at a time: images may not fit in memory
         for start in range(0, len(pictures), BLOCK):
-            block = centre_crop(torch.from_numpy(pictures.values(slice(start, start + BLOCK))), self.size)
+            block = centre_crop(pictures.values(slice(start, start + BLOCK)), self.size)
             blocks.append([encode_images(encoder, block) for encoder in encoders])
         features = [np.concatenate(parts) for parts in zip(*blocks, strict=True)]
         pooled, probabilities = None, None
@@ -395,7 +395,7 @@ def attribute_scores(catalog: Catalog) -> dict:
         return named_colours([truth_of[name] for name in class_names], parts, colours)
 
     real = [image for image in catalog.images if image.split == "test"]
-    with FixedReader("data/images.h5", "images") as images:
+    with ImageReader("data/images.h5") as images:
         seen = readings(Rows(images, [images.index(image.key) for image in real]))
     of_real = part_colour_accuracy(seen, truth([image.class_name for image in real]), parts, len(colours))
     generated = {}
