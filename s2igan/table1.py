@@ -151,6 +151,7 @@ def write_page(
         "## Published, on photographs",
         "",
         "mAP in per cent ↑ / FID ↓ / IS ↑; the paper's Table 1 and, of the component analysis, the authors' page.",
+        "The FIDs are most likely pytorch-fid's, whose resize is not that of `fid` here (torch-fidelity's).",
         "",
         *markdown(published, ["", "CUB", "Oxford-102"]),
         "",

@@ -78,9 +78,23 @@ def retrieval_scores(
 
     forth = cross_modal_retrieval(speech, images, speech_classes, image_classes, own_image)
     back = cross_modal_retrieval(images, speech, image_classes, speech_classes, padded)
+    oracle = {}
+    judge, names = load_classifier("models/judge", "judge")
+    if judge is not None:  # captions and classes as the colours that they name
+        truth_of, parts, colours = _named_of_classes(catalog), names["parts"], names["colours"]
+        told = named_colours([read(caption.text) for caption in captions], parts, colours)
+        shown = named_colours([truth_of[image.class_name] for image in pictures], parts, colours)
+        ear, eye = (np.eye(len(colours) + 1)[found][..., :-1].reshape(len(found), -1) for found in (told, shown))
+        oracle = {
+            "speech_to_image_map_oracle": cross_modal_retrieval(ear, eye, speech_classes, image_classes, own_image)[
+                "map"
+            ],
+            "image_to_speech_map_oracle": cross_modal_retrieval(eye, ear, image_classes, speech_classes, padded)["map"],
+        }
     scores = {
         "speech_to_image_map": forth["map"],
         "image_to_speech_map": back["map"],
+        **oracle,
         "map_chance": forth["map_chance"],
         "image_to_speech_map_chance": back["map_chance"],
         **{f"speech_to_image_r{k}": forth[f"r{k}"] for k in (1, 5, 10)},
@@ -95,7 +109,8 @@ def retrieval_scores(
         "encoder": config["image_encoder"]["encoder"],
         "encoder_weights": config["image_encoder"]["weights_hash"],
         "protocol": f"{_split(catalog)}; cosine; map: relevant = same class (without classes, the own image); "
-        "r@k and median rank: the item's own image (any own caption, from images)",
+        "r@k and median rank: the item's own image (any own caption, from images); _oracle: a perfect ear and eye, "
+        "the colours that the caption names against those of the species",
     }
     ks = [k for k in PRECISION_AT if k <= min(len(pictures), len(captions))]
     curves = (
@@ -372,6 +387,14 @@ def _identity(encoder: FrozenEncoder) -> tuple[str, str, int]:
     return encoder.name, encoder.weights_hash, encoder.input_size
 
 
+def _named_of_classes(catalog: Catalog) -> dict[str, dict[str, str]]:
+    """Part -> colour for each class of the test: what any of its captions names."""
+    image_of, named = catalog.image_of(), {}
+    for caption in catalog.split("test"):
+        named.setdefault(image_of[caption.image].class_name, {}).update(read(caption.text))
+    return named
+
+
 def attribute_scores(catalog: Catalog) -> dict:
     """The judge's readings: of real images, of generated ones and of the keyword test.
 
@@ -384,9 +407,7 @@ def attribute_scores(catalog: Catalog) -> dict:
     parts, colours = names["parts"], names["colours"]
     image_of = catalog.image_of()
     text_of = {caption.key: caption.text for caption in catalog.captions}
-    truth_of: dict[str, dict[str, str]] = {}
-    for caption in catalog.split("test"):
-        truth_of.setdefault(image_of[caption.image].class_name, {}).update(read(caption.text))
+    truth_of = _named_of_classes(catalog)
 
     def readings(pictures: FixedReader | Rows) -> np.ndarray:
         return np.stack([answer.argmax(axis=1) for answer in predict(judge, pictures)], axis=1)  # (N, P)
