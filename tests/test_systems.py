@@ -138,6 +138,9 @@ def test_mismatched_pairs_and_training_of_sen_are_the_systems_to_say():
     assert mismatched == {"reference", "stackgan_v2", "stackgan_v2_text", "li2020"}
     assert {s for s in SYSTEMS if not values[s]["sen"]["pretrain"]} == {"no_sen", "end_to_end"}
     assert {s for s in SYSTEMS if values[s]["rdg"]["sen_weight"] > 0} == {"end_to_end"}
+    assert {s for s in SYSTEMS if values[s]["sen"]["learn_val"]} == {"reference"}
+    assert {value["sen"]["captions_per_epoch"] for value in values.values()} == {"one_per_image"}
+    assert values["reference"]["sen"]["captions"] == 10419 * 128  # published: so many steps on CUB
     for name in ("matching_weight", "distillation_weight"):
         assert not any(value["rdg"][name] for value in values.values())
 
