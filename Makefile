@@ -7,11 +7,17 @@ PYTHON ?= $(firstword $(foreach version,3.11 3.12 3.13,$(shell command -v python
 JOBS ?= 2
 BIN := $(abspath $(VENV))/bin
 RUN := PATH="$(BIN):$$PATH" PYTHONPATH="$(CURDIR)"
+# Fails where dvc.lock lacks something that DVC writes.
+LOCK := import yaml; [x["md5"] for s in yaml.safe_load(open("dvc.lock"))["stages"].values() for x in s["deps"] + s["outs"]]
 
-.PHONY: repro test demo bench table1 env clean
+.PHONY: repro test demo bench parity table1 env clean
 
 repro: env ## the whole pipeline; what is up to date is not run again
 	@echo "==> dvc repro"
+	@[ ! -e dvc.lock ] || "$(BIN)/python" -c '$(LOCK)' 2>/dev/null || { \
+	  echo "error: dvc.lock is cut, as by a kill while DVC wrote it; give: git checkout dvc.lock, and make repro again" >&2; \
+	  exit 1; \
+	}
 	@$(RUN) dvc repro
 	@echo "==> done: metrics/*.json, metrics/figures/*.png; draw your own with: s2igan speak \"...\" -o bird.png"
 
@@ -23,7 +29,7 @@ test: env ## style, types and tests, the whole pipeline at scale=smoke among the
 	@echo "==> mypy"
 	@$(RUN) mypy
 	@echo "==> pytest"
-	@$(RUN) python -m pytest
+	@$(RUN) python -m pytest -n $(JOBS) --dist loadfile
 
 demo: env ## says a sentence and draws it
 	@$(RUN) python -m s2igan.cli speak "this bird has a red crown and a white belly" -o bird.png
@@ -34,6 +40,9 @@ table1: env ## every system, three seeds, on DVC's queue, JOBS runs at a time: m
 bench: env ## speed and memory
 	@$(RUN) python -m benchmarks.speech
 	@$(RUN) python -m benchmarks.training
+
+parity: env ## the arithmetic beside other people's, and with PUBLISHED=folder beside the authors' code: docs/parity.md
+	@$(RUN) python -W ignore -m benchmarks.parity $(PUBLISHED)
 
 # The stamp holds the lock file that was installed and the clone that the `s2igan` command belongs to.
 env:
@@ -53,4 +62,5 @@ env:
 	fi
 
 clean: ## removes what stages made, not the environment
-	rm -rf .checkpoints data/manifest.csv data/drawn data/catalog data/*.h5 models/sen models/rdg models/classifier models/judge
+	rm -rf .checkpoints data/manifest.csv data/drawn data/catalog data/*.h5 models/sen models/rdg models/rdg_sen models/classifier models/judge
+	rm -rf data/.*.partial models/.*.partial metrics/.*.partial metrics/figures/.*.partial

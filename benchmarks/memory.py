@@ -43,7 +43,7 @@ SECONDS = 0.4
 def write_data_set(raw: Path, images: int) -> None:
     """Images of noise and recordings of noise, ten an image, and their manifest.csv."""
     rng = np.random.default_rng(0)
-    (raw / "pictures").mkdir(parents=True)
+    (raw / "images").mkdir(parents=True)
     (raw / "sounds").mkdir()
     rate = 16000
     with open(raw / "manifest.csv", "w", newline="") as file:
@@ -53,12 +53,12 @@ def write_data_set(raw: Path, images: int) -> None:
             number = i * CLASSES // images
             split = "test" if number % 4 == 0 else "val" if number % 20 == 1 else "train"
             small = rng.integers(0, 255, (12, 12, 3), dtype=np.uint8)
-            picture = f"pictures/{i:05d}.jpg"
-            Image.fromarray(small).resize((500, 375)).save(raw / picture)
+            image = f"images/{i:05d}.jpg"
+            Image.fromarray(small).resize((500, 375)).save(raw / image)
             for k in range(CAPTIONS):
                 sound = f"sounds/{i:05d}_{k}.wav"
                 soundfile.write(raw / sound, 0.1 * rng.standard_normal(int(SECONDS * rate)), rate)
-                table.writerow([picture, sound, f"class_{number:03d}", split])
+                table.writerow([image, sound, f"class_{number:03d}", split])
 
 
 def peak_of(command: list[str], folder: Path) -> tuple[float, float]:

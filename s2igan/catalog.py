@@ -158,7 +158,7 @@ def read_catalog(folder: str | Path) -> Catalog:
     try:
         about = json.loads((folder / "catalog.json").read_text())
         catalog = Catalog(tuple(images), tuple(captions), **about)
-    except (OSError, ValueError, TypeError) as error:
+    except (FileNotFoundError, ValueError, TypeError) as error:
         raise InputError(f"{folder}/catalog.json: missing or damaged; run `dvc repro` to make it anew") from error
     return check(catalog, str(folder))
 

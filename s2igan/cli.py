@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import click
 
 from s2igan.command import SEED, report_user_errors
+
+
+class Output(click.Path):
+    """A file to write: through a link, the file that it leads to; refused if it is a folder or must not be written."""
+
+    def __init__(self):
+        super().__init__(dir_okay=False, writable=True, readable=False, path_type=Path)
+
+    def convert(self, value, param, ctx):
+        path = super().convert(value or ".", param, ctx)
+        if os.path.exists(path) and not os.path.isfile(path):
+            return path  # such as /dev/stdout, a link that leads to no path
+        return Path(os.path.realpath(path)) if os.path.islink(path) else path
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -18,11 +32,11 @@ def main():
 @main.command()
 @click.argument("text", required=False)
 @click.option("--wav", type=click.Path(path_type=Path), help="a recording, in place of TEXT, in any audio format")
-@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="the image to write (.png)")
+@click.option("-o", "--output", type=Output(), required=True, help="the image to write (.png)")
 @click.option("--voice", help="who says TEXT (default: the first test voice)")
 @click.option("--seed", type=SEED, default=0, show_default=True, help="another number, another image")
 @click.option("--count", type=click.IntRange(1, 64), default=1, show_default=True, help="images side by side")
-@click.option("--save-wav", type=click.Path(path_type=Path), help="also write the sound that was heard")
+@click.option("--save-wav", type=Output(), help="also write the sound that was heard")
 @click.option("--size", type=click.IntRange(16, 2048), default=256, show_default=True, help="pixels of an image")
 @click.option("--models", type=click.Path(path_type=Path), default=Path("models"), show_default=True)
 @report_user_errors
@@ -50,20 +64,20 @@ def speak(text, wav, output, voice, seed, count, save_wav, size, models):
             voice = voice or next(iter(pipeline.voices), "")
             samples, name = pipeline.say([("your sentence", text, voice)])[0], "your sentence"
             source = f"{voice} says: {text}"
-        if save_wav:
-            write_wav(save_wav, samples, pipeline.sample_rate)
         embedding = pipeline.embed([samples], [name])
         source = f"{source} ({len(samples) / pipeline.sample_rate:.1f} s)"
     keys = [f"{i}" for i in range(count)]
-    pictures = pipeline.draw(embedding.repeat(count, axis=0), pipeline.seeds(keys, seed))[-1]
-    sheet(list(pictures), min(count, 8), output, size)
+    images = pipeline.draw(embedding.repeat(count, axis=0), pipeline.seeds(keys, seed))[-1]
+    sheet(list(images), min(count, 8), output, size)
+    if save_wav:  # last: nothing is left of a command that draws nothing
+        write_wav(save_wav, samples, pipeline.sample_rate)
     click.echo(f"{source} -> {output}")
 
 
 @main.command()
 @click.argument("key")
-@click.option("--wav", type=click.Path(path_type=Path), help="write the item's sound here")
-@click.option("--png", type=click.Path(path_type=Path), help="write the item's images, real and generated, here")
+@click.option("--wav", type=Output(), help="write the item's sound here")
+@click.option("--png", type=Output(), help="write the item's images, real and generated, here")
 @report_user_errors
 def trace(key, wav, png):
     """Shows what every stage made of one caption KEY, `<class>/<image>/<nn>` (or the start of one)."""
@@ -108,7 +122,10 @@ def compare(experiments, key, baseline, scores):
         raise InputError("no finished experiment upon this commit; run some: dvc exp run --queue -S 'seed=0,1,2'")
     there = sorted({name for run in runs for name in run.scores})
     if unknown := [name for name in scores if name not in there]:
-        raise InputError(f"--score: no experiment has {unknown[0]}; they have {', '.join(there)}")
+        raise InputError(
+            f"--score: no experiment has {unknown[0]}, or it is of a stage that it did not run or began with "
+            f"other parameters; they have {', '.join(there)}"
+        )
     chosen = {name: SCORES.get(name) for name in scores} or SCORES
     for line in comparison_lines(runs, chosen, {}, baseline or runs[0].group):
         click.echo(line)

@@ -1,13 +1,15 @@
-"""What every stage's command has in common: it says what it runs with, shows progress, fails in one line."""
+"""What every stage's command has in common: it shows progress and fails in one line."""
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import functools
+import math
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterable
-from pathlib import Path
 
 import click
 from tqdm import tqdm
@@ -16,6 +18,17 @@ from s2igan.errors import InputError
 
 SEED = click.IntRange(0, 2**32 - 1)  # what every generator of numbers takes
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+PR_SET_PDEATHSIG = 1  # of Linux: a signal for this process when its parent ends
+
+
+class Number(click.FloatRange):
+    """A finite number within a range: FloatRange alone lets NaN pass, and infinity where an end is open."""
+
+    def convert(self, value, param, ctx):
+        number = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value} is not a finite number.", param, ctx)
+        return number
 
 
 def report_user_errors(command: Callable) -> Callable:
@@ -42,23 +55,19 @@ def report_user_errors(command: Callable) -> Callable:
 
 
 def stage(command: Callable) -> Callable:
-    """Makes a stage's `command` print its options before it starts, and fail in one line.
+    """Makes a stage's `command` end with the dvc that runs it, also where that is killed alone, and fail in one line.
 
-    Used below `@click.command()`.
+    On SIGTERM what is half-written is removed. Used below `@click.command()`; DVC shows the command with its options.
     """
 
     @functools.wraps(command)
     def run(**options):
-        name = Path(sys.modules[command.__module__].__file__).stem
-        shown = " ".join(f"{key}={_shown(value)}" for key, value in options.items())
-        click.echo(f"[{name}] {shown}", err=True)
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+        if "DVC_STAGE" in os.environ:
+            ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
         return command(**options)
 
     return report_user_errors(run)
-
-
-def _shown(value) -> str:
-    return ",".join(str(item) for item in value) if isinstance(value, tuple) else str(value)
 
 
 def _fail(message: str) -> int:

@@ -12,6 +12,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import yaml
@@ -20,6 +21,7 @@ from s2igan.errors import InputError
 
 POLL_SECONDS = 3.0  # between two looks at the queue
 START_SECONDS = 60.0  # a worker takes a while until it says that it is there
+PARSING = {"bool": "boolean_optional", "list": "append"}  # of .dvc/config: how a section becomes a command's options
 QUEUED, RUNNING, FAILED, SUCCESS = "Queued", "Running", "Failed", "Success"
 
 
@@ -45,11 +47,11 @@ class Experiment:
 def finished(names: Sequence[str] = (), files: Sequence[str] = ()) -> list[Experiment]:
     """The experiments upon the present commit that left scores, of these names where any are given.
 
-    `files` are the metrics/<file>.json that count, all where none is given: one of a stage that the experiments did
-    not run has what the commit has. Raises InputError for a name that is not there.
+    `files` are the metrics/<file>.json that count, all where none is given, and of these only what the experiment
+    made itself (`own_outputs`). Raises InputError for a name that is not there, or whose scores are all another run's.
     """
     shown = json.loads(_dvc("exp", "show", "--json"))
-    found = {}
+    found, foreign = {}, []
     for commit in shown:
         for experiment in commit.get("experiments") or []:
             if (experiment.get("executor") or {}).get("state", "success") != "success":
@@ -57,15 +59,46 @@ def finished(names: Sequence[str] = (), files: Sequence[str] = ()) -> list[Exper
             for state in experiment.get("revs") or []:
                 data = state.get("data") or {}
                 metrics = data.get("metrics") or {}
-                scores = flat_scores({path: metrics[path] for path in metrics if not files or Path(path).stem in files})
-                if scores:
-                    params = (data.get("params") or {}).get("params.yaml", {}).get("data", {})
-                    name = state.get("name") or experiment.get("name") or state["rev"][:7]
+                metrics = {path: metrics[path] for path in metrics if not files or Path(path).stem in files}
+                if not flat_scores(metrics):
+                    continue
+                params = (data.get("params") or {}).get("params.yaml", {}).get("data", {})
+                name = state.get("name") or experiment.get("name") or state["rev"][:7]
+                own = own_outputs(yaml.safe_load(_git("show", f"{state['rev']}:dvc.lock"))["stages"], params)
+                if scores := flat_scores({path: metrics[path] for path in metrics if path in own}):
                     found[name] = Experiment(name, state["rev"], params, scores)
+                else:
+                    foreign.append(name)
+    if foreign and (not names or set(foreign) & set(names)):
+        raise InputError(
+            f"{foreign[0]}: its scores are not of its parameters, since it ran only some stages, or another experiment "
+            f"changed params.yaml meanwhile; take it away (dvc exp remove {foreign[0]}), or name others to compare"
+        )
     missing = [name for name in names if name not in found]
     if missing:
         raise InputError(f"{missing[0]}: no finished experiment of this name upon this commit; see dvc exp show")
     return [found[name] for name in names or found]
+
+
+def own_outputs(lock: Mapping[str, Mapping], params: Mapping) -> set[str]:
+    """What of a dvc.lock (its `stages`) a run with `params` made, by path.
+
+    The stage that wrote it, and each before it, was started with these parameters (`cmd` has those of the start, also
+    where params.yaml changed meanwhile) and read what is there now. A stage that an experiment does not run leaves
+    the files, and the lines in dvc.lock, of the run before.
+    """
+    from dvc.parsing.interpolate import to_str
+
+    made = {out["path"]: (stage, out["md5"]) for stage in lock for out in lock[stage].get("outs", ())}
+
+    @cache
+    def is_own(stage: str) -> bool:
+        (section,) = lock[stage]["params"]["params.yaml"]
+        started_so = lock[stage]["cmd"] == f"python -m stages.{stage} {to_str(params[section], PARSING)}"
+        read = ((made[dep["path"]], dep["md5"]) for dep in lock[stage].get("deps", ()) if dep["path"] in made)
+        return started_so and all(md5 == found and is_own(before) for (before, md5), found in read)
+
+    return {path for path, (stage, _) in made.items() if is_own(stage)}
 
 
 def present_commit() -> str:

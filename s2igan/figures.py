@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from s2igan.catalog import Caption, Catalog
 from s2igan.files import write_bytes
 
 GAP = 4
@@ -28,9 +29,26 @@ def evenly(items: Sequence, count: int) -> list:
     return [items[i] for i in np.linspace(0, len(items) - 1, min(count, len(items))).astype(int)]
 
 
-def enlarge(picture: np.ndarray, size: int) -> Image.Image:
+def words(caption: Caption) -> str:
+    """What stands beside an image: the caption's text, or its class (image), language and speaker."""
+    class_name, *image, _ = caption.key.split("/")
+    name = "/".join(image) if class_name == "-" else class_name
+    return caption.text or ", ".join(filter(None, (name, caption.language, caption.speaker)))
+
+
+def sample_captions(catalog: Catalog, count: int) -> list[Caption]:
+    """`count` captions of the test split, evenly spaced: as many in each language, each of another image."""
+    first: dict[str, dict[str, Caption]] = {}
+    for caption in catalog.split("test"):
+        first.setdefault(caption.language, {}).setdefault(caption.image, caption)
+    languages = evenly(sorted(first), count)
+    counts = [count // len(languages) + (i < count % len(languages)) for i in range(len(languages))]
+    return [c for name, share in zip(languages, counts, strict=True) for c in evenly(list(first[name].values()), share)]
+
+
+def enlarge(pixels: np.ndarray, size: int) -> Image.Image:
     """A uint8 image (3, S, S) at `size` pixels: small scales by whole pixels, so that they look small."""
-    image = Image.fromarray(np.ascontiguousarray(picture.transpose(1, 2, 0)))
+    image = Image.fromarray(np.ascontiguousarray(pixels.transpose(1, 2, 0)))
     smooth = size / image.width < 2 or size % image.width
     return image.resize((size, size), Image.LANCZOS if smooth else Image.NEAREST)
 
@@ -46,37 +64,32 @@ def grid(
     """Rows of images (3, S, S), each with its words at the left and one heading a column."""
     font, small = _font(15), _font(13)
     columns = max(len(row) for row in rows)
-    head = 26 if any(headings) else 0
+    headings = [textwrap.fill(heading, max(10, size // 7)) for heading in headings]
+    head = 10 + 16 * max(heading.count("\n") + 1 for heading in headings) if any(headings) else 0
     width = 2 * MARGIN + text_width + columns * (size + GAP)
     height = 2 * MARGIN + head + len(rows) * (size + GAP)
     sheet = Image.new("RGB", (width, height), PAPER)
     draw = ImageDraw.Draw(sheet)
     for column, heading in enumerate(headings):
         x = MARGIN + text_width + column * (size + GAP) + size // 2
-        draw.text((x, MARGIN), heading, FAINT, small, anchor="ma")
+        draw.multiline_text((x, MARGIN), heading, FAINT, small, anchor="ma", spacing=3, align="center")
     for number, (row, caption) in enumerate(zip(rows, captions, strict=True)):
         top = MARGIN + head + number * (size + GAP)
         lines = "\n".join(textwrap.wrap(caption, max(10, text_width // 8)))
         draw.multiline_text((MARGIN, top + size // 2), lines, INK, font, anchor="lm", spacing=3)
-        for column, picture in enumerate(row):
-            sheet.paste(enlarge(picture, size), (MARGIN + text_width + column * (size + GAP), top))
+        for column, pixels in enumerate(row):
+            sheet.paste(enlarge(pixels, size), (MARGIN + text_width + column * (size + GAP), top))
     save_png(sheet, path)
 
 
-def sheet(pictures: Sequence[np.ndarray], columns: int, path: str | Path, size: int) -> None:
+def sheet(images: Sequence[np.ndarray], columns: int, path: str | Path, size: int) -> None:
     """Images (3, S, S) in reading order, `columns` a row."""
-    rows = -(-len(pictures) // columns)
-    image = Image.new("RGB", (columns * (size + GAP) + GAP, rows * (size + GAP) + GAP), PAPER)
-    for i, picture in enumerate(pictures):
+    rows = -(-len(images) // columns)
+    page = Image.new("RGB", (columns * (size + GAP) + GAP, rows * (size + GAP) + GAP), PAPER)
+    for i, pixels in enumerate(images):
         row, column = divmod(i, columns)
-        image.paste(enlarge(picture, size), (GAP + column * (size + GAP), GAP + row * (size + GAP)))
-    save_png(image, path)
-
-
-def save_sheets(path: str | Path, sheets: Sequence[np.ndarray], size: int = 96) -> None:
-    """Samples of the same noise and speech over time, uint8 (n, 3, S, S) each: a row a moment, the last below."""
-    pictures = [picture for moment in sheets for picture in moment]
-    sheet(pictures, len(sheets[0]) if len(sheets) else 1, path, size)
+        page.paste(enlarge(pixels, size), (GAP + column * (size + GAP), GAP + row * (size + GAP)))
+    save_png(page, path)
 
 
 def curves(table: dict[str, Sequence[float]], x: str, panels: dict[str, Sequence[str]], path: str | Path) -> None:

@@ -10,15 +10,23 @@ from pathlib import Path
 
 
 def write_bytes(path: str | Path, content: bytes) -> None:
-    """Writes `content` under a temporary name beside `path`, then renames; makes the folder."""
+    """Writes `content` under a temporary name beside `path`, then renames; makes the folder.
+
+    A device or a pipe is written to as it is. OSError names `path`, whatever failed.
+    """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    as_it_is = path.exists() and not path.is_file()
+    partial = path if as_it_is else path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         partial.write_bytes(content)
-        os.replace(partial, path)
-    except BaseException:
-        partial.unlink(missing_ok=True)
+        if not as_it_is:
+            os.replace(partial, path)
+    except BaseException as error:
+        if not as_it_is:
+            partial.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise OSError(error.errno, error.strerror, str(path)) from error
         raise
 
 

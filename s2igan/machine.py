@@ -14,16 +14,27 @@ PRECISIONS = ("auto", "float32", "bfloat16")
 def workers() -> int:
     """How many processes a data stage uses: `$S2IGAN_WORKERS`, or the cores that this process may use."""
     asked = os.environ.get("S2IGAN_WORKERS", "")
-    if asked and not (asked.isdigit() and int(asked)):
+    if asked and not (asked.isdecimal() and int(asked)):
         raise InputError(f"S2IGAN_WORKERS={asked}: not a number of processes; set 1 or more, or unset it")
     return int(asked) if asked else len(os.sched_getaffinity(0))
 
 
 def device():
-    """The torch device that networks run on: `$S2IGAN_DEVICE`, or the first GPU, or the CPU."""
+    """The torch device that networks run on: `$S2IGAN_DEVICE`, or the first GPU, or the CPU.
+
+    Raises InputError for a device that is not here.
+    """
     import torch
 
-    return torch.device(os.environ.get("S2IGAN_DEVICE") or ("cuda" if torch.cuda.is_available() else "cpu"))
+    asked = os.environ.get("S2IGAN_DEVICE")
+    if not asked:
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(asked)
+        torch.zeros(1, device=device).item()
+    except (RuntimeError, AssertionError, ImportError):  # torch's ways to say that it is no device, or has no driver
+        raise InputError(f"S2IGAN_DEVICE={asked}: no such device here; set cpu or cuda, or unset it") from None
+    return device
 
 
 def fast_bfloat16(device) -> bool:

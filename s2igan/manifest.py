@@ -100,13 +100,14 @@ def _records(table: Path) -> Iterator[tuple[int, list[str]]]:
     content = table.read_bytes()
     try:
         text = content.decode("utf-8")
-        if "\0" in text:  # what UTF-16 without its mark looks like
-            raise UnicodeDecodeError("utf-8", content, content.index(0), content.index(0) + 1, "zero byte")
+        start, found = content.find(0), "a zero byte"  # UTF-16 has many
     except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
+        start, found = error.start, "not UTF-8"
+    if start >= 0:
+        line = content.count(b"\n", 0, start) + 1
         raise InputError(
-            f"{table}: line {line}: not UTF-8 at byte {error.start + 1}; save it as UTF-8 CSV (in Excel: CSV UTF-8)"
-        ) from None
+            f"{table}: line {line}: {found} at byte {start + 1}; save it as UTF-8 CSV (in Excel: CSV UTF-8)"
+        )
     reader = csv.reader(io.StringIO(text.removeprefix("\ufeff"), newline=""), strict=True)
     line = 1
     try:

@@ -8,41 +8,33 @@ import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
 
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save
-from torch import Tensor, nn
+from safetensors.torch import load, save
+from torch import Tensor, isfinite, nn
 
 from s2igan.errors import InputError
 
-
-class SavedModel(NamedTuple):
-    """What one model's folder holds: `kind` tells models apart, `config` builds the network again."""
-
-    kind: str
-    modules: Mapping[str, nn.Module]
-    config: dict
+REPRO = "run `dvc repro`, which takes it from DVC's cache or makes it again"
+VERSION = 1  # of what a model's folder holds: another one where code that reads `config` or weights changes
 
 
-def save_model(
-    folder: str | Path,
-    kind: str,
-    modules: Mapping[str, nn.Module],
-    config: dict,
-    inside: Mapping[str, SavedModel] | None = None,
-) -> None:
+def save_model(folder: str | Path, kind: str, modules: Mapping[str, nn.Module], config: dict) -> None:
     """Writes `modules` and `config` into `folder`; the folder appears whole, or not at all.
 
-    `inside` are models that belong to this one, each in a folder of its name within.
+    `kind` tells models apart, `config` builds the network again.
     """
     folder = Path(folder)
     partial = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     try:
-        _write_model(partial, SavedModel(kind, modules, config))
-        for name, model in (inside or {}).items():
-            _write_model(partial / name, model)
+        partial.mkdir(parents=True)
+        for name, module in modules.items():
+            state = {key: value.detach().cpu().contiguous() for key, value in module.state_dict().items()}
+            _check_finite(state, f"{kind} model, {name}")
+            (partial / f"{name}.safetensors").write_bytes(save(state))  # save_file hides the OSError of a full disk
+        description = {"version": VERSION, "kind": kind, "modules": sorted(modules), "config": config}
+        (partial / "model.json").write_text(json.dumps(description, indent=2, sort_keys=True) + "\n")
         shutil.rmtree(folder, ignore_errors=True)
         os.replace(partial, folder)
     except BaseException:
@@ -50,38 +42,41 @@ def save_model(
         raise
 
 
-def _write_model(folder: Path, model: SavedModel) -> None:
-    folder.mkdir(parents=True)
-    for name, module in model.modules.items():
-        state = {key: value.detach().cpu().contiguous() for key, value in module.state_dict().items()}
-        (folder / f"{name}.safetensors").write_bytes(save(state))  # save_file hides the OSError of a full disk
-    description = {"kind": model.kind, "modules": sorted(model.modules), "config": model.config}
-    (folder / "model.json").write_text(json.dumps(description, indent=2, sort_keys=True) + "\n")
+def _check_finite(state: Mapping[str, Tensor], where: str | Path) -> None:
+    """Raises InputError for weights that would give NaN for everything, and an image that is black."""
+    for key, value in state.items():
+        if not isfinite(value).all():
+            raise InputError(f"{where}: NaN or infinite weights in {key}; train it again, with a lower lr")
 
 
 def load_model(folder: str | Path, kind: str) -> tuple[dict, dict[str, dict[str, Tensor]]]:
     """The `config` and the modules' states that `save_model` wrote.
 
-    Raises InputError where the folder is missing, holds another kind of model, or a file is damaged.
+    Raises InputError where the folder is missing, is of another commit whose models this code cannot read, holds
+    another kind of model, a file is damaged, or a weight is NaN or infinite.
     """
     folder = Path(folder)
     description = folder / "model.json"
     if not description.is_file():
-        raise InputError(f"{description}: missing; run `dvc repro` (or `dvc checkout`) to make the model")
+        raise InputError(f"{description}: missing; {REPRO}")
     try:
         content = json.loads(description.read_text())
         found, config, names = content["kind"], content["config"], content["modules"]
     except (ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{description}: not a model description; run `dvc repro` again") from error
+        raise InputError(f"{description}: not a model description; {REPRO}") from error
+    if content.get("version") != VERSION:
+        raise InputError(f"{description}: written by another version of this code; run `dvc repro` to make it anew")
     if found != kind:
         raise InputError(f"{description}: holds a {found} model, expected {kind}; check the path")
     states = {}
     for name in names:
         path = folder / f"{name}.safetensors"
         try:
-            states[name] = load_file(path)
-        except (OSError, SafetensorError) as error:
-            raise InputError(f"{path}: missing or damaged; delete {folder} and run `dvc repro`") from error
+            states[name] = load(path.read_bytes())
+        except (FileNotFoundError, SafetensorError) as error:
+            found = "damaged" if path.exists() else "missing"
+            raise InputError(f"{path}: {found}; {REPRO}") from error
+        _check_finite(states[name], path)
     return config, states
 
 

@@ -21,7 +21,7 @@ from typing import Any, TypeVar
 
 import click
 
-from s2igan.command import SEED
+from s2igan.command import SEED, Number
 
 Config = TypeVar("Config")
 
@@ -31,7 +31,7 @@ def integer(least: int | None = None, most: int | None = None, help: str = "", *
 
 
 def number(least: float, most: float | None = None, *, min_open=False, max_open=False, help="", **default: Any) -> Any:
-    return _option(default, type=click.FloatRange(least, most, min_open, max_open), help=help)
+    return _option(default, type=Number(least, most, min_open, max_open), help=help)
 
 
 def choice(values: Sequence, help: str = "", **default: Any) -> Any:

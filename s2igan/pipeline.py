@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -24,14 +25,14 @@ from s2igan.speech.synthesis import synthesize
 class Pipeline:
     """The trained models in a row: text -> speech -> log-mel -> embedding -> image.
 
-    `models` is the folder with `rdg`, in which the SEN lies that it listens to. A system that reads has no speech
+    `models` is the folder with `rdg`, and `rdg_sen`, the SEN that it listens to. A system that reads has no speech
     and no log-mel: text -> embedding -> image. Raises InputError where one is missing or damaged.
     """
 
     def __init__(self, models: str | Path = "models", device: torch.device | str = "cpu"):
         self.device = torch.device(device)
         self.generator, drawing = load_generator(Path(models) / "rdg")
-        self.sen, self.config = load_sen(Path(models) / "rdg" / "sen")
+        self.sen, self.config = load_sen(Path(models) / "rdg_sen")
         self.sen.to(self.device)
         size = 4 * drawing["network"]["base_size"]
         self.shape = (3, size, size)  # of an image of the last scale
@@ -68,7 +69,9 @@ class Pipeline:
         for samples, name in zip(speech, names, strict=True):
             shortest = self.log_mel.window_length + (self.sen.speech.min_frames - 1) * self.log_mel.shift_length
             if len(samples) < shortest:
-                found, needed = len(samples) / self.sample_rate, shortest / self.sample_rate
+                # Rounded so that what there is never looks like what is needed.
+                found = math.floor(100 * len(samples) / self.sample_rate) / 100
+                needed = math.ceil(100 * shortest / self.sample_rate) / 100
                 raise InputError(f"{name}: {found:.2f} s of speech; at least {needed:.2f} s are needed: record more")
             log_mels.append(self.log_mel(samples))
         return embed_speech(self.sen, log_mels, batch_size)

@@ -228,12 +228,15 @@ class _Reader:
         self.kind = kind
 
     def __enter__(self):
-        hint = "delete it and run `dvc repro`"
+        hint = "run `dvc repro`, which takes it from DVC's cache or makes it again"
         if not self.path.is_file():
             raise InputError(f"{self.path}: missing; run `dvc repro` (or `dvc checkout`) to make it")
         try:
-            self._file = h5py.File(self.path, "r")
+            # Without HDF5's lock: a file appears whole, so nobody writes it, and not every file system has locks.
+            self._file = h5py.File(self.path, "r", locking=False)
         except OSError as error:
+            if error.errno:  # it may be whole, and is not to be read: by its permissions, by a disk that fails
+                raise OSError(error.errno, os.strerror(error.errno), str(self.path)) from error
             raise InputError(f"{self.path}: truncated, or not an HDF5 file; {hint}") from error
         try:
             found = self._file.attrs.get("format", "a foreign HDF5 file")

@@ -185,7 +185,7 @@ def draw_samples(path: str | Path, experiments: Sequence[Experiment], count: int
                 rows = [generated.index(key) for key in keys]
                 drawn[str(experiment.value("system"))] = generated.values(rows)
     names = [SYSTEMS.get(name, name) for name in drawn]
-    grid([list(pictures) for pictures in drawn.values()], names, [""] * count, path, size=96, text_width=260)
+    grid([list(images) for images in drawn.values()], names, [""] * count, path, size=96, text_width=260)
 
 
 def _real(folder: Path, generated: FixedReader, count: int) -> tuple[list[str], np.ndarray]:

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from s2igan.catalog import Caption, read_catalog
+from s2igan.catalog import read_catalog
 from s2igan.errors import InputError
-from s2igan.figures import grid
+from s2igan.figures import grid, words
 from s2igan.machine import device
 from s2igan.sen.embedding import GENERATOR_SEN, caption_embeddings
 from s2igan.speech.audio import decode, write_wav
@@ -30,20 +30,22 @@ def trace(key: str, wav: str | Path | None = None, png: str | Path | None = None
     image = catalog.image_of()[caption.image]
     yield f"key             {caption.key}"
     yield f"catalog         {image.split}, class {image.class_name}, image {image.key}"
-    yield f'                "{caption.text}"' if caption.text else f"                {caption.recording}"
-    pictures: list[np.ndarray] = []
+    said = f'"{caption.text}"' if caption.text else caption.recording
+    yield f"                {said}{', language ' if caption.language else ''}{caption.language}"
+    images: list[np.ndarray] = []
     if (file := _open(ImageReader, "data/images.h5", "images")) is not None:
         with file:
-            pictures.append(file.value(file.index(image.key)))
-            yield f"image           {file.path}: {_shape(pictures[0])}"
+            images.append(file.value(file.index(image.key)))
+            yield f"image           {file.path}: {_shape(images[0])}"
     if (file := _open(RaggedReader, "data/speech.h5", "speech")) is not None:
         with file:
             row = file.index(caption.key)
             flac = file.value(row).tobytes()
             samples, rate = decode(flac, caption.key)
-            voice = file.column("voice")[row]
+            name = file.column("voice")[row]
+            who = f"speaker {caption.speaker or 'unknown'}" if caption.recording else f"voice {name}"
             yield (
-                f"speech          {file.path}: {len(samples) / rate:.2f} s at {rate} Hz, voice {voice}, "
+                f"speech          {file.path}: {len(samples) / rate:.2f} s at {rate} Hz, {who}, "
                 f"{file.attributes['engine']}, {len(flac)} bytes of FLAC"
             )
         if wav:
@@ -71,18 +73,13 @@ def trace(key: str, wav: str | Path | None = None, png: str | Path | None = None
         with file:
             if caption.key in file:
                 row = file.index(caption.key)
-                pictures.append(file.values([row])[0])
-                yield f"generated       {file.path}: {_shape(pictures[-1])}, seed {file.column('seed')[row]}"
+                images.append(file.values([row])[0])
+                yield f"generated       {file.path}: {_shape(images[-1])}, seed {file.column('seed')[row]}"
             else:
                 yield f"generated       {file.path}: not drawn (only captions of the test split are)"
     if png:
-        grid([pictures], [words(caption)], ["real", "generated"][: len(pictures)], png, 192)
+        grid([images], [words(caption)], ["real", "generated"][: len(images)], png, 192)
         yield f"                images written to {png}"
-
-
-def words(caption: Caption) -> str:
-    """What stands beside an image: the caption's text, or whose recording it is in which language."""
-    return caption.text or " ".join(filter(None, (caption.key, caption.language, caption.speaker)))
 
 
 def _open(reader: type, path: str, kind: str):

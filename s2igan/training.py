@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import click
 import numpy as np
 import torch
+import yaml
 from torch import Tensor
 
 from s2igan.command import progress
@@ -68,6 +69,7 @@ class History:
 
     rows: list[Row] = field(default_factory=list)
     sheets: list[np.ndarray] = field(default_factory=list)  # uint8 (n, 3, S, S) each
+    sheet_items: list[int] = field(default_factory=list)  # items at each sheet
 
 
 def train(
@@ -96,13 +98,13 @@ def train(
         for name, part in state.items():
             part.load_state_dict(saved["state"][name])
         number, items, sums = saved["step"], saved["items"], saved["sums"]
-        history = History(saved["rows"], [sheet.numpy() for sheet in saved["sheets"]])
+        history = History(saved["rows"], [sheet.numpy() for sheet in saved["sheets"]], saved["sheet_items"])
         click.echo(f"{schedule.name}: going on after step {number} of {schedule.steps}", err=True)
 
     def save() -> None:
         sheets = [torch.from_numpy(sheet) for sheet in history.sheets]
         parts = {name: part.state_dict() for name, part in state.items()}
-        counts = {"step": number, "items": items, "sums": sums}
+        counts = {"step": number, "items": items, "sums": sums, "sheet_items": history.sheet_items}
         checkpoints.save(number, {**counts, "rows": history.rows, "sheets": sheets, "state": parts})
 
     saved_at = time.monotonic()
@@ -130,6 +132,7 @@ def train(
                 sums = {}
             if sheet_due:
                 history.sheets.append(draw_sheet())
+                history.sheet_items.append(items)
             if row_due or sheet_due:
                 report(history)
             if checkpoints and time.monotonic() - saved_at >= CHECKPOINT_SECONDS:
@@ -169,14 +172,12 @@ class Checkpoints:
     """Where one run, told by configuration, inputs and code, keeps what it needs to go on.
 
     The folder is `.checkpoints/<stage>-<hash>`, or under `$S2IGAN_CHECKPOINTS`: outside DVC, which removes a stage's
-    outputs before it runs. `code` are files and folders of the project that the step is made of, so that another loss
-    starts anew.
+    outputs before it runs. `code` are the files that the step is made of (`code_of`), so that another loss starts anew.
     """
 
-    def __init__(self, stage: str, configuration: Mapping, inputs: Iterable[str | Path], code: Iterable[str] = ()):
+    def __init__(self, stage: str, configuration: Mapping, inputs: Iterable[str | Path], code: Iterable[Path] = ()):
         root = Path(os.environ.get("S2IGAN_CHECKPOINTS", ".checkpoints"))
-        sources = [file for name in code for file in sorted(_sources(ROOT / name))]
-        key = json.dumps([configuration, hash_files(*inputs), hash_files(*sources)], sort_keys=True, default=str)
+        key = json.dumps([configuration, hash_files(*inputs), hash_files(*code)], sort_keys=True, default=str)
         self.folder = root / f"{stage}-{hashlib.sha256(key.encode()).hexdigest()[:16]}"
 
     def _files(self) -> list[Path]:
@@ -222,8 +223,11 @@ class Checkpoints:
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
-def _sources(path: Path) -> Iterable[Path]:
-    return path.rglob("*.py") if path.is_dir() else [path]
+def code_of(stage: str) -> list[Path]:
+    """The files of this project's code that dvc.yaml lists as dependencies of a stage."""
+    dependencies = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"][stage]["deps"]
+    code = [ROOT / name for name in dependencies if name.startswith(("s2igan/", "stages/"))]
+    return [file for path in code for file in (sorted(path.rglob("*.py")) if path.is_dir() else [path])]
 
 
 def make_fabric(device: torch.device, precision: str = "float32") -> Fabric:

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from s2igan.catalog import DISJOINT, Catalog, check, write_catalog
-from s2igan.command import progress, stage
+from s2igan.command import Number, progress, stage
 from s2igan.errors import InputError
 from s2igan.files import write_csv
 from s2igan.images import FITS, read_images
@@ -30,8 +30,8 @@ MANIFEST = "data/manifest.csv"
 @click.option("--fit", type=click.Choice(FITS), required=True, help="squares are cut from images, or images padded")
 @click.option("--unusable", type=click.Choice(["stop", "leave_out"]), required=True, help="files that cannot be read")
 @click.option("--min_sample_rate", type=click.IntRange(0), required=True, help="Hz of a recording")
-@click.option("--max_clipped", type=click.FloatRange(0, 1), required=True, help="share of a recording's samples")
-@click.option("--min_seconds", type=click.FloatRange(0), required=True, help="seconds of a recording")
+@click.option("--max_clipped", type=Number(0, 1), required=True, help="share of a recording's samples")
+@click.option("--min_seconds", type=Number(0), required=True, help="seconds of a recording")
 @options(Limits)
 @stage
 def main(dataset, raw, disjoint, load_size, fit, unusable, min_sample_rate, max_clipped, min_seconds, **limits):
@@ -39,6 +39,8 @@ def main(dataset, raw, disjoint, load_size, fit, unusable, min_sample_rate, max_
 
     Writes data/catalog/{images,captions,left_out}.csv, data/catalog/catalog.json and data/images.h5.
     """
+    if not Path(MANIFEST).exists():
+        raise InputError(f"{MANIFEST}: missing; run `dvc repro prepare` to make it")
     rows = read_manifest(MANIFEST)
     catalog, rows = select(rows, Limits(**limits), f"{MANIFEST} ({dataset}, {raw})", disjoint)
     require_files(rows, Path(raw), MANIFEST)

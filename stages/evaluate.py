@@ -35,7 +35,7 @@ def main(encoder, weights, input_size, fid_encoder, fid_weights, queries_per_cla
     attributes = attribute_scores(catalog)
     write_json("metrics/attributes.json", attributes)
     shown = {
-        **{key: sen[key] for key in ("speech_to_image_map", "map_chance", "median_rank")},
+        **{key: sen[key] for key in ("speech_to_image_map", "speech_to_image_map_chance", "median_rank")},
         **{key: value for key, value in scores.items() if isinstance(value, float)},
         **{key: value for key, value in attributes.items() if isinstance(value, float)},
     }

@@ -41,11 +41,11 @@ def main(captions_per_image, batch_size, seed):
         with FixedWriter(path, "generated", (3, size, size), "uint8", about, ["seed"]) as out:
             start = 0
             with progress(None, f"generated{control}", len(keys)) as bar:
-                for pictures in generate(model, condition, seeds, batch_size, device()):
-                    rows = slice(start, start + len(pictures[-1]))
-                    out.append(keys[rows], pictures[-1], seed=seeds[rows])
+                for drawn in generate(model, condition, seeds, batch_size, device()):
+                    rows = slice(start, start + len(drawn[-1]))
+                    out.append(keys[rows], drawn[-1], seed=seeds[rows])
                     start = rows.stop
-                    bar.update(len(pictures[-1]))
+                    bar.update(len(drawn[-1]))
 
 
 def partners(kinds: list[str], images: list[str], seed: int) -> np.ndarray:

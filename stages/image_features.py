@@ -36,8 +36,8 @@ def main(encoder, weights, input_size, crop_size, views):
     ):
         for start in progress(range(0, len(images), BATCH), "image features"):
             keys = images.keys[start : start + BATCH]
-            pictures = images.values(range(start, start + len(keys)))
-            cut = cut_views(pictures, crop_size, views, np.random.default_rng(start)).flatten(0, 1)
+            block = images.values(range(start, start + len(keys)))
+            cut = cut_views(block, crop_size, views, np.random.default_rng(start)).flatten(0, 1)
             out.append(keys, encode_images(network, cut).reshape(len(keys), *shape))
 
 

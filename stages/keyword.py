@@ -52,7 +52,7 @@ def main(enabled, pairs, seed):
         with FixedWriter(path, "generated", pipeline.shape, "uint8", {"seed": seed}, COLUMNS) as out:
             if keys:
                 out.append(keys, pipeline.draw(condition, seeds)[-1], **columns)
-    click.echo(f"{len(changed)} captions with one colour word changed")
+    click.echo(f"{len(changed)} captions with one colour word changed" if enabled else "keyword.enabled is off")
 
 
 if __name__ == "__main__":

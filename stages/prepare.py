@@ -23,8 +23,8 @@ from s2igan.splits import Limits
 def main(dataset, raw, load_size, **limits):
     """Writes data/manifest.csv and, where the data set's images are drawn, the folder data/drawn; else it is empty."""
     converter = find_converter(dataset)
-    if not hasattr(converter, "drawings") and not Path(raw).is_dir():
-        raise InputError(f"{raw}: no such folder; data/raw/{dataset}/README.md says what goes where")
+    if not hasattr(converter, "drawings") and not (raw and Path(raw).is_dir()):
+        raise InputError(f"catalog.raw={raw}: no such folder; data/raw/{dataset}/README.md says what goes where")
     limits = Limits(**limits)
     rows = list(converter.rows(Path(raw), limits))
     folder = Path("data/drawn")

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from s2igan.catalog import Caption, read_catalog
-from s2igan.command import SEED, progress, stage
+from s2igan.command import SEED, Number, progress, stage
 from s2igan.machine import device, workers
 from s2igan.metrics.robustness import (
     SCORES,
@@ -26,9 +26,11 @@ from s2igan.store import FixedReader, RaggedReader
 from s2igan.tables import write_json, write_tsv
 
 PROTOCOL = (
-    "captions of the test split, drawn by seed, search all of its images; map: relevant = same class, or the own "
-    "image without classes; r@k and median rank: the own image; snr<dB>: {noise} noise, dB over the whole "
-    "utterance; rate<f>: f times as fast at the same pitch; voices: {voices}"
+    "captions of the test split, drawn by seed, search all of its images",
+    "map: relevant = same class, or the own image without classes; r@k and median rank: the own image",
+    "snr<dB>: {noise} noise, dB over the whole utterance",
+    "rate<f>: f times as fast at the same pitch",
+    "voices: {voices}",
 )
 SAID_AGAIN = "captions that an engine said in voices unseen in training, and the same ones said again in seen voices"
 COLUMNS = ("condition", "snr_db", "rate", *SCORES, "map_chance", "captions")
@@ -37,14 +39,14 @@ APART = "captions in voices unseen in training, and other captions in seen ones"
 
 @click.command()
 @click.option("--captions", type=click.IntRange(1), required=True, help="at most so many test captions")
-@click.option("--snr_db", type=click.FloatRange(*SNR_RANGE), multiple=True, help="signal-to-noise ratios")
-@click.option("--rates", type=click.FloatRange(*RATE_RANGE), multiple=True, help="1.25: a quarter faster")
+@click.option("--snr_db", type=Number(*SNR_RANGE), multiple=True, help="signal-to-noise ratios")
+@click.option("--rates", type=Number(*RATE_RANGE), multiple=True, help="1.25: a quarter faster")
 @click.option("--noise", type=click.Choice(NOISES), required=True, help="speech: of the utterance's own spectrum")
 @click.option("--batch_size", type=click.IntRange(1), required=True)
 @click.option("--seed", type=SEED, required=True)
 @stage
 def main(captions, snr_db, rates, noise, batch_size, seed):
-    """Reads the catalog, speech, image features and models/rdg/sen; writes metrics/robustness.{json,tsv}."""
+    """Reads the catalog, speech, image features and models/rdg_sen; writes metrics/robustness.{json,tsv}."""
     wanted = conditions(snr_db, rates, noise)
     catalog = read_catalog("data/catalog")
     tested = catalog.split("test")
@@ -54,7 +56,7 @@ def main(captions, snr_db, rates, noise, batch_size, seed):
     group_of = catalog.group_of()
     sen, config = load_sen(GENERATOR_SEN)
     if is_text_encoder(config):  # the files are there, as for every system, and say that nothing was heard
-        write_json("metrics/robustness.json", {"protocol": "the encoder reads text: there is no speech to disturb"})
+        write_json("metrics/robustness.json", {"protocol": ["the encoder reads text: there is no speech to disturb"]})
         write_tsv("metrics/robustness.tsv", [], COLUMNS)
         return
     sen.to(device())
@@ -72,7 +74,8 @@ def main(captions, snr_db, rates, noise, batch_size, seed):
         with_bar = progress(log_mels, "robustness", len(chosen) + len(again))
         embeddings = embed_by_condition(with_bar, lambda block: embed_speech(sen, block, batch_size))
     scores, table = robustness_scores(gallery, chosen, wanted, embeddings, voices, trained)
-    scores["protocol"] = PROTOCOL.format(noise=noise, voices=SAID_AGAIN if again else APART)
+    voices_compared = SAID_AGAIN if again else APART
+    scores["protocol"] = [clause.format(noise=noise, voices=voices_compared) for clause in PROTOCOL]
     write_json("metrics/robustness.json", scores)
     write_tsv("metrics/robustness.tsv", table)
     for row in table:

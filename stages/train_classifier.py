@@ -20,11 +20,10 @@ from s2igan.metrics.classifier import (
 from s2igan.options import fill, options, text
 from s2igan.store import ImageReader
 from s2igan.tables import write_json
-from s2igan.training import Checkpoints
+from s2igan.training import Checkpoints, code_of
 from s2igan.vision.encoders import load_encoder
 
 INPUTS = ("data/catalog/images.csv", "data/images.h5")
-CODE = ("s2igan/metrics/classifier.py", "s2igan/vision", "s2igan/training.py", "stages/train_classifier.py")
 HELD_OUT = 4  # each fourth image of a class tells how good the classifier is
 
 
@@ -43,13 +42,14 @@ def main(**values):
     recipe = fill(Recipe, values)
     pretrained = load_encoder("inception_v3", values["weights"]) if recipe.network == "inception_v3" else None
     start_weights = pretrained.weights_hash if pretrained else ""
-    checkpoints = Checkpoints("train_classifier", {**values, "weights": start_weights}, INPUTS, CODE)
+    values["weights"] = start_weights
+    checkpoints = Checkpoints("train_classifier", values, INPUTS, code_of("train_classifier"))
     catalog = read_catalog("data/catalog")
     names = [name for name in classes_of([i for i in catalog.images if i.split == "test"]) if name]
     if not names:
         reason = "the data set has no classes that a classifier could learn"
         save_no_classifier("models/classifier", "classifier", reason)
-        write_json("metrics/classifier.json", {"classes": 0, "protocol": reason})
+        write_json("metrics/classifier.json", {"classes": 0, "protocol": [reason]})
         return
     # Where the splits hold out images and not classes, their other images teach the classes too.
     tested = [(row, image) for row, image in enumerate(catalog.images) if image.class_name in names]
@@ -67,7 +67,7 @@ def main(**values):
             checkpoints=checkpoints,
         )
         (answers,) = predict(model, Rows(images, rows[held_out]))
-    save_classifier("models/classifier", "classifier", model, {"classes": names})
+    save_classifier("models/classifier", "classifier", model, {"classes": names, "parameters": values})
     write_json(
         "metrics/classifier.json",
         {

@@ -10,12 +10,8 @@ from s2igan.datasets.drawn.birds import COLOURS, PARTS, render_random
 from s2igan.machine import device, workers
 from s2igan.metrics.classifier import Recipe, save_classifier, save_no_classifier, train_classifier
 from s2igan.options import fill, integer, options, switch
-from s2igan.training import Checkpoints
+from s2igan.training import Checkpoints, code_of
 
-CODE = (
-    *("s2igan/metrics/classifier.py", "s2igan/vision", "s2igan/training.py"),
-    *("s2igan/datasets/drawn/birds.py", "stages/train_judge.py"),
-)
 JUDGE_SEED_OFFSET = 1_000_003  # the judge's birds are none of the data set's
 
 
@@ -37,7 +33,7 @@ def main(**values):
     if not birds.enabled:
         save_no_classifier("models/judge", "judge", "judge.enabled=false: the data set's attributes are not known")
         return
-    checkpoints = Checkpoints("train_judge", values, [], CODE)
+    checkpoints = Checkpoints("train_judge", values, [], code_of("train_judge"))
     images = np.empty((birds.renders, 3, birds.load_size, birds.load_size), dtype=np.uint8)
     colours = np.empty((birds.renders, len(PARTS)), dtype=np.int64)
     drawn = render_random(birds.renders, birds.load_size, recipe.seed + JUDGE_SEED_OFFSET, workers())
@@ -45,7 +41,8 @@ def main(**values):
         images[row], colours[row] = image, numbers
     heads = (len(COLOURS),) * len(PARTS)
     model, _ = train_classifier(images, colours, heads, recipe, name="judge", device=device(), checkpoints=checkpoints)
-    save_classifier("models/judge", "judge", model, {"parts": list(PARTS), "colours": list(COLOURS)})
+    names = {"parts": list(PARTS), "colours": list(COLOURS), "parameters": values}
+    save_classifier("models/judge", "judge", model, names)
     checkpoints.clear()
 
 

@@ -10,17 +10,17 @@ import torch
 from s2igan.catalog import Catalog, read_catalog
 from s2igan.command import stage
 from s2igan.errors import InputError
-from s2igan.figures import evenly, save_sheets
+from s2igan.figures import grid, sample_captions, words
 from s2igan.machine import device, training_precision
 from s2igan.options import choice, fill, options
 from s2igan.rdg.batches import BatchConfig, ImageTable, TrainingSet
 from s2igan.rdg.model import RDG, RDGConfig
 from s2igan.rdg.training import Preview, Recipe, train
-from s2igan.sen.embedding import open_captions
-from s2igan.sen.model import class_labels, load_sen, pad, saved_sen
+from s2igan.sen.embedding import GENERATOR_SEN, open_captions
+from s2igan.sen.model import class_labels, load_sen, pad, save_sen
 from s2igan.store import FixedReader, ImageReader
 from s2igan.tables import write_tsv
-from s2igan.training import Checkpoints, History
+from s2igan.training import Checkpoints, History, code_of
 from s2igan.vision.encoders import FrozenEncoder, load_encoder
 
 INPUTS = (
@@ -30,8 +30,8 @@ INPUTS = (
     "data/image_features.h5",
     "data/embeddings.h5",
 )
-CODE = ("s2igan/rdg", "s2igan/sen", "s2igan/vision", "s2igan/training.py", "stages/train_rdg.py")
 PREVIEWS = 8
+SHEETS = "metrics/figures/rdg_training.png"
 
 
 @dataclass(frozen=True)
@@ -45,14 +45,14 @@ class Hearing:
 @options(RDGConfig, BatchConfig, Hearing, Recipe)
 @stage
 def main(**values):
-    """Reads the catalog, images, features, embeddings and models/sen; writes models/rdg, curves and sheets.
+    """Reads the catalog, images, features, embeddings and models/sen; writes models/rdg{,_sen}, curves and sheets.
 
     A speech encoder that is trained along begins as models/sen and reads data/logmel.h5 in place of embeddings.
     """
     values["precision"] = training_precision("rdg.precision", values["precision"], device())
     trained = fill(Hearing, values).speech_encoder == "trained"
     inputs = [*INPUTS, *sorted(Path("models/sen").glob("*")), *(["data/logmel.h5"] if trained else [])]
-    checkpoints = Checkpoints("train_rdg", values, inputs, CODE)
+    checkpoints = Checkpoints("train_rdg", values, inputs, code_of("train_rdg"))
 
     recipe = fill(Recipe, values)
     matching = recipe.matching_weight > 0
@@ -75,7 +75,8 @@ def main(**values):
             batches = replace(batches, matching_captions=0)
         table = image_table(catalog, speech)
         data = TrainingSet(images, features.values(), speech if trained else speech.values(), table, batches)
-        said = speech.values([speech.index(c.key) for c in evenly(catalog.first_of("test"), PREVIEWS)])
+        shown = sample_captions(catalog, PREVIEWS)
+        said = speech.values([speech.index(caption.key) for caption in shown])
         preview = Preview(*pad(said)) if trained else Preview(torch.from_numpy(said))
         model = RDG(network, sen if trained else None)
         heard_by = model.average_sen if trained else sen
@@ -84,16 +85,18 @@ def main(**values):
             image_embedding=heard_by.image if relation or matching else None,
             frozen_encoder=load_frozen(config["image_encoder"]) if relation else None,
             checkpoints=checkpoints,
-            report=write_history,
+            report=lambda history: write_history(history, [words(caption) for caption in shown]),
         )
-    model.save("models/rdg", {"sen": config, "precision": recipe.precision}, {"sen": saved_sen(heard_by, config)})
+    model.save("models/rdg", {"sen": config, "precision": recipe.precision, "parameters": values})
+    save_sen(GENERATOR_SEN, heard_by, config)
     checkpoints.clear()
 
 
-def write_history(history: History) -> None:
-    """The curves, and sheets of the same captions over time."""
+def write_history(history: History, captions: list[str]) -> None:
+    """The curves, and what the same captions are drawn as with the same noise, a row per moment of training."""
     write_tsv("metrics/rdg_training.tsv", history.rows)
-    save_sheets("metrics/figures/rdg_training.png", history.sheets)
+    moments = [f"after {images} images" for images in history.sheet_items]
+    grid([list(sheet) for sheet in history.sheets] or [[]], moments or ["nothing yet"], captions, SHEETS, 96, 170)
 
 
 def image_table(catalog: Catalog, speech) -> ImageTable:

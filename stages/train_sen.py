@@ -15,10 +15,9 @@ from s2igan.sen.speech_encoder import SpeechEncoderConfig
 from s2igan.sen.training import CURVES, Pairs, Recipe, train
 from s2igan.store import FixedReader
 from s2igan.tables import write_tsv
-from s2igan.training import Checkpoints
+from s2igan.training import Checkpoints, code_of
 
 INPUTS = ("data/catalog/images.csv", "data/catalog/captions.csv", "data/logmel.h5", "data/image_features.h5")
-CODE = ("s2igan/sen", "s2igan/training.py", "stages/train_sen.py")
 
 
 @dataclass(frozen=True)
@@ -26,7 +25,7 @@ class Splits:
     """Whether SEN is trained, and what validation's classes are for."""
 
     pretrain: bool = switch("off: the network as it is at initialisation")
-    selection: str = choice(["val", "test"], "split that picks the pass whose weights are kept")
+    selection: str = choice(["val", "test"], "split that picks the pass whose weights are kept; test: val teaches")
     learn_val: bool = switch("train on val too, and keep the last pass")
 
 
@@ -39,7 +38,7 @@ def main(**values):
     An encoder of text reads the catalog's captions in place of the log-mels.
     """
     values["precision"] = training_precision("sen.precision", values["precision"], device())
-    checkpoints = Checkpoints("train_sen", values, INPUTS, CODE)
+    checkpoints = Checkpoints("train_sen", values, INPUTS, code_of("train_sen"))
     splits, recipe = fill(Splits, values), fill(Recipe, values)
     if not splits.pretrain:
         recipe = replace(recipe, captions=0)
@@ -49,7 +48,8 @@ def main(**values):
         open_captions(values) as log_mels,
         FixedReader("data/image_features.h5", "image_features") as features,
     ):
-        taught = catalog.training_captions() if splits.learn_val else catalog.split("train")
+        val_teaches = splits.learn_val or splits.selection == "test"
+        taught = catalog.training_captions() if val_teaches else catalog.split("train")
         training, validation = (pairs(catalog, captions, log_mels, features) for captions in (taught, chosen_by))
         classes = len(np.unique(training.classes[training.classes >= 0])) if values["distinctive_weight"] else 0
         network = fill(SENConfig, values, feature_dim=features.shape[1], classes=classes)
@@ -59,6 +59,7 @@ def main(**values):
             "image_encoder": features.attributes,
             "precision": recipe.precision,
             **log_mels.attributes,
+            "parameters": values,
         }
         model = build_sen(config, recipe.seed).to(device())
         result = train(

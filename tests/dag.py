@@ -44,7 +44,7 @@ def environment(folder: Path) -> dict[str, str]:
     return os.environ | {
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
         "PYTHONPATH": str(folder),
-        "OMP_NUM_THREADS": "2",
+        "OMP_NUM_THREADS": "1",
         **{f"GIT_{who}_{what}": "test@localhost" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")},
     }
 

@@ -1,10 +1,12 @@
 """Bad input through the commands themselves: one line that names it and its fix, and no output file."""
 
 import importlib
+import os
 import subprocess
 import sys
 from pathlib import Path
 
+import click
 import h5py
 import numpy as np
 import pytest
@@ -15,7 +17,8 @@ from tiny import rdg
 
 from s2igan import cli
 from s2igan.catalog import Caption, Catalog, Image, write_catalog
-from s2igan.sen.model import build_sen, save_sen, saved_sen
+from s2igan.errors import InputError
+from s2igan.sen.model import build_sen, save_sen
 from s2igan.store import FixedWriter, RaggedWriter
 from stages import train_rdg
 
@@ -54,6 +57,12 @@ def run(stage: str, *arguments: str):
     return CliRunner().invoke(importlib.import_module(f"stages.{stage}").main, arguments)
 
 
+def options(section: str) -> list[str]:
+    """Those of params.yaml, as DVC gives them to a stage."""
+    values = yaml.safe_load((ROOT / "params.yaml").read_text())[section]
+    return [f"--{'' if v else 'no-'}{k}" if isinstance(v, bool) else f"--{k}={v}" for k, v in values.items()]
+
+
 def refused(result, *told: str) -> None:
     """One line, at the end, with every word of `told`; and no file but those that were there before."""
     assert result.exit_code == 1, result.output
@@ -79,8 +88,9 @@ def catalog(**texts: str) -> Catalog:
 
 
 def models(config: dict = SEN) -> None:
-    save_sen("models/sen", build_sen(config), config)
-    rdg().save("models/rdg", {"sen": config}, {"sen": saved_sen(build_sen(config), config)})
+    for name in ("sen", "rdg_sen"):
+        save_sen(f"models/{name}", build_sen(config), config)
+    rdg().save("models/rdg", {"sen": config})
 
 
 @pytest.mark.parametrize("stage", ["catalog", "train_sen", "train_rdg", "train_judge", "generate", "evaluate"])
@@ -88,6 +98,28 @@ def models(config: dict = SEN) -> None:
 def test_a_seed_that_no_generator_takes_is_refused_by_every_stage(stage, seed):
     result = run(stage, "--seed", seed)
     assert result.exit_code == 2 and f"'--seed': {seed} is not in the range 0<=x<=4294967295." in result.stderr
+
+
+@pytest.mark.parametrize("stage", sorted(path.stem for path in (ROOT / "stages").glob("[a-z]*.py")))
+def test_what_is_no_finite_number_is_refused_by_every_option(stage):
+    """A comparison with a range is false for NaN, and an open range has infinity in it."""
+    for parameter in importlib.import_module(f"stages.{stage}").main.params:
+        for word in ("nan", "inf", "-inf") if isinstance(parameter.type, click.FloatRange) else ():
+            with pytest.raises(click.BadParameter, match="is not a finite number|is not in the range"):
+                parameter.type.convert(word, parameter, None)
+
+
+@pytest.mark.parametrize("device", ["banana", "cuda:99", "mps", "meta"])
+def test_a_device_that_is_not_here_is_refused(device, monkeypatch):
+    monkeypatch.setenv("S2IGAN_DEVICE", device)
+    refused(speak("a red bird"), f"S2IGAN_DEVICE={device}: no such device here; set cpu or cuda, or unset it")
+
+
+@pytest.mark.parametrize("workers", ["0", "-1", "two", "²"])
+def test_a_number_of_processes_that_is_none_is_refused(workers, monkeypatch):
+    monkeypatch.setenv("S2IGAN_WORKERS", workers)
+    write_catalog("data/catalog", catalog())
+    refused(run("synthesize", *TTS), f"S2IGAN_WORKERS={workers}: not a number of processes; set 1 or more, or unset")
 
 
 def test_the_first_scale_is_a_power_of_two():
@@ -102,10 +134,9 @@ def test_pictures_of_another_size_than_sen_knows_are_refused():
     for path in train_rdg.INPUTS:
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         Path(path).touch()
-    values = yaml.safe_load((ROOT / "params.yaml").read_text())["rdg"] | {"base_size": 32}
-    words = [f"--{'' if v else 'no-'}{k}" if isinstance(v, bool) else f"--{k}={v}" for k, v in values.items()]
     told = "rdg.base_size: images of 128 pixels, but SEN and the relation supervisor know crops of 64; set "
-    refused(run("train_rdg", *words), told, "image_features.crop_size", "classifier.crop_size", "judge.crop_size")
+    result = run("train_rdg", *options("rdg"), "--base_size=32")
+    refused(result, told, "image_features.crop_size", "classifier.crop_size", "judge.crop_size")
     assert not Path("models/rdg").exists()
 
 
@@ -170,6 +201,7 @@ def test_an_unknown_voice_is_refused():
 
 def test_a_missing_catalog_is_refused():
     refused(run("synthesize", *TTS), "data/catalog/images.csv: missing; run `dvc repro`")
+    refused(run("catalog", *options("catalog")), "data/manifest.csv: missing; run `dvc repro prepare` to make it")
     assert list(Path().iterdir()) == []
 
 
@@ -199,10 +231,10 @@ def truncated(path):
 @pytest.mark.parametrize(
     ("make", "told"),
     [
-        (foreign, "holds a foreign HDF5 file, expected s2igan/speech/1; delete it and run `dvc repro`"),
-        (another_kind, "holds s2igan/images/1, expected s2igan/speech/1; delete it and run `dvc repro`"),
-        (truncated, "truncated, or not an HDF5 file; delete it and run `dvc repro`"),
-        (lambda path: path.write_text("speech"), "truncated, or not an HDF5 file; delete it and run `dvc repro`"),
+        (foreign, "holds a foreign HDF5 file, expected s2igan/speech/1; run `dvc repro`"),
+        (another_kind, "holds s2igan/images/1, expected s2igan/speech/1; run `dvc repro`"),
+        (truncated, "truncated, or not an HDF5 file; run `dvc repro`"),
+        (lambda path: path.write_text("speech"), "truncated, or not an HDF5 file; run `dvc repro`"),
         (lambda path: None, "missing; run `dvc repro`"),
     ],
 )
@@ -236,8 +268,8 @@ def test_a_caption_without_its_log_mel_is_refused():
     assert list(Path("data").glob("generated*")) == []
 
 
-def speak(*arguments: str):
-    return CliRunner().invoke(cli.main, ["speak", *arguments, "-o", "out.png"])
+def speak(*arguments: str, output: str = "out.png"):
+    return CliRunner().invoke(cli.main, ["speak", *arguments, "-o", output])
 
 
 def no_picture() -> None:
@@ -259,6 +291,7 @@ def silent(path):
         (lambda path: path.write_bytes(b""), "bird.wav: empty file; record it again"),
         (lambda path: None, "bird.wav: missing; give the path of a recording"),
         (lambda path: path.mkdir(), "bird.wav: a folder; give the path of a recording"),
+        (lambda path: path.symlink_to(path), "bird.wav: Too many levels of symbolic links; give the path"),
         (silent, "bird.wav: silent; check the microphone"),
     ],
 )
@@ -272,7 +305,7 @@ def test_a_recording_that_cannot_be_heard_is_refused(make, told):
 def test_a_recording_of_a_moment_is_refused():
     models()
     soundfile.write("bird.wav", np.sin(np.arange(500)), 22050)
-    refused(speak("--wav", "bird.wav"), "bird.wav: 0.02 s of speech", "record more")
+    refused(speak("--wav", "bird.wav"), "bird.wav: 0.02 s of speech; at least 0.08 s are needed: record more")
     no_picture()
 
 
@@ -305,7 +338,22 @@ def test_a_damaged_model_is_refused():
     models()
     weights = Path("models/rdg/generator.safetensors")
     weights.write_bytes(weights.read_bytes()[:-7])
-    refused(speak("a red bird"), "models/rdg/generator.safetensors: missing or damaged", "run `dvc repro`")
+    refused(speak("a red bird"), "models/rdg/generator.safetensors: damaged; run `dvc repro`")
+    no_picture()
+
+
+def test_weights_that_are_not_finite_are_refused_when_saved_and_when_loaded(monkeypatch):
+    """They drew a black image."""
+    network = rdg()
+    network.average.augment.linear.weight.data[0, 0] = float("nan")
+    told = "NaN or infinite weights in augment.linear.weight; train it again, with a lower lr"
+    with pytest.raises(InputError, match=f"^rdg model, generator: {told}"):
+        network.save("models/rdg", {})
+    assert list(Path("models").iterdir()) == []
+    with monkeypatch.context() as patch:
+        patch.setattr("s2igan.models._check_finite", lambda *_: None)
+        network.save("models/rdg", {})
+    refused(speak("a red bird"), f"models/rdg/generator.safetensors: {told}")
     no_picture()
 
 
@@ -317,12 +365,38 @@ def test_one_model_in_the_place_of_the_other_is_refused():
     refused(speak("a red bird"), "models/rdg/model.json: holds a sen model, expected rdg; check the path")
 
 
-def test_a_picture_where_none_can_be_written_is_refused():
-    """Models of random weights draw all the same."""
+@pytest.mark.parametrize("option", ["-o", "--save-wav"])
+@pytest.mark.parametrize(
+    ("path", "told"), [("folder", "is a directory"), ("", "is a directory"), ("locked", "is not writable")]
+)
+def test_what_must_not_be_written_is_refused_before_anything_is_drawn(option, path, told, monkeypatch):
+    Path("folder").mkdir()
+    Path("locked").write_text("mine")
+    monkeypatch.setattr(os, "access", lambda file, mode: Path(file).name != "locked" or mode != os.W_OK)  # root may all
+    result = speak("a red bird", option, path) if option != "-o" else speak("a red bird", output=path)
+    assert result.exit_code == 2 and result.stderr.splitlines()[-1].startswith(f"Error: Invalid value for '{option}'")
+    assert told in result.stderr
+    assert Path("locked").read_text() == "mine" and {path.name for path in Path().iterdir()} == {"folder", "locked"}
+
+
+def test_an_output_goes_through_a_link_and_into_a_pipe():
     models()
-    Path("out.png").mkdir()
-    refused(speak("a red bird", "--size", "32"), "error: out.png: Is a directory; check the path")
-    assert list(Path("out.png").iterdir()) == []
+    Path("link.png").symlink_to("real.png")
+    for _ in range(2):  # where nothing is behind the link, and where something is
+        assert speak("a red bird", "--size", "32", output="link.png").exit_code == 0
+        assert Path("link.png").is_symlink() and Path("real.png").read_bytes().startswith(b"\x89PNG")
+    os.mkfifo("pipe")
+    reader = os.open("pipe", os.O_RDONLY | os.O_NONBLOCK)
+    assert speak("a red bird", "--size", "32", output="pipe").exit_code == 0
+    assert os.read(reader, 1 << 16) == Path("real.png").read_bytes() and Path("pipe").is_fifo()
+    os.close(reader)
+
+
+def test_no_sound_is_left_where_no_picture_can_be_written():
+    models()
+    Path("file").touch()
+    refused(speak("a red bird", "--save-wav", "said.wav", output="file/out.png"), "error: file: ")
+    assert not Path("said.wav").exists()
 
 
 def test_good_input_passes():

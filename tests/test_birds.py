@@ -12,13 +12,19 @@ from s2igan.datasets.drawn.birds import (
     SIZES,
     Bird,
     Pose,
-    part_map,
+    _draw,
     random_bird,
     random_pose,
     render,
     render_random,
 )
 from s2igan.errors import InputError
+
+
+def part_map(bird: Bird, pose: Pose, size: int) -> np.ndarray:
+    """Which part each pixel of `render` shows: (size, size) int8, an index into PARTS, else -1."""
+    owner = _draw(bird, pose, size).owner
+    return owner[:, ::-1] if pose.facing_left else owner
 
 
 def flock(count, seed=0):

@@ -33,13 +33,12 @@ def test_sizes_are_the_published_ones():
     assert sum(p.numel() for p in encoder.parameters()) == 9_253_440 + 5_632 + 6_299_648
 
 
-@pytest.mark.parametrize("filler", [0.0, 1e4, float("nan"), float("inf")])
-def test_an_embedding_does_not_see_its_batch_or_its_padding(filler):
+def test_an_embedding_does_not_see_its_batch_or_its_padding():
     encoder = small(9)
     items = utterances(1, 2, 15, 16, 17, 31, 33, 61)
     log_mel, lengths = pad(items)
     wide = torch.cat([log_mel, torch.zeros(len(items), 10, 40)], dim=1)
-    wide[~valid_frames(lengths, wide.shape[1])] = filler
+    wide[~valid_frames(lengths, wide.shape[1])] = float("nan")
     with torch.inference_mode():
         together = encoder(wide, lengths)
         for row, item in enumerate(items):

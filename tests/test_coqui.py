@@ -25,7 +25,7 @@ from s2igan.errors import InputError
 from s2igan.speech import coqui
 from s2igan.speech.audio import decode
 from s2igan.speech.coqui import Coqui
-from s2igan.speech.engine import create_engine, options_for
+from s2igan.speech.engine import options_for
 from s2igan.speech.synthesis import synthesize
 from s2igan.store import RaggedReader
 from stages.synthesize import main as synthesize_stage
@@ -166,10 +166,8 @@ def test_griffin_lim_speaks_where_there_is_no_vocoder(models):
     np.testing.assert_array_equal(engine.speak(TEXTS[0], "default"), first)
 
 
-@pytest.mark.parametrize("vocoder", ["vocoder", ""])
-def test_the_model_does_draw_at_random(models, vocoder, monkeypatch):
+def test_the_model_does_draw_at_random(engine, monkeypatch):
     """Were dropout off, the tests that samples are equal would show nothing."""
-    engine = Coqui(str(models / "one"), vocoder and str(models / vocoder))
     first = engine.speak(TEXTS[0], "default")
     seeded = coqui._seeded
     monkeypatch.setattr(coqui, "_seeded", lambda said, device: seeded(said + "!", device))
@@ -234,7 +232,7 @@ def test_loud_speech_is_turned_down_and_none_or_broken_speech_refused(engine, mo
             spoken(0.5, broken)
 
 
-@pytest.mark.parametrize("text", ["", "  \n", "***", "...", "§§ ¤", "🐦 🌺", "鳥"])
+@pytest.mark.parametrize("text", ["", "***", "🐦 🌺", "鳥"])
 def test_texts_that_the_model_cannot_say_are_refused(engine, text):
     with pytest.raises(InputError, match="no letter or digit that the model knows"):
         engine.speak(text, "default")
@@ -343,9 +341,7 @@ def test_a_vocoder_that_cannot_be_downloaded_is_refused(models):
     refused(f"tts.vocoder: {VOCODER_NAME} is not in .* and cannot be downloaded", NAME)
 
 
-@pytest.mark.parametrize(
-    "name", ["tacotron2", "models/tacotron2", "tts_models/en/ljspeech", NAME + "x", VOCODER_NAME, "/no/such/folder"]
-)
+@pytest.mark.parametrize("name", ["tts_models/en/ljspeech", VOCODER_NAME, "/no/such/folder"])
 def test_names_that_coqui_does_not_list_are_refused(name):
     told = refused(f"tts.model: '{name}' is no file, no folder and none of coqui's tts_models", name)
     assert told.endswith("or choose tts.engine=espeak")
@@ -404,9 +400,6 @@ def test_without_coqui_tts_there_is_one_line(monkeypatch):
 def test_the_engine_by_name_takes_its_own_options():
     assert options_for("coqui", 175, "m", "v") == {"model": "m", "vocoder": "v"}
     assert options_for("espeak", 175, "m", "v") == {"rate": 175}
-    assert create_engine("espeak").parallel
-    with pytest.raises(InputError, match="engine coqui: unknown option 'rate'; its options are model, vocoder, device"):
-        create_engine("coqui", rate=175)
 
 
 def test_a_data_set_is_spoken_in_this_process_in_order(engine, models, monkeypatch):

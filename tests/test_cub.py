@@ -11,7 +11,6 @@ from miniatures import add, edit, remove, write_cub
 from s2igan.catalog import check
 from s2igan.datasets import cub, reed
 from s2igan.errors import InputError
-from s2igan.images import read_image
 from s2igan.manifest import Row
 from s2igan.selection import select
 from s2igan.splits import Limits
@@ -101,17 +100,8 @@ def test_the_box_is_a_square_about_the_bounding_box(raw):
     assert [float(value) for value in second.box.split()] == [17, -36, 396, 396]
 
 
-def test_the_miniature_holds_pictures_that_can_be_read(whole):
-    images = {image.key: image for image in load("cub", whole, Limits()).images}
-    image = images[f"{ALBATROSS}_0001_796111"]
-    red, green, blue = read_image(whole / image.path, image.box, size=13)[:, 6, 2]
-    assert red > blue + 60 and green > blue + 40  # a yellow bird
-    assert (read_image(whole / images[LAST].path, size=8).std(0) == 0).all()  # grey
-
-
-@pytest.mark.parametrize("folder", ["text_c10", "cvpr2016_cub/text_c10", "CUB_icml/text_c10", "birds/text_c10"])
-def test_captions_are_found_where_the_archives_unpack(tmp_path, whole, folder):
-    write_cub(tmp_path, captions=folder)
+def test_captions_are_found_where_the_archives_unpack(tmp_path, whole):
+    write_cub(tmp_path, captions="birds/text_c10")  # the last of the folders that are looked for
     assert load("cub", tmp_path, Limits()) == load("cub", whole, Limits())
 
 
@@ -189,10 +179,6 @@ def test_images_are_drawn_by_the_seed(whole):
     assert {image.key[-11:-7] for images in drawn for image in images} == {"0001", "0002", "0003"}
 
 
-def test_more_captions_than_ten_are_ten(whole):
-    assert load("cub", whole, Limits(captions_per_image=99)) == load("cub", whole, Limits())
-
-
 def test_stray_bytes_control_characters_and_empty_lines(raw):
     path = raw / f"text_c10/{ALBATROSS}_0001_796111.txt"
     lines = [b"a bird\xef\xbf\xbd\xef\xbf\xbds  wing", b"a\x00 \tbird\x1b[0m", b"", b" \xef\xbf\xbd \x0b"]
@@ -229,9 +215,6 @@ README = r"\(see data/raw/cub/README\.md\)"
         ),
         # Tables
         (edit(f"{ROOT}/images.txt", b"3 001", b"3001"), r"images\.txt: line 3 is '3001\..*; expected '<image id> <cl"),
-        (edit(f"{ROOT}/images.txt", b"1 001", b"1 ../001"), r"images\.txt: line 1 is '1 \.\./001.*; expected"),
-        (edit(f"{ROOT}/images.txt", b"_0001_", b"_0001 "), r"images\.txt: line 1 is .*; expected .*: unpack"),
-        (edit(f"{ROOT}/images.txt", b"1 001", b"\xff\x00 001"), r"images\.txt: line 1 is .*; expected"),
         (
             edit(f"{ROOT}/images.txt", b"2 001.", b"2 999."),
             r"images\.txt: line 2: 999.* is not in the published split",
@@ -240,7 +223,6 @@ README = r"\(see data/raw/cub/README\.md\)"
             edit(f"{ROOT}/bounding_boxes.txt", b"5 ", b"55 "),
             r"images\.txt: line 5: .* has no box in bounding",
         ),
-        (edit(f"{ROOT}/bounding_boxes.txt", b" 8.0", b""), r"boxes\.txt: line 1 is '1 .*; expected '<image id> <x>"),
         (edit(f"{ROOT}/bounding_boxes.txt", b" 8.0", b" nan"), r"boxes\.txt: line 1 is '1 .*nan.*; expected"),
         (edit(f"{ROOT}/bounding_boxes.txt", b" 26.0", b" -1"), r"boxes\.txt: line 1: the box is -1 wide and 16"),
         # Files
@@ -249,10 +231,8 @@ README = r"\(see data/raw/cub/README\.md\)"
             r"line \d+: image .*_0003_796112\.jpg: missing; correct the path, or put the file into",
         ),
         (remove(FIRST), rf"{FIRST}: missing, so the image Black_\w*_0001_796111 has no captions; unpack .*{README}"),
-        (remove("text_c10/002.Laysan_Albatross"), r"Laysan_Albatross_0001_796114\.txt: missing, so the image Lay"),
         (add(FIRST, b"and red feet\n"), rf"{FIRST}: 11 captions; expected 10, one a line: unpack .*{README}"),
         (edit(FIRST, b"\n", b" "), rf"{FIRST}: 9 captions; expected 10, one a line: unpack"),
-        (lambda raw: (raw / FIRST).write_bytes(b""), rf"{FIRST}: 0 captions; expected 10"),
         (edit(FIRST, b"a large yellow bird with blue wings", b". ."), rf"{FIRST}: line 2 is '\. \.', without a word"),
     ],
 )

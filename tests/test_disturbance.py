@@ -49,10 +49,9 @@ def band_share(signal: np.ndarray, low: float, high: float) -> float:
 
 
 @pytest.mark.parametrize("kind", ["white", "speech"])
-@pytest.mark.parametrize("snr_db", [20.0, 3.5, 0.0, -10.0])
-@pytest.mark.parametrize("offset", [0.0, 0.2])  # is heard by nobody, so it is no signal
-def test_measured_snr_is_the_one_asked_for(kind, snr_db, offset):
-    speech = coloured() + np.float32(offset)
+@pytest.mark.parametrize("snr_db", [20.0, -10.0])
+def test_measured_snr_is_the_one_asked_for(kind, snr_db):
+    speech = coloured() + np.float32(0.2)  # an offset is heard by nobody, so it is no signal
     noise = add_noise(speech, snr_db, rng(), kind).astype(np.float64) - speech
     assert power_db(speech) - power_db(noise) == pytest.approx(snr_db, abs=0.01)
     assert noise.mean() == pytest.approx(0, abs=1e-6)
@@ -82,8 +81,7 @@ def test_speech_noise_fills_the_pauses():
     assert 10 * np.log10(noise.var(axis=1).max() / noise.var(axis=1).min()) < 6
 
 
-@pytest.mark.parametrize("factor", [0.5, 0.8, 1.25, 2.0])
-@pytest.mark.parametrize("hertz", [220.0, 1000.0])
+@pytest.mark.parametrize(("factor", "hertz"), [(0.5, 220.0), (0.8, 1000.0), (1.25, 220.0), (2.0, 1000.0)])
 def test_rate_changes_length_and_not_pitch(factor, hertz):
     changed = change_rate(tone(hertz), factor)
     assert changed.dtype == np.float32 and len(changed) == round(RATE / factor)
@@ -92,8 +90,7 @@ def test_rate_changes_length_and_not_pitch(factor, hertz):
     assert changed[middle].std() == pytest.approx(tone(hertz).std(), rel=0.15)  # the vocoder loses 1.2 dB at most
 
 
-@pytest.mark.parametrize("factor", [0.8, 1.25])
-@pytest.mark.parametrize("start", [4000, 15000])
+@pytest.mark.parametrize(("factor", "start"), [(0.8, 15000), (1.25, 4000)])
 def test_what_was_at_t_is_at_t_over_factor(factor, start):
     burst = np.zeros(RATE, np.float32)
     burst[start : start + 4000] = tone(800)[:4000]
@@ -109,8 +106,7 @@ def test_factor_1_returns_the_same_samples():
     np.testing.assert_array_equal(CLEAN(speech, rng()), speech)
 
 
-@pytest.mark.parametrize("factor", [0.25, 4.0])
-@pytest.mark.parametrize("samples", [2, 500, 1024, 12345])
+@pytest.mark.parametrize(("factor", "samples"), [(0.25, 2), (4.0, 2), (4.0, 500), (0.25, 12345)])
 def test_extreme_rates_and_short_utterances(factor, samples):
     changed = change_rate(coloured(samples=12345)[:samples], factor)
     assert len(changed) == max(1, round(samples / factor)) and np.isfinite(changed).all()

@@ -26,8 +26,6 @@ COLUMNS = {
 }
 # Where a chance level, or what else stands beside a score, is called otherwise than `<key>_chance`.
 BESIDE = {
-    "speech_to_image_map": ("sen", "map_chance"),
-    "map": ("eval", "map_chance"),
     "part_colour_accuracy": ("attributes", "colour_chance"),
     "part_colour_accuracy_all_parts": ("attributes", "colour_chance"),
     "keyword_changed": ("attributes", "keyword_changed_before"),

@@ -123,7 +123,7 @@ def test_inception_sees_what_torchvisions_own_pipeline_shows_it(tmp_path, incept
     flower = load_sample_image("flower.jpg")[50:392, 150:492]
     picture = np.full_like(flower, 255 * (shown == "white")) if shown != "photograph" else flower  # 342 pixels
     weights = Inception_V3_Weights.IMAGENET1K_V1.transforms()
-    image = torch.from_numpy(picture[21:320, 21:320].transpose(2, 0, 1).copy())[None]  # its crop, of 299
+    image = torch.from_numpy(picture[22:321, 22:321].transpose(2, 0, 1).copy())[None]  # its crop, of 299
     ours = load_encoder("inception_v3", str(tmp_path / "inception.pth"))
     classifier = build_classifier({"network": "inception_v3", "heads": [3]}).eval()
     seen = []

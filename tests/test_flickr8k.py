@@ -1,10 +1,8 @@
 import shutil
 
 import pytest
-import soundfile
 from data_sets import load
 from miniatures_speech import copy, write_flickr8k
-from PIL import Image as Picture
 
 from s2igan.catalog import Caption, Image
 from s2igan.errors import InputError
@@ -91,22 +89,6 @@ def test_line_ends_of_windows_and_blank_lines_do_no_harm(original, raw):
     assert load("flickr8k", raw, Limits()) == load("flickr8k", original[0], Limits())
 
 
-def test_the_miniature_has_real_pictures_and_sounds(original):
-    folder, _ = original
-    catalog = load("flickr8k", folder, Limits())
-    shapes, seconds = set(), []
-    for image in catalog.images:
-        with Picture.open(folder / image.path) as picture:
-            picture.load()
-            shapes.add((picture.size, picture.mode))
-    for caption in catalog.captions:
-        samples, rate = soundfile.read(folder / caption.recording)
-        assert rate == 16000 and samples.ndim == 1 and abs(samples).max() > 0.3
-        seconds.append(len(samples) / rate)
-    assert len(shapes) == 9 and {mode for _, mode in shapes} == {"RGB", "L", "CMYK"}
-    assert 0.8 <= min(seconds) < 1 and 1.3 < max(seconds) <= 1.5
-
-
 def line(name, number, text):
     """Replaces a line of a file."""
 
@@ -135,9 +117,7 @@ DEV = "Flickr8k_text/Flickr_8k.devImages.txt"
         (lambda raw, names: (raw / DEV).write_text("\n"), r"devImages\.txt: lists no image; unpack"),
         (line(DEV, 2, "{0}"), r"devImages\.txt: line 2: 10.*\.jpg is in split train already"),
         (line(DEV, 1, "../secret.jpg"), r"devImages\.txt: line 1: \.\./secret\.jpg is not a bare file name"),
-        (line(DEV, 1, "two words.jpg"), r"devImages\.txt: line 1 is 'two words\.jpg'; expected 'one file name'"),
         (line(CAPTIONS, 4, "a.wav {0}"), r"wav2capt\.txt: line 4 is 'a\.wav .*'; expected 'recording image #n'"),
-        (line(CAPTIONS, 4, "a.wav {0} 3"), r"wav2capt\.txt: line 4 is .*; expected 'recording image #n'"),
         (line(CAPTIONS, 4, "/a.wav {0} #3"), r"wav2capt\.txt: line 4: /a\.wav is not a bare file name"),
         (line(CAPTIONS, 6, "a.wav {0} #7"), r"wav2spk\.txt: no speaker of a\.wav"),
         (line(SPEAKERS, 1, "alone.wav"), r"wav2spk\.txt: line 1 is 'alone\.wav'; expected 'recording speaker'"),
@@ -148,7 +128,6 @@ DEV = "Flickr8k_text/Flickr_8k.devImages.txt"
             lambda raw, names: shutil.rmtree(raw / "flickr_audio" / "wavs"),
             r"_0\.wav: missing; correct",
         ),
-        (lambda raw, names: shutil.rmtree(raw), r"Flickr_8k\.trainImages\.txt: missing; unpack"),
     ],
 )
 def test_what_is_wrong_is_told_in_one_line_with_file_and_mend(raw, damage, message):

@@ -10,7 +10,7 @@ from dag import composed
 from benchmarks import paper_scale
 from benchmarks.paper_scale import costs_of, overrides, stage_of
 
-NAP = "import time; block = bytearray(100 * 2**20); block[::4096] = b'x' * len(block[::4096]); time.sleep(2)"
+NAP = "import time; block = bytearray(100 * 2**20); block[::4096] = b'x' * len(block[::4096]); time.sleep(1)"
 
 
 def test_it_keeps_the_paper_s_sizes_networks_and_recipe():
@@ -29,7 +29,7 @@ def test_it_keeps_the_paper_s_sizes_networks_and_recipe():
 
 @pytest.fixture
 def nap(tmp_path, monkeypatch):
-    """A project with one stage, which holds 100 MiB for two seconds."""
+    """A project with one stage, which holds 100 MiB for a second."""
     (tmp_path / "stages").mkdir()
     (tmp_path / "stages/nap.py").write_text(NAP)
     monkeypatch.setattr(paper_scale, "INTERVAL", 0.1)
@@ -42,7 +42,7 @@ def test_seconds_and_memory_are_those_of_the_stage(nap):
     costs = costs_of(command, nap, environment)
     assert list(costs) == ["nap"]
     seconds, gigabytes = costs["nap"]
-    assert 1.5 < seconds < 30 and 100 / 1024 < gigabytes < 0.2
+    assert 0.9 < seconds < 30 and 100 / 1024 < gigabytes < 0.2
 
 
 def test_what_fails_is_shown(nap):

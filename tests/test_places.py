@@ -130,15 +130,6 @@ def test_keys_stay_unique_where_folders_and_names_run_together(raw, originals):
     assert {path: keys[path] for path in pair} == expected
 
 
-def test_limits_keep_each_split_and_the_first_captions(originals):
-    folder, _ = originals[True]
-    catalog = load("places", folder, Limits(classes=2, images_per_class=3, captions_per_image=1))
-    assert sorted(image.split for image in catalog.images) == ["test"] * 2 + ["train"] * 2 + ["val"] * 2
-    assert [caption.key[-3:] for caption in catalog.captions] == ["/00"] * 6
-    with pytest.raises(InputError, match="no image of split .* within the limits"):
-        load("places", folder, Limits(classes=1, images_per_class=1))
-
-
 def entry(**values):
     def damage(raw):
         edit(raw / NEW / "train_2020.json", lambda content: content["data"][3].update(values))
@@ -169,21 +160,14 @@ TRAIN = r"train_2020\.json"
             r"utterance_\d+\.wav: missing; correct",
         ),
         (content(b'{"data": ['), f"{TRAIN}: not JSON .*; unpack"),
-        (content(b'{"data": "\xff"}'), f"{TRAIN}: not JSON .*; unpack"),
         (content(b"[]"), f"{TRAIN}: no entries under data"),
-        (content(b'{"data": {}}'), f"{TRAIN}: no entries under data"),
         (content(b'{"data": []}'), f"{TRAIN}: no entries under data"),
         (content(b'{"data": [7]}'), f"{TRAIN}: entry 0 is 7; expected image, wav and speaker"),
         (entry(image=None), f"{TRAIN}: entry 3: image is None; expected a text"),
         (entry(wav=" "), f"{TRAIN}: entry 3: wav is ' '; expected a text"),
         (entry(speaker=5), f"{TRAIN}: entry 3: speaker is 5; expected a text"),
         (entry(image="../a.jpg"), rf"{TRAIN}: entry 3: image \.\./a\.jpg: leaves its folder"),
-        (entry(image="a/../../a.jpg"), rf"{TRAIN}: entry 3: image .*: leaves its folder"),
         (entry(wav="/etc/passwd"), f"{TRAIN}: entry 3: wav /etc/passwd: an absolute path"),
-        (entry(wav="C:\\a.wav"), rf"{TRAIN}: entry 3: wav C:\\a\.wav: an absolute path"),
-        (entry(wav="wavs\\a.wav"), rf"{TRAIN}: entry 3: wav wavs\\a\.wav: has a backslash"),
-        (entry(image="a\ud800.jpg"), rf"{TRAIN}: entry 3: image 'a\\ud800\.jpg': not a file's name"),
-        (entry(image="./"), rf"{TRAIN}: entry 3: image '\./': not a file's name"),
         (entry(wav="wavs/0/utterance_0.wav"), f"{TRAIN}: entry 3: wav wavs/0/utterance_0.wav a second time"),
     ],
 )

@@ -47,7 +47,7 @@ def test_every_condition_is_scored_by_itself():
     assert scores["clean_map"] == scores["clean_r1"] == scores["rate1.25_map"] == 1
     assert scores["snr0_map"] == pytest.approx(WRONG_MAP)
     assert (scores["snr0_r1"], scores["snr0_r5"], scores["snr0_median_rank"]) == (0, 1, 4)
-    assert scores["map_chance"] == pytest.approx(float(chance_average_precision(2, 4)))
+    assert scores["clean_map_chance"] == pytest.approx(float(chance_average_precision(2, 4)))
     assert [scores[f"r{k}_chance"] for k in (1, 5, 10)] == [0.25, 1, 1]
     assert (scores["captions"], scores["images"]) == (4, 4)
     assert [(row["condition"], row["snr_db"], row["rate"]) for row in table] == [
@@ -64,7 +64,7 @@ def test_without_classes_a_captions_own_picture_is_relevant():
     gallery = Gallery(keys, list(Catalog(images, captions).group_of().values()), np.eye(4))
     scores, _ = robustness_scores(gallery, captions, conditions([], [], "white"), {"clean": WRONG}, NOBODY, set())
     assert scores["clean_map"] == pytest.approx(1 / 4)  # one relevant, in the last place
-    assert scores["map_chance"] == pytest.approx((1 + 1 / 2 + 1 / 3 + 1 / 4) / 4)
+    assert scores["clean_map_chance"] == pytest.approx((1 + 1 / 2 + 1 / 3 + 1 / 4) / 4)
 
 
 def test_captions_of_one_picture_and_pictures_without_caption():

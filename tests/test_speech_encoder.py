@@ -45,13 +45,12 @@ def test_default_sizes_are_the_published_ones():
     torch.testing.assert_close(embedding.norm(dim=1), torch.ones(2))
 
 
-@pytest.mark.parametrize("filler", [0.0, 1e4, float("nan"), float("inf")])
-def test_an_embedding_does_not_see_its_batch_or_its_padding(filler):
+def test_an_embedding_does_not_see_its_batch_or_its_padding():
     encoder = small_sen().speech
     items = utterances(16, 17, 18, 19, 20, 33, 61)
     log_mel, lengths = pad(items)
     wide = torch.cat([log_mel, torch.zeros(len(items), 10, 5)], dim=1)
-    wide[~valid_frames(lengths, wide.shape[1])] = filler
+    wide[~valid_frames(lengths, wide.shape[1])] = float("nan")
     with torch.inference_mode():
         together = encoder(wide, lengths)
         for row, item in enumerate(items):

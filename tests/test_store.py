@@ -1,6 +1,9 @@
+import errno
+import fcntl
 import subprocess
 import sys
 from pathlib import Path
+from unittest.mock import Mock
 
 import h5py
 import numpy as np
@@ -196,20 +199,32 @@ def test_a_truncated_file_is_refused(tmp_path, kept):
     ):
         content = path.read_bytes()
         path.write_bytes(content[: int(len(content) * kept)])
-        with pytest.raises(InputError, match=f"{path.name}: truncated, .*delete it and run `dvc repro`"):
+        with pytest.raises(InputError, match=f"{path.name}: truncated, .*; run `dvc repro`"):
             reader(path, kind).__enter__()
+
+
+def test_a_good_file_that_is_locked_is_read_and_one_that_must_not_be_is_told_as_such(tmp_path, monkeypatch):
+    """It was told as truncated, and to be deleted."""
+    path = write_fixed(tmp_path / "a.h5")
+    with open(path) as file, monkeypatch.context() as patch:
+        fcntl.flock(file, fcntl.LOCK_EX)  # as another program's HDF5 does
+        with FixedReader(path, "embeddings") as reader:
+            np.testing.assert_array_equal(reader.values(), VALUES)
+        patch.setattr(h5py, "File", Mock(side_effect=PermissionError(errno.EACCES, "HDF5's words")))
+        with pytest.raises(PermissionError, match=rf"Permission denied: '{path}'"):
+            FixedReader(path, "embeddings").__enter__()
 
 
 def test_a_text_file_is_refused(tmp_path):
     (tmp_path / "a.h5").write_text("images, as text\n")
-    with pytest.raises(InputError, match=r"a\.h5: truncated, or not an HDF5 file; delete it"):
+    with pytest.raises(InputError, match=r"a\.h5: truncated, or not an HDF5 file; run `dvc repro`"):
         FixedReader(tmp_path / "a.h5", "images").__enter__()
 
 
 def test_a_foreign_hdf5_file_is_refused(tmp_path):
     with h5py.File(tmp_path / "a.h5", "w") as file:
         file["values"] = np.zeros(3)
-    with pytest.raises(InputError, match=r"a\.h5: holds a foreign HDF5 file, expected s2igan/images/1; delete"):
+    with pytest.raises(InputError, match=r"a\.h5: holds a foreign HDF5 file, expected s2igan/images/1; run"):
         FixedReader(tmp_path / "a.h5", "images").__enter__()
 
 

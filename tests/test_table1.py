@@ -54,12 +54,12 @@ def test_the_table_by_hand():
 
 def test_scores_go_by_their_names(tmp_path):
     files = {
-        "metrics/eval.json": {"data": {"map": 0.5, "map_chance": 0.1, "protocol": "words", "parts": {"a": 1}}},
-        "metrics/sen.json": {"data": {"speech_to_image_map": 1, "map_chance": 0.2}},
+        "metrics/eval.json": {"data": {"map": 0.5, "classes": 4, "protocol": ["words"], "parts": {"a": 1}}},
+        "metrics/sen.json": {"data": {"speech_to_image_map": 1, "classes": 5}},
         "metrics/robustness.json": {"error": "missing"},
     }
     scores = flat_scores(files)
-    assert scores == {"map": 0.5, "eval.map_chance": 0.1, "speech_to_image_map": 1.0, "sen.map_chance": 0.2}
+    assert scores == {"map": 0.5, "eval.classes": 4, "speech_to_image_map": 1.0, "sen.classes": 5}
     experiment = Experiment("x", "abc", {"system": "no_dense", "seed": 3, "rdg": {"lr": 0.1}}, scores)
     assert experiment.value("rdg.lr") == 0.1
     with pytest.raises(InputError, match="x: no parameter rdg.rate"):
@@ -106,12 +106,50 @@ Stage 'embed' didn't change, skipping
     assert parse_stages(log) == [("Running", "catalog"), ("Stage", "logmel"), ("Stage", "embed")]
 
 
-def test_files_of_stages_that_did_not_run_do_not_count(monkeypatch):
-    metrics = {"metrics/eval.json": {"data": {"map": 0.5}}, "metrics/robustness.json": {"data": {"snr0_map": 0.1}}}
-    run = {"name": "a", "rev": "1234567", "data": {"metrics": metrics, "params": {}}}
-    monkeypatch.setattr(experiments, "_dvc", lambda *_: json.dumps([{"experiments": [{"name": "a", "revs": [run]}]}]))
-    assert experiments.finished()[0].scores == {"map": 0.5, "snr0_map": 0.1}
-    assert experiments.finished(["a"], ["eval", "sen"])[0].scores == {"map": 0.5}
+def lock(lr: str = "0.1", seed: str = "0") -> dict:
+    """dvc.lock of three stages, as a run with these options leaves it."""
+    stages = {
+        "train_rdg": ("rdg", f"--lr {lr} --no-mismatched", {}, {"models/rdg": f"m{lr}"}),
+        "evaluate": ("eval", f"--seed {seed}", {"models/rdg": f"m{lr}", "stages": "s"}, {"metrics/eval.json": "e"}),
+        "robustness": ("robustness", "--snr_db 0 --snr_db 5", {}, {"metrics/robustness.json": "r"}),
+    }
+    return {
+        stage: {
+            "cmd": f"python -m stages.{stage} {words}",
+            "deps": [{"path": path, "md5": md5} for path, md5 in deps.items()],
+            "params": {"params.yaml": {section: {}}},
+            "outs": [{"path": path, "md5": md5} for path, md5 in outs.items()],
+        }
+        for stage, (section, words, deps, outs) in stages.items()
+    }
+
+
+EVAL, ROBUSTNESS = "metrics/eval.json", "metrics/robustness.json"
+
+
+@pytest.mark.parametrize("found, own", [
+    (lock(), {EVAL, ROBUSTNESS}),
+    # `dvc exp run -S rdg.lr=0.1 train_rdg`, where the commit's run has 0.2: eval.json is of the commit's models.
+    (lock(lr="0.2") | {"train_rdg": lock()["train_rdg"]}, {ROBUSTNESS}),
+    # The same of the last stage alone.
+    (lock(seed="1"), {ROBUSTNESS}),
+    # Another experiment, refused as busy, changed params.yaml after train_rdg had begun.
+    (lock(lr="0.2"), {ROBUSTNESS}),
+])  # fmt: skip
+def test_scores_of_another_run_do_not_count(found, own, monkeypatch):
+    params = {"rdg": {"lr": 0.1, "mismatched": False}, "eval": {"seed": 0}, "robustness": {"snr_db": [0, 5]}}
+    assert experiments.own_outputs(found, params) & {EVAL, ROBUSTNESS} == own
+    metrics = {EVAL: {"data": {"map": 0.5}}, ROBUSTNESS: {"data": {"snr0_map": 0.1}}}
+    data = {"metrics": metrics, "params": {"params.yaml": {"data": params}}}
+    shown = [{"experiments": [{"name": "a", "revs": [{"name": "a", "rev": "1234567", "data": data}]}]}]
+    monkeypatch.setattr(experiments, "_dvc", lambda *_: json.dumps(shown))
+    monkeypatch.setattr(experiments, "_git", lambda *_: json.dumps({"stages": found}))
+    assert set(experiments.finished()[0].scores) == {"snr0_map", *(["map"] if EVAL in own else [])}
+    if EVAL in own:
+        assert experiments.finished(["a"], ["eval", "sen"])[0].scores == {"map": 0.5}
+    else:
+        with pytest.raises(InputError, match="a: its scores are not of its parameters, since it ran only some stages"):
+            experiments.finished(["a"], ["eval", "sen"])
 
 
 def test_a_command_that_leaves_a_process_behind_is_not_waited_for(tmp_path, monkeypatch):
@@ -131,7 +169,10 @@ def test_a_score_that_no_experiment_has_is_named_with_those_that_are_there(monke
     run = Experiment("a", "1234567", {"system": "s2igan", "seed": 0}, {"map": 0.5, "is_mean": 2.0})
     monkeypatch.setattr(experiments, "finished", lambda *_: [run])
     result = CliRunner().invoke(main, ["compare", "--score", "map", "--score", "fid"])
-    assert result.exit_code == 1 and result.stderr == "error: --score: no experiment has fid; they have is_mean, map\n"
+    assert result.exit_code == 1 and result.stderr.startswith(
+        "error: --score: no experiment has fid, or it is of a stage"
+    )
+    assert result.stderr.endswith("; they have is_mean, map\n")
     result = CliRunner().invoke(main, ["compare", "--score", "map"])
     assert result.exit_code == 0 and cells(result.stdout.splitlines()[-1]) == ["s2igan", "1", "0.500"]
 

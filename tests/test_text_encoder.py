@@ -34,13 +34,12 @@ def test_sizes_are_the_published_ones():
     assert encoder.embedding_dim == 1024
 
 
-@pytest.mark.parametrize("filler", [0.0, 1e4, float("nan")])
-def test_an_embedding_does_not_see_its_batch_or_its_padding(filler):
+def test_an_embedding_does_not_see_its_batch_or_its_padding():
     encoder = small(9)
     items = [one_hot(text, "x") for text in TEXTS]
     characters, lengths = pad(items)
     wide = torch.cat([characters, torch.zeros(len(items), 30, len(ALPHABET))], dim=1)
-    wide[~valid_frames(lengths, wide.shape[1])] = filler
+    wide[~valid_frames(lengths, wide.shape[1])] = float("nan")
     with torch.inference_mode():
         together = encoder(wide, lengths)
         for row, item in enumerate(items):

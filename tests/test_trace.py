@@ -1,11 +1,13 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from PIL import Image as Picture
 
 from s2igan.catalog import Caption, Catalog, Image, write_catalog
-from s2igan.figures import INK, MARGIN
+from s2igan.figures import INK, MARGIN, words
 from s2igan.store import ImageWriter
-from s2igan.trace import trace, words
+from s2igan.trace import trace
 
 SPOKEN = Caption("-/etxea/00", "-/etxea", "", "sounds/001.wav", "eu", "miren")
 WRITTEN = Caption("-/etxea/01", "-/etxea", "etxe gorria")
@@ -24,16 +26,17 @@ def folder(tmp_path, monkeypatch):
     return tmp_path
 
 
-def test_a_recording_without_a_text_is_called_by_its_key_language_and_speaker():
+def test_a_recording_without_a_text_is_called_by_class_or_image_language_and_speaker():
     assert words(WRITTEN) == "etxe gorria"
-    assert words(SPOKEN) == "-/etxea/00 eu miren"
-    assert words(Caption("-/etxea/02", "-/etxea", "", "sounds/002.wav")) == "-/etxea/02"
+    assert words(SPOKEN) == "etxea, eu, miren"
+    assert words(replace(SPOKEN, key="house/1/00")) == "house, eu, miren"
+    assert words(Caption("-/etxea/02", "-/etxea", "", "sounds/002.wav")) == "etxea"
 
 
 @pytest.mark.parametrize("caption", [SPOKEN, WRITTEN])
 def test_the_picture_of_a_caption_has_words_beside_it(folder, caption):
     lines = list(trace(caption.key, png=folder / "one.png"))
-    assert lines[2].strip() == ('"etxe gorria"' if caption.text else "sounds/001.wav")
+    assert lines[2].strip() == ('"etxe gorria"' if caption.text else "sounds/001.wav, language eu")
     assert lines[-1].split() == ["images", "written", "to", str(folder / "one.png")]
     with Picture.open(folder / "one.png") as sheet:
         beside = np.asarray(sheet)[:, MARGIN : MARGIN + 290]

@@ -1,4 +1,7 @@
-"""Small networks that several tests build."""
+"""Small networks that several tests build, and what stops a training."""
+
+from torch import nn
+from torch.nn import functional as F
 
 from s2igan.rdg.model import RDG, RDGConfig
 
@@ -25,3 +28,14 @@ def rdg(sen=None, **changes) -> RDG:
         seed=0,
     )
     return RDG(RDGConfig(**values | changes), sen)
+
+
+class Frozen(nn.Module):
+    """Stands for the frozen image encoder: the mean colour of each quarter of an image, (B, 3, S, S) -> (B, 12)."""
+
+    def forward(self, images):
+        return F.adaptive_avg_pool2d(images, 2).flatten(1)
+
+
+class StoppedError(Exception):
+    """Stands for whatever ends a process."""

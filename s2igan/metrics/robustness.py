@@ -113,7 +113,7 @@ def robustness_scores(
             scores |= {f"{name}_{score}": found[score] for score in (*SCORES, "map_chance")}
             table.append({"condition": name, "snr_db": None, "rate": 1.0, **found})
         scores[f"{name}_captions"] = len(rows)
-    scores["map_chance"] = table[0]["map_chance"]
+    scores[f"{CLEAN.name}_map_chance"] = table[0]["map_chance"]
     # In a random order each image is as likely as the next to be in a place.
     pictures = len(gallery.images)
     scores |= {f"r{k}_chance": min(k, pictures) / pictures for k in RECALL_AT}

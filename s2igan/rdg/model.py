@@ -8,7 +8,6 @@ And the speech encoder, where it is trained along with them.
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -16,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from s2igan.models import SavedModel, load_model, load_state, save_model
+from s2igan.models import load_model, load_state, save_model
 from s2igan.options import choice, integer, number, seed, switch
 from s2igan.rdg.conditioning import ConditioningAugmentation
 from s2igan.rdg.discriminator import Discriminator
@@ -149,11 +148,8 @@ class RDG(nn.Module):
         if self.sen is not None:
             _update_average(self.average_sen, self.sen, decay, batch_norm)
 
-    def save(self, folder: str | Path, extra: dict, inside: Mapping[str, SavedModel] | None = None) -> None:
-        """Writes the averaged generator, and the networks that only training needs, with `extra` notes.
-
-        `inside` are models to keep within the folder, see `save_model`.
-        """
+    def save(self, folder: str | Path, extra: dict) -> None:
+        """Writes the averaged generator, and the networks that only training needs, with `extra` notes."""
         modules = {
             "generator": self.average,
             "live_generator": self.speech_to_image,
@@ -161,7 +157,7 @@ class RDG(nn.Module):
         }
         if self.relation is not None:
             modules["relation"] = self.relation
-        save_model(folder, "rdg", modules, {"network": asdict(self.config), **extra}, inside)
+        save_model(folder, "rdg", modules, {"network": asdict(self.config), **extra})
 
 
 def _update_average(average: nn.Module, live: nn.Module, decay: float, batch_norm: bool) -> None:

@@ -37,5 +37,5 @@ def generate(
     for start in range(0, len(seeds), batch_size):
         rows = slice(start, start + batch_size)
         latent = latents(seeds[rows], model.latent_dim).to(device)
-        pictures = model(latent, torch.from_numpy(speech[rows]).to(device))[0]
-        yield [to_uint8(picture).cpu().numpy() for picture in pictures]
+        images = model(latent, torch.from_numpy(speech[rows]).to(device))[0]
+        yield [to_uint8(image).cpu().numpy() for image in images]

@@ -12,7 +12,7 @@ from s2igan.sen.model import embed_speech, is_text_encoder, load_sen
 from s2igan.sen.text_encoder import TextReader
 from s2igan.store import RaggedReader
 
-GENERATOR_SEN = "models/rdg/sen"  # the SEN that the generator was trained with
+GENERATOR_SEN = "models/rdg_sen"  # the SEN that the generator was trained with
 BLOCK = 2048  # captions in memory at a time
 
 

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from s2igan.errors import InputError
-from s2igan.models import SavedModel, load_model, load_state, save_model
+from s2igan.models import load_model, load_state, save_model
 from s2igan.options import choice, fill, number
 from s2igan.sen.conv_lstm_encoder import ConvLSTMEncoder
 from s2igan.sen.image_encoder import CentredFeatures, ImageProjection
@@ -103,18 +103,13 @@ def is_text_encoder(config: dict) -> bool:
     return config.get("encoder") == "char_cnn_rnn"
 
 
-def saved_sen(model: SEN, config: dict) -> SavedModel:
-    """The network as `save_model` writes it, by itself or inside another model.
+def save_sen(folder: Path | str, model: SEN, config: dict) -> None:
+    """Write the network's weights and `config`, atomically.
 
     config: what `build_sen` needs, and what a reader must know to feed the network (image encoder,
     its input size and weights hash, log-mel settings); plain JSON values.
     """
-    return SavedModel("sen", _modules(model), config)
-
-
-def save_sen(folder: Path | str, model: SEN, config: dict) -> None:
-    """Write the network's weights and `config` (see `saved_sen`), atomically."""
-    save_model(folder, *saved_sen(model, config))
+    save_model(folder, "sen", _modules(model), config)
 
 
 def load_sen(folder: Path | str) -> tuple[SEN, dict]:

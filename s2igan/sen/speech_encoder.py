@@ -118,9 +118,9 @@ class Embedding(nn.Module):
     def __init__(self, width: int, output_dim: int = 0):
         super().__init__()
         self.size = output_dim or width
-        # no bias: centring would take it off again
-        linear = nn.Linear(width, output_dim, bias=False)
-        self.linear = nn.Sequential(linear, Centred(output_dim)) if output_dim else None
+        self.linear = None
+        if output_dim:  # no bias: centring would take it off again
+            self.linear = nn.Sequential(nn.Linear(width, output_dim, bias=False), Centred(output_dim))
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, width) -> (B, size)."""

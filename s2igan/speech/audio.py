@@ -1,8 +1,12 @@
 """Sound in and out of bytes and files: FLAC for the store, WAV for people, any recording in."""
 
+import errno
 import io
 import math
+import os
+import re
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import soundfile
@@ -11,6 +15,11 @@ from s2igan.errors import InputError
 from s2igan.files import write_bytes
 
 SILENT_PEAK = 1e-4  # of full scale, -80 dB
+MAX_SECONDS = 300  # of a description; an hour takes gigabytes
+SAMPLE_RATES = (1_000, 768_000)  # Hz; another is a damaged header
+WHOLE = 0.99  # share of what a header promises that must be there
+CANCELLED = 0.1  # deviation of the channels' mean, as a share of the loudest channel's: below, they cancel out
+UNKNOWN_LENGTH = 0x7FFFF000  # bytes, or more, that a WAV promises which was written to a pipe
 
 
 def encode_flac(samples: np.ndarray, sample_rate: int) -> bytes:
@@ -29,24 +38,66 @@ def write_wav(path: Path | str, samples: np.ndarray, sample_rate: int) -> None:
 def decode(source: bytes | Path | str, name: str = "audio") -> tuple[np.ndarray, int]:
     """Samples as float32 in [-1, 1], shape (T,), and their rate in Hz; channels are averaged.
 
+    Of channels whose mean vanishes, as where one is the other inverted, the loudest is taken.
     `source` is the content of an audio file, called `name` in messages, or the path of one.
-    InputError when the file is missing or is no audio that libsndfile reads (WAV, FLAC, Ogg, MP3).
+    InputError when the file is missing, is no audio that libsndfile reads (WAV, FLAC, Ogg, MP3), ends before what
+    its header promises, is longer than MAX_SECONDS, or has a rate that no sound card has.
     """
     if not isinstance(source, bytes):
         name = str(source)
-        if not Path(source).is_file():
-            found = "a folder" if Path(source).is_dir() else "missing"
-            raise InputError(f"{name}: {found}; give the path of a recording")
-        source = Path(source).read_bytes()
-    if not source:
-        raise InputError(f"{name}: empty file; record it again")
+    with io.BytesIO(source) if isinstance(source, bytes) else _open(source) as file:
+        if not file.seek(0, os.SEEK_END):
+            raise InputError(f"{name}: empty file; record it again")
+        file.seek(0)
+        try:
+            with soundfile.SoundFile(file) as sound:
+                rate, most = sound.samplerate, MAX_SECONDS * sound.samplerate
+                if not SAMPLE_RATES[0] <= rate <= SAMPLE_RATES[1]:
+                    raise InputError(f"{name}: a sample rate of {rate} Hz; save it again at 16000 to 48000 Hz")
+                samples = sound.read(most + 1, dtype="float32", always_2d=True)  # (T, channels)
+                if len(samples) > most:
+                    raise InputError(f"{name}: longer than {MAX_SECONDS} s; cut out the description")
+                if _is_cut_off(file, sound, len(samples)):
+                    raise InputError(f"{name}: cut off, its header promises more; copy or download it again")
+        except soundfile.LibsndfileError as error:
+            raise InputError(
+                f"{name}: not readable as audio ({error.error_string.rstrip('. ')}); convert it to WAV or FLAC"
+            ) from None
+    mono = samples.mean(axis=1, dtype=np.float32)  # (T,)
+    if samples.shape[1] > 1 and len(samples):
+        with np.errstate(invalid="ignore"):  # of samples that are infinite
+            loudness = samples.std(axis=0)
+            if mono.std() < CANCELLED * loudness.max():
+                mono = samples[:, loudness.argmax()]
+    return mono, rate
+
+
+def _open(path: Path | str) -> BinaryIO:
+    """The file, or what came through the pipe: libsndfile goes back and forth."""
     try:
-        samples, sample_rate = soundfile.read(io.BytesIO(source), dtype="float32", always_2d=True)
-    except soundfile.LibsndfileError as error:
-        raise InputError(
-            f"{name}: not readable as audio ({error.error_string.rstrip('. ')}); convert it to WAV or FLAC"
-        ) from None
-    return samples.mean(axis=1, dtype=np.float32), sample_rate  # (T, channels) -> (T,)
+        file = open(path, "rb")
+    except OSError as error:
+        found = {errno.ENOENT: "missing", errno.EISDIR: "a folder"}.get(error.errno, error.strerror)
+        raise InputError(f"{path}: {found}; give the path of a recording") from None
+    if file.seekable():
+        return file
+    with file:
+        return io.BytesIO(file.read())
+
+
+def _is_cut_off(file: BinaryIO, sound: soundfile.SoundFile, samples: int) -> bool:
+    """Whether clearly less than `file` promises came out of it, `samples` a channel."""
+    if sound.format == "OGG":  # in pages, each with a header that says how long it is
+        file.seek(-min(file.seek(0, os.SEEK_END), 1 << 17), os.SEEK_END)  # a page has 64 KiB at most
+        tail = file.read()
+        page = tail[tail.rfind(b"OggS") :]
+        return len(page) < 27 or len(page) < 27 + page[26] + sum(page[27 : 27 + page[26]])
+    if samples < WHOLE * sound.frames:
+        file.seek(0)  # of an MP3 without this tag, libsndfile guesses how long it is
+        return sound.format != "MP3" or bool(re.search(rb"(Xing|Info)\0\0\0[\x01-\x0f]", file.read()))
+    # Of a WAV or AIFF, libsndfile takes what there is and notes the difference in its log.
+    sizes = re.search(r"(?:data|SSND|Data Size) *: (\d+) \(should be (\d+)\)", sound.extra_info)
+    return bool(sizes) and int(sizes[2]) < WHOLE * int(sizes[1]) and int(sizes[1]) < UNKNOWN_LENGTH
 
 
 def load_recording(
@@ -71,8 +122,9 @@ def load_recording(
     if np.abs(samples - samples.mean()).max() < SILENT_PEAK:
         raise InputError(f"{path}: silent; check the microphone and record it again")
     if len(samples) < min_seconds * recorded_rate:
+        seconds = math.floor(100 * len(samples) / recorded_rate) / 100  # never rounded up to what is needed
         raise InputError(
-            f"{path}: {len(samples) / recorded_rate:.2f} s; speech needs {min_seconds:g} s or more: record it again or "
+            f"{path}: {seconds:.2f} s; speech needs {min_seconds:g} s or more: record it again or "
             "lower catalog.min_seconds"
         )
     if recorded_rate < min_sample_rate:

