@@ -13,7 +13,8 @@ from s2igan.errors import InputError
 from s2igan.files import write_csv, write_text
 
 SPLITS = ("train", "val", "test")
-DISJOINT = ("classes", "images")
+UNKNOWN_LANGUAGE = "und"  # ISO 639-2: undetermined
+DISJOINT = ("classes", "images", "speakers", "languages")
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,8 @@ class Catalog:
     """Images and captions in a fixed order, checked.
 
     `dataset` names what they are of, `raw` the folder of its files. `disjoint` says what the splits do not
-    share: classes (as in the paper, so that the test is of classes never seen), or only images.
+    share: classes (as in the paper, so that the test is of classes never seen), or images, and with them
+    perhaps the speakers or languages of the test. A recording is in one split, whatever it describes.
     """
 
     images: tuple[Image, ...]
@@ -124,13 +126,30 @@ def check(catalog: Catalog, where: str = "catalog") -> Catalog:
                 f"{where}: class {class_name} has one image; the relation supervisor and the retrieval "
                 "protocol need two: add an image or remove the class"
             )
-    known, spoken = set(image_keys), set()
+    split_of = {image.key: image.split for image in catalog.images}
+    spoken: set[str] = set()
+    heard_in: dict[str, str] = {}
     for caption in catalog.captions:
-        if caption.image not in known:
+        if caption.image not in split_of:
             raise InputError(f"{where}: caption {caption.key} names image {caption.image}, which is missing")
         if not caption.text.strip() and not caption.recording:
             raise InputError(f"{where}: caption {caption.key} is empty; write a text or name a recording")
         spoken.add(caption.image)
+        split = split_of[caption.image]
+        if caption.recording and heard_in.setdefault(caption.recording, split) != split:
+            raise InputError(
+                f"{where}: recording {caption.recording} is in {heard_in[caption.recording]} and, by {caption.key}, in "
+                f"{split}; give what it describes one split, or hold out images (catalog.disjoint=images)"
+            )
+    if catalog.disjoint in ("speakers", "languages"):
+        name = catalog.disjoint.removesuffix("s")
+        heard = {getattr(caption, name): caption.key for caption in catalog.training_captions()}
+        for caption in catalog.split("test"):
+            if (value := getattr(caption, name)) and value in heard:
+                raise InputError(
+                    f"{where}: {name} {value} is in the test, by {caption.key}, and in training, by {heard[value]}; "
+                    f"change the column split, or remove it so that {catalog.disjoint} are held out by themselves"
+                )
     silent = [key for key in image_keys if key not in spoken]
     if silent:
         raise InputError(f"{where}: image {silent[0]} has no caption ({len(silent)} such); add one or remove it")

@@ -101,6 +101,26 @@ def fetch(dataset, folder):
 
 
 @main.command()
+@click.argument("path", type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="for programs")
+@report_user_errors
+def check(path, as_json):
+    """Looks at a list of your own data, PATH (or manifest.csv in the folder PATH): its faults, and what it has.
+
+    Exits with 1 where something would stop a run.
+    """
+    import json
+
+    from s2igan.check import as_lines, check_list
+    from s2igan.machine import workers
+
+    report = check_list(path, workers())
+    for line in [json.dumps(report, indent=2, ensure_ascii=False)] if as_json else as_lines(report):
+        click.echo(line)
+    raise SystemExit(bool(report["faults"]))
+
+
+@main.command()
 @click.argument("experiments", nargs=-1)
 @click.option("--by", "key", default="system", show_default=True, help="the parameter that tells groups apart")
 @click.option("--baseline", help="the group that the others are tested against (default: the first)")

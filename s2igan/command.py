@@ -10,6 +10,8 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterable
+from importlib import import_module
+from pathlib import Path
 
 import click
 from tqdm import tqdm
@@ -17,6 +19,8 @@ from tqdm import tqdm
 from s2igan.errors import InputError
 
 SEED = click.IntRange(0, 2**32 - 1)  # what every generator of numbers takes
+# Stages that refuse what a later one would: they look at all of params.yaml. Training follows them.
+LOOK_AHEAD = ("prepare", "catalog", "synthesize", "image_features", "train_sen")
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 PR_SET_PDEATHSIG = 1  # of Linux: a signal for this process when its parent ends
 
@@ -55,7 +59,8 @@ def report_user_errors(command: Callable) -> Callable:
 
 
 def stage(command: Callable) -> Callable:
-    """Makes a stage's `command` end with the dvc that runs it, also where that is killed alone, and fail in one line.
+    """Makes a stage's `command` look ahead, end with the dvc that runs it, also where that is killed alone, and fail in
+    one line.
 
     On SIGTERM what is half-written is removed. Used below `@click.command()`; DVC shows the command with its options.
     """
@@ -65,6 +70,10 @@ def stage(command: Callable) -> Callable:
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
         if "DVC_STAGE" in os.environ:
             ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+        if Path(sys.modules[command.__module__].__file__).stem in LOOK_AHEAD:
+            # By name, since no stage depends on the code that looks.
+            ahead = import_module("s2igan.parameters")
+            ahead.stop_at(ahead.parameter_faults(ahead.parameters()))
         return command(**options)
 
     return report_user_errors(run)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
+import functools
 import io
 import os
 import re
+import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import astuple, dataclass, replace
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
@@ -17,6 +20,9 @@ from s2igan.files import write_csv
 
 COLUMNS = ("image", "box", "recording", "text", "class", "speaker", "language", "split", "key")
 _README = "data/raw/manifest/README.md"
+# Zero width: nothing is seen of them. In a text, joiners shape the letters of some scripts.
+_UNSEEN = re.compile("[\u00ad\u200b-\u200f\u2060\ufeff]")
+_UNSEEN_IN_TEXT = re.compile("[\u00ad\u200b\u200e\u200f\u2060\ufeff]")
 
 
 @dataclass(frozen=True)
@@ -46,47 +52,52 @@ def write_manifest(path: str | Path, rows: Iterable[Row]) -> None:
     write_csv(path, COLUMNS, (astuple(row)[: len(COLUMNS)] for row in rows))
 
 
-def read_manifest(table: str | Path) -> list[Row]:
+def stop(fault: str) -> None:
+    """What is done about a fault in a list, unless somebody collects them: raises it as InputError."""
+    raise InputError(fault)
+
+
+def read_manifest(table: str | Path, raw: Path | None = None, tell: Callable[[str], None] = stop) -> list[Row]:
     """The rows of a manifest, paths in their shortest form, if each is complete and all agree with each other.
 
-    Whether their files are there is not looked at (`require_files`). Raises InputError with line and hint if the
-    table is missing, not UTF-8, not separated by commas, lacks a column or has an unknown one, is without rows, or
-    holds a row that is empty, too short, too long, or says otherwise than another row of its image.
+    Values are read as they look: in Unicode's composed form (NFC), whatever the kind of a space, without characters
+    of no width. With the folder `raw`, a path that is not there is taken as the file there that looks the same;
+    whether it is there at all is not asked (`missing_files`). Each fault of a row is given to `tell`, with line and
+    hint, and the row is left out where `tell` returns. Raises InputError if the table is missing, not UTF-8, not CSV,
+    not separated by commas, lacks a column or has an unknown one, or is without rows.
     """
     table = Path(table)
     records = _records(table)
     line, header = next(records, (1, []))
-    columns = [name.strip().lower() for name in header]
+    columns = [as_seen(name).lower() for name in header]
     _check_columns(table, line, columns)
     rows = []
     for line, record in records:
-        values = [value.strip() for value in record]
-        where = f"{table}: line {line}"
-        if not any(values):
-            raise InputError(f"{where}: empty row; remove it")
-        if len(values) != len(columns):
-            raise InputError(
-                f"{where}: {len(values)} fields, but the header has {len(columns)}; "
-                'put "quotes" around a text that has commas'
-            )
-        if any(value for name, value in zip(columns, values, strict=True) if not name):
-            raise InputError(f"{where}: a value in a column without a name; name the column or empty it")
-        values = {"class_name" if name == "class" else name: value for name, value in zip(columns, values, strict=True)}
-        values.pop("", None)
-        rows.append(_complete(where, Row(line=line, **values)))
+        try:
+            rows.append(_row(f"{table}: line {line}", line, columns, record, raw))
+        except InputError as error:
+            tell(str(error))
     if not rows:
         raise InputError(f"{table}: no rows under the header; write one for each description")
-    return _agreeing(table, rows)
+    for fault in _disagreements(table, rows):
+        tell(fault)
+    return rows
 
 
-def require_files(rows: Iterable[Row], raw: Path, table: str | Path) -> None:
-    """Raises InputError, naming table and line, if a file that `rows` name is not below the folder `raw`."""
+def as_seen(value: str, unseen: re.Pattern = _UNSEEN) -> str:
+    """A value as it looks: composed (NFC), every space a plain one, none around it, nothing of no width."""
+    plain = "".join(" " if unicodedata.category(c) == "Zs" else c for c in unseen.sub("", value))
+    return unicodedata.normalize("NFC", plain).strip()
+
+
+def missing_files(rows: Iterable[Row], raw: Path, table: str | Path) -> Iterator[str]:
+    """A line for each file that `rows` name and that is not below the folder `raw`, with table, line and hint."""
     seen: set[str] = set()
     for row in rows:
         for column in ("image", "recording"):
             path = getattr(row, column)
             if path and path not in seen and not os.path.isfile(raw / path):
-                raise InputError(
+                yield (
                     f"{table}: line {row.line}: {column} {shown(path, 300)}: {absence(raw / path)}; "
                     f"correct the path, or put the file into {raw}"
                 )
@@ -138,7 +149,23 @@ def _check_columns(table: Path, line: int, columns: list[str]) -> None:
             raise InputError(f"{where}: {count} columns {name}; keep one")
 
 
-def _complete(where: str, row: Row) -> Row:
+def _row(where: str, line: int, columns: list[str], record: list[str], raw: Path | None) -> Row:
+    if not any(value.strip() for value in record):
+        raise InputError(f"{where}: empty row; remove it")
+    if len(record) != len(columns):
+        raise InputError(
+            f"{where}: {len(record)} fields, but the header has {len(columns)}; "
+            'put "quotes" around a text that has commas'
+        )
+    values = {}
+    for name, value in zip(columns, record, strict=True):
+        if name in ("image", "recording"):
+            values[name] = value.strip()
+        elif name:
+            values[name.replace("class", "class_name")] = as_seen(value, _UNSEEN_IN_TEXT if name == "text" else _UNSEEN)
+        elif value.strip():
+            raise InputError(f"{where}: a value in a column without a name; name the column or empty it")
+    row = Row(line=line, **values)
     if not row.image:
         raise InputError(f"{where}: no image; write the path of the image")
     if not row.recording and not row.text:
@@ -149,12 +176,13 @@ def _complete(where: str, row: Row) -> Row:
         raise InputError(f"{where}: box {shown(row.box)} is not a part of an image; write x y w h, in pixels")
     if row.key and not re.fullmatch(r"[!-+\--.0-~]+/[!-+\--.0-~]+/\d{2,}", row.key):
         raise InputError(f"{where}: key {shown(row.key)}; write <class>/<image>/<nn> in ASCII without spaces")
-    if row.language and not re.fullmatch("[a-z]{2,3}", row.language):
-        raise InputError(f"{where}: language {shown(row.language)}; write its ISO 639 code, such as en")
+    if row.language and not re.fullmatch(r"[A-Za-z]{2,3}([-_@][A-Za-z0-9]+)*", row.language):
+        raise InputError(f"{where}: language {shown(row.language)}; write its ISO 639 code, such as en or pt-BR")
     return replace(
         row,
-        image=inside(row.image, f"{where}: image"),
-        recording=row.recording and inside(row.recording, f"{where}: recording"),
+        image=inside(row.image, f"{where}: image", raw),
+        recording=row.recording and inside(row.recording, f"{where}: recording", raw),
+        language=re.sub("[_@]", "-", row.language).lower(),
     )
 
 
@@ -164,41 +192,48 @@ def _is_box(box: str) -> bool:
     return len(values) == 4 and all(re.fullmatch(number, value) for value in values) and min(map(float, values[2:])) > 0
 
 
-def _agreeing(table: Path, rows: list[Row]) -> list[Row]:
-    """The rows, if what some say all say, and if those of one image agree on it."""
+def _disagreements(table: Path, rows: list[Row]) -> Iterator[str]:
+    """A line for each row that does not say what all say, or what another of its image, class or speaker does."""
     for field, name in (("class_name", "class"), ("split", "split"), ("key", "key")):
         given = [row for row in rows if getattr(row, field)]
         if given and len(given) < len(rows):
             lacking = next(row for row in rows if not getattr(row, field))
-            raise InputError(
+            yield (
                 f"{table}: line {lacking.line}: no {name}, but line {given[0].line} has one; "
                 f"fill in the column {name} on every row, or on none"
             )
-    spelled: dict[str, Row] = {}
+    spelled: dict[tuple[str, str], Row] = {}
     first: dict[str, Row] = {}
-    recorded: dict[str, int] = {}
+    recorded: dict[str, Row] = {}
+    described: dict[tuple[str, str], int] = {}
     for row in rows:
         where = f"{table}: line {row.line}"
-        same = spelled.setdefault(row.class_name.casefold(), row)
-        if same.class_name != row.class_name:
-            raise InputError(
-                f"{where}: class {shown(row.class_name)} is {shown(same.class_name)} on line {same.line}; "
-                "write it one way"
-            )
+        for field, name in (("class_name", "class"), ("speaker", "speaker")):
+            value = getattr(row, field)
+            same = spelled.setdefault((field, unicodedata.normalize("NFKC", value).casefold()), row)
+            if (other := getattr(same, field)) != value:
+                yield f"{where}: {name} {shown(value)} is {shown(other)} on line {same.line}; write it one way"
         before = first.setdefault(row.image, row)
         for name in ("class", "split", "box", "key"):
             now, then = _of_image(row, name), _of_image(before, name)
             if now != then:
-                raise InputError(
+                yield (
                     f"{where}: image {shown(row.image)} has {name} {shown(now)}, but {shown(then)} on "
                     f"line {before.line}; give it one {name}"
                 )
-        if row.recording and (line := recorded.setdefault(row.recording, row.line)) != row.line:
-            raise InputError(
-                f"{where}: recording {shown(row.recording)}: is on line {line} already; a recording describes once: "
-                "remove a row"
-            )
-    return rows
+        if not row.recording:
+            continue
+        line = described.setdefault((row.image, row.recording), row.line)
+        if line != row.line:
+            yield f"{where}: recording {shown(row.recording)} describes this image on line {line} already; remove a row"
+        before = recorded.setdefault(row.recording, row)
+        for name in ("split", "speaker", "language"):
+            now, then = getattr(row, name), getattr(before, name)
+            if now != then:
+                yield (
+                    f"{where}: recording {shown(row.recording)} has {name} {shown(now)}, but {shown(then)} on "
+                    f"line {before.line}; it may describe several images, of one {name}"
+                )
 
 
 def _of_image(row: Row, name: str) -> str:
@@ -209,9 +244,10 @@ def _of_image(row: Row, name: str) -> str:
 # ---------------------------------------------------------------- paths
 
 
-def inside(path: str, where: str) -> str:
+def inside(path: str, where: str, raw: Path | None = None) -> str:
     """A path that a table names, in its shortest form; `where` starts the message.
 
+    With the folder `raw`, a path that is not there is the one there that looks the same, if there is one.
     Raises InputError for an absolute path, one with a step .. and one with a backslash.
     """
     if path.startswith("/") or PureWindowsPath(path).drive:
@@ -222,7 +258,20 @@ def inside(path: str, where: str) -> str:
         raise InputError(f"{where} {shown(path)}: leaves its folder by ..; write it from the data set's folder")
     if not PurePosixPath(path).name or re.search("[\0\ud800-\udfff]", path):
         raise InputError(f"{where} {ascii(shown(path))}: not a file's name; correct it")
+    if raw is not None and not os.path.lexists(raw / path):
+        folder = raw
+        for part in PurePosixPath(path).parts:
+            folder /= _names_in(folder).get(as_seen(part), part)
+        path = str(folder.relative_to(raw))
     return str(PurePosixPath(path))
+
+
+@functools.lru_cache(maxsize=64)
+def _names_in(folder: Path) -> dict[str, str]:
+    """The names in a folder by how they look; macOS, for one, writes é in two characters."""
+    with contextlib.suppress(OSError):
+        return {as_seen(name): name for name in os.listdir(folder)}
+    return {}
 
 
 def shown(value: str, most: int = 80) -> str:
@@ -233,3 +282,22 @@ def shown(value: str, most: int = 80) -> str:
 def absence(path: Path) -> str:
     """Why there is no file: for a message."""
     return "a folder, not a file" if os.path.isdir(path) else "missing"
+
+
+def by_reason(raw: str | Path, faults: Iterable[tuple[str, str]]) -> list[str]:
+    """Faults of files in `raw`, (of what, line) each, as one line a reason: how many of what, and why.
+
+    Numbers in a line do not make a reason; the first such file is named.
+    """
+    counts: dict[str, Counter[str]] = {}
+    first: dict[str, str] = {}
+    for kind, fault in faults:
+        file, _, told = fault.removeprefix(f"{raw}/").partition(": ")
+        told = told.partition(": ")[0]
+        reason = re.sub(r"[\d.]+", "#", told)
+        counts.setdefault(reason, Counter())[kind] += 1
+        first.setdefault(reason, f"{told} ({file})")
+    return [
+        f"{', '.join(f'{count} {kind}' for kind, count in counts[reason].most_common())}: {first[reason]}"
+        for reason in sorted(counts, key=lambda reason: -counts[reason].total())
+    ]

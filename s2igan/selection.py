@@ -6,6 +6,7 @@ import hashlib
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import PurePosixPath
 
 from s2igan import splits
@@ -26,7 +27,9 @@ def select(rows: Sequence[Row], limits: Limits, table: str, disjoint: str = "ima
       training classes become val (`_choose_classes`).
     - Without one, the images of each class are divided into about 70 % train, 10 % val and 20 % test
       (`splits.divide`), so that classes are seen in training and images are not; if `test_classes` is not 0, so
-      many classes are for the test, and `val_classes` of the others for val (0: 10 %). Speakers play no part.
+      many classes are for the test, and `val_classes` of the others for val (0: 10 %). Where splits are `disjoint`
+      by classes, 0 `test_classes` are 20 %; by speakers or languages, those of 20 % and of no less than one are for
+      the test (`_hold_out`). Images that share a recording are in one split.
     - Where each class is in one split, `classes` and `test_classes` limit them; else `classes` alone. Without
       classes, `classes * images_per_class` limits the images, where neither is 0.
 
@@ -51,6 +54,8 @@ def select(rows: Sequence[Row], limits: Limits, table: str, disjoint: str = "ima
         chosen = {}
         members = splits.members(class_of)
         splits_of = {name: {split_of[image] for image in images} for name, images in members.items()}
+        if disjoint == "classes" and not rows[0].split and not limits.test_classes:
+            limits = replace(limits, test_classes=splits.fifth(min(len(members), limits.classes or len(members))))
         choose = _choose_classes if by_class else _limit_classes
         for name, split in choose(table, splits_of, limits).items():
             within = {image: split or split_of[image] for image in members[name]}
@@ -58,13 +63,70 @@ def select(rows: Sequence[Row], limits: Limits, table: str, disjoint: str = "ima
     if not rows[0].split and not all(chosen.values()):
         if len(chosen) < splits.MIN_IMAGES:
             raise InputError(f"{table}: {len(chosen)} images within the limits; {splits.LIMIT_HINT}")
-        kept = {image: len(of_image[image][: limits.captions_per_image or None]) for image in chosen}
-        chosen = splits.divide(kept, class_of, limits.seed)
+        test = None
+        if disjoint in ("speakers", "languages"):
+            test, of_image = _hold_out(table, {image: of_image[image] for image in chosen}, disjoint, limits.seed)
+        kept = {image: of_image[image][: limits.captions_per_image or None] for image in chosen}
+        if not test:
+            chosen = splits.divide(
+                {image: len(kept[image]) for image in kept}, class_of, limits.seed, _units(table, kept)
+            )
+        else:
+            rest = {image: found for image, found in kept.items() if image not in test}
+            counts = {image: len(found) for image, found in rest.items()}
+            chosen = splits.divide(counts, class_of, limits.seed, _units(table, rest), ("train", "val"))
+            chosen |= dict.fromkeys(test, "test")
     if not (by_class and not limits.val_classes):  # then the check of the catalog says what is missing
         splits.require_splits(table, chosen.values())
     taken = {image: of_image[image][: limits.captions_per_image or None] for image in chosen}
     catalog = _catalog(table, taken, chosen, class_of)
     return catalog, [row for image in taken for row in taken[image]]
+
+
+def _units(table: str, of_image: Mapping[str, list[Row]]) -> dict[str, str]:
+    """For each image the first, by name, of those that recordings join to it: one of a unit is heard of the others."""
+    from scipy.cluster.hierarchy import DisjointSet  # here, since it takes half a second
+
+    units, describes = DisjointSet(of_image), {}
+    for image, found in of_image.items():
+        for row in found:
+            if row.recording:
+                units.merge(describes.setdefault(row.recording, image), image)
+    if units.n_subsets < splits.MIN_IMAGES:
+        raise InputError(
+            f"{table}: {units.n_subsets} sets of images once those that share a recording are one; a recording is "
+            f"in one split, so list {splits.MIN_IMAGES} or more"
+        )
+    return {image: min(unit) for unit in units.subsets() for image in unit}
+
+
+def _hold_out(
+    table: str, of_image: Mapping[str, list[Row]], disjoint: str, seed: int
+) -> tuple[set[str], dict[str, list[Row]]]:
+    """The test's images, and the rows that are left of each image, where splits share no speaker, or no language.
+
+    A fifth of the speakers are the test's. Images that only they describe are too, and of those that others describe
+    as well a fifth; a row whose speaker is not of its image's side is dropped. A text without a speaker is of either.
+    """
+    name = disjoint.removesuffix("s")
+    for row in (row for found in of_image.values() for row in found):
+        if not getattr(row, name) and (row.recording or name == "language"):
+            raise InputError(
+                f"{table}: line {row.line}: no {name}, and catalog.disjoint={disjoint}; name it on each row"
+            )
+    names = {getattr(row, name) for found in of_image.values() for row in found} - {""}
+    if len(names) < 2:
+        raise InputError(f"{table}: {len(names)} {disjoint}, and catalog.disjoint={disjoint} needs two; name another")
+    held_out = splits.draw(names, splits.fifth(len(names)), seed, f"test {disjoint}")
+    sides = {image: {getattr(row, name) in held_out for row in found} for image, found in of_image.items()}
+    both = [image for image, found in sides.items() if len(found) > 1]
+    test = {image for image, found in sides.items() if found == {True}}
+    test |= splits.draw(both, splits.fifth(len(both)), seed, "test")
+    left = {
+        image: [row for row in found if not getattr(row, name) or (getattr(row, name) in held_out) == (image in test)]
+        for image, found in of_image.items()
+    }
+    return test, left
 
 
 # ---------------------------------------------------------------- limits

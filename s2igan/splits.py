@@ -48,6 +48,11 @@ def in_order(names: Iterable[str], seed: int, purpose: str) -> list[str]:
     return sorted(set(names), key=lambda name: hashlib.sha256(f"{seed}/{purpose}/{name}".encode()).digest())
 
 
+def fifth(count: int) -> int:
+    """A fifth, rounded, and at least one: what is for the test."""
+    return max(1, (2 * count + 5) // 10)
+
+
 def limit(names: Iterable[str], most: int, seed: int, purpose: str) -> list[str]:
     """The names, sorted; where `most` is not 0, at most so many of them, drawn by `draw`."""
     names = set(names)
@@ -96,28 +101,37 @@ def require_all(where: Path | str, found: Iterable[str], rest: str) -> None:
             raise InputError(f"{where}: no image of split {split} {rest}")
 
 
-def divide(descriptions: Mapping[str, int], class_of: Mapping[str, str], seed: int) -> dict[str, str]:
+def divide(
+    descriptions: Mapping[str, int],
+    class_of: Mapping[str, str],
+    seed: int,
+    unit_of: Mapping[str, str] | None = None,
+    parts: tuple[str, ...] = SPLITS,
+) -> dict[str, str]:
     """Train, val or test for each image, by image within each class.
 
     Of the n images of a class 0.2 n are for test and 0.1 n for val, rounded, and at least one of each; a class of
     fewer than three is for training only. Where no class has three, all images count as one class. A split whose
     images have fewer than two `descriptions` gets further ones from train, as long as train keeps two
-    descriptions and an image of each of its classes.
+    descriptions and an image of each of its classes. Images with the same `unit_of`, one of them, count as that
+    one. `parts` without test divides into the others.
     """
-    groups = members({name: class_of[name] for name in descriptions})
-    if max(map(len, groups.values())) < MIN_IMAGES:
-        groups = {"": list(descriptions)}
-    split_of = dict.fromkeys(descriptions, "train")
+    units = members({name: unit_of[name] if unit_of else name for name in descriptions})
+    sizes = {unit: sum(descriptions[name] for name in names) for unit, names in units.items()}
+    groups = members({unit: class_of[unit] for unit in units})
+    if max(map(len, groups.values())) < len(parts):
+        groups = {"": list(units)}
+    split_of = dict.fromkeys(units, "train")
     for names in groups.values():
-        if len(names) < MIN_IMAGES:
+        if len(names) < len(parts):
             continue
-        test = draw(names, max(1, (2 * len(names) + 5) // 10), seed, "test")
+        test = draw(names, fifth(len(names)) if "test" in parts else 0, seed, "test")
         val = draw(set(names) - test, max(1, (len(names) + 5) // 10), seed, "val")
         split_of |= dict.fromkeys(test, "test") | dict.fromkeys(val, "val")
     group_of = {name: group for group, names in groups.items() for name in names}
-    for split in ("val", "test"):
-        _fill(split, split_of, descriptions, group_of)
-    return split_of
+    for split in parts[1:]:
+        _fill(split, split_of, sizes, group_of)
+    return {name: split_of[unit] for unit, names in units.items() for name in names}
 
 
 def _fill(split: str, split_of: dict[str, str], descriptions: Mapping[str, int], group_of: Mapping[str, str]) -> None:

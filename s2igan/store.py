@@ -103,7 +103,7 @@ class _Writer:
         raise NotImplementedError
 
     def _finish(self) -> None:
-        raise NotImplementedError
+        """What is left to write at the end."""
 
     def _dataset(self, name: str, values=None, **options):
         return self._file.create_dataset(name, data=values, track_times=False, **options)
@@ -175,9 +175,6 @@ class FixedWriter(_Writer):
         self._values.resize(start + len(keys), axis=0)
         self._values[start:] = values
         self._check_disk()
-
-    def _finish(self) -> None:
-        pass
 
 
 class RaggedWriter(_Writer):

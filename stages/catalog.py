@@ -1,21 +1,23 @@
 """catalog: what is taken of a manifest as one table of images, one of captions, and the images at load size."""
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import click
 
-from s2igan.catalog import DISJOINT, Catalog, check, write_catalog
-from s2igan.command import Number, progress, stage
+from s2igan.catalog import DISJOINT, UNKNOWN_LANGUAGE, Catalog, check, write_catalog
+from s2igan.command import progress, stage
 from s2igan.errors import InputError
 from s2igan.files import write_csv
 from s2igan.images import FITS, read_images
 from s2igan.machine import workers
-from s2igan.manifest import read_manifest, require_files
-from s2igan.options import options
+from s2igan.manifest import by_reason, missing_files, read_manifest
+from s2igan.options import fill, options
+from s2igan.parameters import data_faults, parameters, stop_at
 from s2igan.selection import select
-from s2igan.speech.recordings import faults
+from s2igan.speech.recordings import LOW_RATE, RecordingLimits, judged
 from s2igan.splits import Limits
 from s2igan.store import ImageWriter
 
@@ -29,24 +31,28 @@ MANIFEST = "data/manifest.csv"
 @click.option("--load_size", type=click.IntRange(8), required=True, help="pixels of the stored images' shorter side")
 @click.option("--fit", type=click.Choice(FITS), required=True, help="squares are cut from images, or images padded")
 @click.option("--unusable", type=click.Choice(["stop", "leave_out"]), required=True, help="files that cannot be read")
-@click.option("--min_sample_rate", type=click.IntRange(0), required=True, help="Hz of a recording")
-@click.option("--max_clipped", type=Number(0, 1), required=True, help="share of a recording's samples")
-@click.option("--min_seconds", type=Number(0), required=True, help="seconds of a recording")
-@options(Limits)
+@options(RecordingLimits, Limits)
 @stage
-def main(dataset, raw, disjoint, load_size, fit, unusable, min_sample_rate, max_clipped, min_seconds, **limits):
+def main(dataset, raw, disjoint, load_size, fit, unusable, **limits):
     """Reads data/manifest.csv and the files that it names.
 
     Writes data/catalog/{images,captions,left_out}.csv, data/catalog/catalog.json and data/images.h5.
     """
     if not Path(MANIFEST).exists():
         raise InputError(f"{MANIFEST}: missing; run `dvc repro prepare` to make it")
-    rows = read_manifest(MANIFEST)
-    catalog, rows = select(rows, Limits(**limits), f"{MANIFEST} ({dataset}, {raw})", disjoint)
-    require_files(rows, Path(raw), MANIFEST)
+    listed = read_manifest(MANIFEST)
+    catalog, rows = select(listed, fill(Limits, limits), f"{MANIFEST} ({dataset}, {raw})", disjoint)
+    stop_at(missing_files(rows, Path(raw), MANIFEST))
     catalog = check(replace(catalog, dataset=dataset, raw=raw, disjoint=disjoint), dataset)
-    left_out = dict(unusable_recordings(catalog, min_sample_rate, max_clipped, min_seconds))
+    if disjoint in ("speakers", "languages"):
+        taken = {row.image for row in rows}
+        others = sum(row.image in taken for row in listed) - len(rows)
+        click.echo(
+            f"{others} descriptions not used: of the test's images by others than its {disjoint}, and the reverse"
+        )
+    left_out = dict(unusable_recordings(catalog, fill(RecordingLimits, limits)))
     raise_unless_allowed(left_out, unusable)
+    listed_captions = catalog.captions
     heard = {caption.image for caption in catalog.captions if caption.key not in left_out}
     with ImageWriter("data/images.h5", attributes={"load_size": load_size}) as out:
         read = read_images(Path(raw), catalog.images, load_size, fit, workers())
@@ -59,10 +65,16 @@ def main(dataset, raw, disjoint, load_size, fit, unusable, min_sample_rate, max_
                 out.append(image.key, pixels)
         usable = check(drop(catalog, left_out), f"{dataset}, without what cannot be used")
         catalog = without_a_single_class(usable)
+        stop_at(data_faults(catalog, parameters()))
     write_catalog("data/catalog", catalog)
-    write_csv("data/catalog/left_out.csv", ("key", "reason"), left_out.items())
+    language = {caption.key: caption.language for caption in listed_captions}
+    table = [(key, language.get(key, ""), reason) for key, reason in left_out.items()]
+    write_csv("data/catalog/left_out.csv", ("key", "language", "reason"), table)
     if left_out:
-        click.echo(f"{len(left_out)} files left out: data/catalog/left_out.csv")
+        click.echo(f"{len(left_out)} left out: data/catalog/left_out.csv")
+        kinds = {key: f"recordings in {code or UNKNOWN_LANGUAGE}" for key, code in language.items()}
+        for line in by_reason(raw, ((kinds.get(key, "images"), reason) for key, reason in left_out.items())):
+            click.echo(f"  {line}")
     for split in ("train", "val", "test"):
         images = [image for image in catalog.images if image.split == split]
         classes = len({image.class_name for image in images if image.class_name})
@@ -81,15 +93,18 @@ def without_a_single_class(catalog: Catalog) -> Catalog:
     return replace(catalog, images=tuple(replace(image, class_name="") for image in catalog.images))
 
 
-def unusable_recordings(catalog: Catalog, *limits: float) -> Iterator[tuple[str, str]]:
-    """The key of each caption whose recording cannot be used, and why."""
+def unusable_recordings(catalog: Catalog, limits: RecordingLimits) -> Iterator[tuple[str, str]]:
+    """The key of each caption whose recording cannot be used, and why; says which have a low sample rate."""
     recorded = [caption for caption in catalog.captions if caption.recording]
-    if not recorded:
-        return
-    files = (Path(catalog.raw) / caption.recording for caption in recorded)
-    found = faults(files, *limits, workers())
-    for caption, fault in zip(recorded, progress(found, "recordings", len(recorded)), strict=True):
-        if fault:
+    files = dict.fromkeys(caption.recording for caption in recorded)
+    found = judged((Path(catalog.raw) / file for file in files), limits, workers())
+    judgement = dict(zip(files, progress(found, "recordings", len(files)) if files else (), strict=True))
+    low = Counter(c.language or UNKNOWN_LANGUAGE for c in recorded if 0 < judgement[c.recording][1] < LOW_RATE)
+    if low:
+        told = ", ".join(f"{count} in {language}" for language, count in low.items())
+        click.echo(f"warning: recordings of less than {LOW_RATE} Hz, in which consonants are lost: {told}", err=True)
+    for caption in recorded:
+        if fault := judgement[caption.recording][0]:
             yield caption.key, fault
 
 

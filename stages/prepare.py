@@ -11,22 +11,28 @@ from s2igan.errors import InputError
 from s2igan.machine import workers
 from s2igan.manifest import write_manifest
 from s2igan.options import options
+from s2igan.parameters import parameters, stop_at, text_faults
 from s2igan.splits import Limits
 
 
 @click.command()
 @click.option("--dataset", required=True, help="a module of s2igan/datasets")
 @click.option("--raw", required=True, help="folder of the data set's files")
+@click.option("--manifest", required=True, help="name of the list in that folder, of dataset=manifest")
 @click.option("--load_size", type=click.IntRange(8), required=True, help="pixels of drawn images")
 @options(Limits)
 @stage
-def main(dataset, raw, load_size, **limits):
-    """Writes data/manifest.csv and, where the data set's images are drawn, the folder data/drawn; else it is empty."""
+def main(dataset, raw, manifest, load_size, **limits):
+    """Writes data/manifest.csv and, where images are drawn, the folder data/drawn."""
     converter = find_converter(dataset)
     if not hasattr(converter, "drawings") and not (raw and Path(raw).is_dir()):
         raise InputError(f"catalog.raw={raw}: no such folder; data/raw/{dataset}/README.md says what goes where")
     limits = Limits(**limits)
-    rows = list(converter.rows(Path(raw), limits))
+    if Path(manifest).name != manifest:
+        raise InputError(f"prepare.manifest={manifest}: not a file's name; put the list into {raw} and name it alone")
+    source = Path(raw, manifest) if dataset == "manifest" else Path(raw)
+    rows = list(converter.rows(source, limits))
+    stop_at(text_faults(rows, parameters(), source))
     folder = Path("data/drawn")
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)

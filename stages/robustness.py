@@ -20,7 +20,8 @@ from s2igan.metrics.robustness import (
 from s2igan.sen.embedding import GENERATOR_SEN
 from s2igan.sen.model import SEN, embed_speech, is_text_encoder, load_sen
 from s2igan.speech.disturbance import NOISES, RATE_RANGE, SNR_RANGE, Disturbance, disturbed_log_mels
-from s2igan.speech.synthesis import assign_voice, synthesize
+from s2igan.speech.engine import create_engine
+from s2igan.speech.synthesis import assign_voice, synthesize, voices_in
 from s2igan.splits import draw
 from s2igan.store import FixedReader, RaggedReader
 from s2igan.tables import write_json, write_tsv
@@ -66,18 +67,18 @@ def main(captions, snr_db, rates, noise, batch_size, seed):
         voice_of = {c.key: c.speaker if c.recording else engine_voices[speech.index(c.key)] for c in catalog.captions}
         trained = {voice_of[caption.key] for caption in catalog.training_captions()}
         voices = [voice_of[caption.key] for caption in chosen]
-        again = []
-        if speech.attributes["train_voices"]:  # the engine may have spoken captions of the test alone
-            again = [chosen[row] for row in rows_to_resynthesise(chosen, voices, trained)]
+        again = said_in_seen_voices([chosen[row] for row in rows_to_resynthesise(chosen, voices, trained)], speech)
         spoken = utterances(speech, chosen, wanted, again)
         log_mels = disturbed_log_mels(spoken, config["log_mel"], sen.speech.min_frames, seed, workers())
         with_bar = progress(log_mels, "robustness", len(chosen) + len(again))
         embeddings = embed_by_condition(with_bar, lambda block: embed_speech(sen, block, batch_size))
     scores, table = robustness_scores(gallery, chosen, wanted, embeddings, voices, trained)
+    if scores["captions_left_out"]:
+        click.echo(f"{scores['captions_left_out']} captions left out: too short for one of the conditions")
     voices_compared = SAID_AGAIN if again else APART
     scores["protocol"] = [clause.format(noise=noise, voices=voices_compared) for clause in PROTOCOL]
     write_json("metrics/robustness.json", scores)
-    write_tsv("metrics/robustness.tsv", table)
+    write_tsv("metrics/robustness.tsv", table, COLUMNS)
     for row in table:
         click.echo(f"{row['condition']:16s} mAP {row['map']:.3f}  R@10 {row['r10']:.3f}  of {row['captions']}")
 
@@ -90,18 +91,28 @@ def embed_images(sen: SEN, keys: list[str]) -> np.ndarray:
         return sen.image(torch.from_numpy(centre).to(device())).cpu().numpy()
 
 
+def said_in_seen_voices(captions: list[Caption], speech: RaggedReader) -> list[tuple[str, str, str]]:
+    """(key, text, voice) of those captions whose language a voice of training speaks, for the engine to say again."""
+    if not captions or not speech.attributes["train_voices"]:  # the engine may have spoken captions of the test alone
+        return []
+    engine = create_engine(speech.attributes["engine"], **speech.attributes["options"])
+    again = []
+    for caption in captions:
+        voices = voices_in(caption.language, speech.attributes["train_voices"], engine)
+        if set(voices) <= set(speech.attributes["train_voices"]):
+            again.append((caption.key, caption.text, assign_voice(caption.key, voices)))
+    return again
+
+
 def utterances(
-    speech: RaggedReader, captions: list[Caption], wanted: list[Disturbance], again: list[Caption]
+    speech: RaggedReader, captions: list[Caption], wanted: list[Disturbance], again: list[tuple[str, str, str]]
 ) -> Iterator[tuple[str, np.ndarray, list[Disturbance]]]:
-    """Each of the captions as stored, for every condition, then those of `again` in voices of training."""
+    """Each of the captions as stored, for every condition, then those of `again`."""
     for caption in captions:
         yield caption.key, speech.value(speech.index(caption.key)), wanted
-    if not again:
-        return
-    engine, options, voices = (speech.attributes[name] for name in ("engine", "options", "train_voices"))
-    texts = [(caption.key, caption.text, assign_voice(caption.key, voices)) for caption in again]
-    for key, flac, _ in synthesize(texts, engine, options, workers()):
-        yield key, np.frombuffer(flac, dtype=np.uint8), [Disturbance("seen_voices")]
+    if again:
+        for key, flac, _ in synthesize(again, speech.attributes["engine"], speech.attributes["options"], workers()):
+            yield key, np.frombuffer(flac, dtype=np.uint8), [Disturbance("seen_voices")]
 
 
 if __name__ == "__main__":

@@ -1,15 +1,17 @@
 """synthesize: captions to speech as FLAC: recordings as they are, text read aloud, the test in voices of its own."""
 
+from itertools import chain
 from pathlib import Path
 
 import click
 
 from s2igan.catalog import read_catalog
 from s2igan.command import progress, stage
+from s2igan.errors import InputError
 from s2igan.machine import workers
 from s2igan.speech.engine import ENGINES, create_engine, options_for
 from s2igan.speech.recordings import RECORDINGS, SAMPLE_RATE, transcode
-from s2igan.speech.synthesis import assign_voice, synthesize
+from s2igan.speech.synthesis import assign_voice, synthesize, unsayable, voices_by_language
 from s2igan.store import RaggedWriter
 
 
@@ -27,30 +29,36 @@ def main(engine, rate, model, vocoder, train_voices, test_voices):
     catalog = read_catalog("data/catalog")
     tested = {caption.key for caption in catalog.split("test")}
     written = [caption for caption in catalog.captions if not caption.recording]
-    spoken = [
-        (caption.key, caption.text, assign_voice(caption.key, test_voices if caption.key in tested else train_voices))
-        for caption in written
-    ]
-    if spoken and (shared := set(train_voices) & set(test_voices)):
-        if len(create_engine(engine, **options).voices()) == 1:
+    sample_rate, voices, spoken = SAMPLE_RATE, {}, []
+    if written:
+        speaker = create_engine(engine, **options)
+        sample_rate = speaker.sample_rate
+        voices = voices_by_language((caption.language for caption in written), train_voices, test_voices, speaker)
+        for caption in written:
+            said_by = voices[caption.language][caption.key in tested]
+            spoken.append((caption.key, caption.text, assign_voice(caption.key, said_by)))
+        for key, fault in unsayable(spoken, speaker):
+            raise InputError(f"caption {key}: {fault}")
+        if len(speaker.voices()) == 1:
             click.echo(f"warning: {engine} has one voice here: the test is spoken in the voice of training", err=True)
-        else:
-            raise click.BadParameter(f"tts.test_voices: {sorted(shared)[0]} is a training voice too; take it out")
-    if foreign := {caption.language for caption in written} - {"", "en"}:
-        click.echo(f"warning: text in {', '.join(sorted(foreign))}: are tts.train_voices of that language?", err=True)
-    sample_rate = create_engine(engine, **options).sample_rate if spoken else SAMPLE_RATE
+        for language, (train, test) in voices.items():
+            if new := [voice for voice in (*train, *test) if voice not in (*train_voices, *test_voices)]:
+                click.echo(
+                    f"text in {language}: no voice of tts speaks it; spoken by {new[0]} and {len(new) - 1} like it"
+                )
     files = [(c.key, Path(catalog.raw) / c.recording) for c in catalog.captions if c.recording]
     synthetic = synthesize(spoken, engine, options, workers()) if spoken else iter(())
     recorded = transcode(files, sample_rate, workers()) if files else iter(())
     voice_of = {key: voice for key, _, voice in spoken}
     voice_of |= {c.key: c.speaker or "unknown" for c in catalog.captions if c.recording}
     heard = {voice_of[caption.key] for caption in catalog.training_captions()}
+    ordered = [list(dict.fromkeys(chain.from_iterable(part))) for part in zip(*voices.values(), strict=True)]
     attributes = {
         "sample_rate": sample_rate,
         "engine": engine if spoken else RECORDINGS,
         "options": options if spoken else {},
-        "train_voices": [voice for voice in train_voices if voice in heard] if spoken else sorted(heard),
-        "test_voices": list(test_voices) if spoken else sorted({voice_of[key] for key in tested} - heard),
+        "train_voices": [voice for voice in ordered[0] if voice in heard] if spoken else sorted(heard),
+        "test_voices": ordered[1] if spoken else sorted({voice_of[key] for key in tested} - heard),
     }
     with RaggedWriter("data/speech.h5", "speech", 0, "uint8", attributes, ["voice", "seconds"]) as out:
         total = 0.0

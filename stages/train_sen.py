@@ -72,8 +72,8 @@ def main(**values):
         click.echo("not trained: the network as it is at initialisation")
     elif not chosen_by:
         click.echo(f"kept epoch {result.best_epoch}, the last: sen.learn_val leaves no captions to choose by")
-    else:  # classes or images, whichever the splits do not share
-        held_out = f"held-out {catalog.disjoint}"
+    else:  # speakers and languages are held out for the test alone
+        held_out = f"held-out {'classes' if catalog.disjoint == 'classes' else 'images'}"
         click.echo(f"kept epoch {result.best_epoch}: speech to image mAP {result.best_map:.3f} on {held_out}")
 
 

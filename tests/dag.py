@@ -12,6 +12,8 @@ from click.testing import CliRunner
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
+from s2igan.parameters import arguments
+
 ROOT = Path(__file__).parent.parent
 STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
 
@@ -61,22 +63,10 @@ def section(stage: str) -> str:
     return STAGES[stage]["cmd"].split("${")[1].rstrip("}")
 
 
-def arguments(options: dict) -> list[str]:
-    """A section of params.yaml as DVC unpacks it."""
-    words: list[str] = []
-    for name, value in options.items():
-        if isinstance(value, bool):
-            words.append(f"--{name}" if value else f"--no-{name}")
-        else:
-            for item in value if isinstance(value, list) else [value]:
-                words += [f"--{name}", str(item)]
-    return words
-
-
 def run_stage(stage: str, config: dict) -> str:
     """Runs one stage in this process and folder; returns what it printed."""
     command = importlib.import_module(f"stages.{stage}").main
-    result = CliRunner().invoke(command, arguments(config[section(stage)]), catch_exceptions=False)
+    result = CliRunner().invoke(command, list(arguments(config[section(stage)])), catch_exceptions=False)
     assert result.exit_code == 0, f"{stage}: {result.stderr[-2000:]}"
     return result.stdout
 

@@ -5,7 +5,8 @@ from pathlib import Path
 
 from s2igan.catalog import Catalog
 from s2igan.datasets.converters import find_converter
-from s2igan.manifest import read_manifest, require_files, write_manifest
+from s2igan.errors import InputError
+from s2igan.manifest import missing_files, read_manifest, write_manifest
 from s2igan.selection import select
 from s2igan.splits import Limits
 
@@ -18,5 +19,6 @@ def load(name: str, raw: Path, limits: Limits, disjoint: str = "") -> Catalog:
         write_manifest(table, find_converter(name).rows(Path(raw), limits))
         catalog, rows = select(read_manifest(table), limits, f"{Path(raw) / 'manifest.csv'}", disjoint)
         if name != "aviary":
-            require_files(rows, Path(raw), table)
+            for fault in missing_files(rows, Path(raw), table):
+                raise InputError(fault)
     return catalog

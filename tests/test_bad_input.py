@@ -2,6 +2,7 @@
 
 import importlib
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -175,9 +176,7 @@ def test_a_parameter_is_refused_in_a_process_of_its_own_too(folder):
 
 def test_a_voice_of_both_training_and_test_is_refused():
     write_catalog("data/catalog", catalog())
-    result = run("synthesize", *TTS, "--train_voices", "en-gb")
-    assert result.exit_code == 2
-    assert "tts.test_voices: en-gb is a training voice too; take it out" in result.stderr
+    refused(run("synthesize", *TTS, "--train_voices", "en-gb"), "tts.test_voices: en-gb is a training voice too; take")
 
 
 @pytest.mark.parametrize("text", ["", "  \t"])
@@ -245,10 +244,15 @@ def test_speech_that_is_none_of_ours_is_refused(make, told):
     assert not Path("data/logmel.h5").exists()
 
 
-def test_an_utterance_that_is_no_sound_is_refused_with_its_key():
-    with RaggedWriter("data/speech.h5", "speech", 0, "uint8", {"sample_rate": 22050}) as out:
-        out.append("a/00/00", np.frombuffer(b"not FLAC", np.uint8))
-    refused(run("logmel", *LOGMEL), "a/00/00: not readable as audio")
+@pytest.mark.parametrize(("seconds", "told"), [
+    (0.23, "a/00/00: not readable as audio"),
+    (0.22, "caption a/00/00: said in 0.22 s; sen.kernel and sen.stride need 0.225 s (so many are too short: 1): lower"),
+])  # fmt: skip
+def test_an_utterance_that_is_no_sound_or_too_short_is_refused_with_its_key(seconds, told):
+    shutil.copy(ROOT / "params.yaml", ".")  # kernels of 6 each 3 frames, twice: 21 frames
+    with RaggedWriter("data/speech.h5", "speech", 0, "uint8", {"sample_rate": 22050}, ["seconds"]) as out:
+        out.append("a/00/00", np.frombuffer(b"not FLAC", np.uint8), seconds=seconds)
+    refused(run("logmel", *LOGMEL), told)
     assert not Path("data/logmel.h5").exists()
 
 

@@ -86,8 +86,40 @@ def test_splits_share_classes_only_where_the_catalog_says_so(tmp_path):
     assert read_catalog(tmp_path) == by_image
     # One image of a class is enough where classes are not held out.
     check(dataclasses.replace(small(without=["d/01", "d/01/00"]), disjoint="images"))
-    with pytest.raises(InputError, match="splits disjoint by 'speakers'; expected one of"):
-        check(dataclasses.replace(mixed, disjoint="speakers"))
+    with pytest.raises(InputError, match="splits disjoint by 'days'; expected one of"):
+        check(dataclasses.replace(mixed, disjoint="days"))
+
+
+@pytest.mark.parametrize("disjoint", ["speakers", "languages"])
+def test_speakers_and_languages_of_the_test_are_its_own_where_the_catalog_says_so(disjoint):
+    whole = small()
+    of_split = {image.key: image.split for image in whole.images}
+
+    def told(train, test):
+        values = {"train": train, "val": train, "test": test}
+        captions = [
+            dataclasses.replace(caption, **{disjoint.removesuffix("s"): values[of_split[caption.image]]})
+            for caption in whole.captions
+        ]
+        return dataclasses.replace(whole, captions=tuple(captions), disjoint=disjoint)
+
+    check(told("one", "two"))
+    check(told("", ""))  # texts that an engine reads
+    with pytest.raises(
+        InputError, match=f"{disjoint.removesuffix('s')} one is in the test, by .*, and in training, by"
+    ):
+        check(told("one", "one"))
+
+
+def test_a_recording_is_in_one_split_whatever_it_describes():
+    whole = small()
+    of_split = {image.key: image.split for image in whole.images}
+    one, other = (next(c for c in whole.captions if of_split[c.image] == split) for split in ("train", "test"))
+    again = [dataclasses.replace(c, recording="a.wav") if c in (one, other) else c for c in whole.captions]
+    with pytest.raises(
+        InputError, match="recording a.wav is in .* and, by .*, in .*; give what it describes one split"
+    ):
+        check(dataclasses.replace(whole, captions=tuple(again)))
 
 
 def test_one_test_picture_is_too_few():

@@ -310,7 +310,7 @@ def test_the_stage_learns_from_three_quarters_of_the_test_classes(project):
         lr=0.002, seed=1,
     )  # fmt: skip
     saved, names = load_classifier("models/classifier", "classifier")
-    assert names == {"classes": ["c1", "c3"]} and same_weights(model, saved)
+    assert names["classes"] == ["c1", "c3"] and names["parameters"]["crop_size"] == 16 and same_weights(model, saved)
     (answers,) = predict(model, project[tested][held_out])
     assert scores["accuracy"] == (answers.argmax(1) == labels[held_out, 0]).mean()
     assert scores["training_accuracy"] == pytest.approx(curves[-1]["accuracy"], abs=1e-5)

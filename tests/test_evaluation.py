@@ -587,3 +587,5 @@ def test_the_protocol_says_who_speaks_as_far_as_that_is_known(speaker, recording
     who = {"train": "Tom", "val": "Vic", "test": speaker}
     captions = tuple(replace(c, recording=recording, speaker=who[split[c.image]]) for c in made.captions)
     assert evaluation._split(replace(made, captions=captions)).endswith(words)
+    told = evaluation._split(replace(made, captions=captions, disjoint="languages"))
+    assert told.startswith("test split, images and languages unseen in training")

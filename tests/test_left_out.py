@@ -2,12 +2,15 @@
 
 import csv
 import importlib
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
+import yaml
 from click.testing import CliRunner
+from dag import ROOT
 from miniatures_speech import write_manifest, write_rows
 
 from s2igan.catalog import read_catalog
@@ -30,21 +33,11 @@ def run(stage, *arguments):
     return CliRunner().invoke(importlib.import_module(f"stages.{stage}").main, arguments, catch_exceptions=False)
 
 
-def catalog(unusable):
+def catalog(unusable, manifest="manifest.csv", min_sample_rate="16000"):
     words = [word for name in LIMITS for word in (f"--{name}", "0")]
-    options = [
-        "--dataset",
-        "manifest",
-        "--raw",
-        "own",
-        "--load_size",
-        "24",
-        "--fit",
-        "crop",
-        "--min_sample_rate",
-        "16000",
-    ]
-    prepared = run("prepare", *options[:6], *words)
+    options = ["--dataset", "manifest", "--raw", "own", "--load_size", "24", "--min_sample_rate", min_sample_rate]
+    options += ["--fit", "crop"]
+    prepared = run("prepare", *options[:6], "--manifest", manifest, *words)
     if prepared.exit_code:
         return prepared
     options += ["--disjoint", "images"]
@@ -61,6 +54,54 @@ def test_one_class_for_all_pictures_counts_as_none(rows):
     assert "all images are of the class bird: taken as images without classes" in result.stdout
     found = read_catalog("data/catalog")
     assert {image.class_name for image in found.images} == {""} and len(found.images) == 12
+
+
+def test_a_list_may_have_another_name(rows):
+    Path("own/manifest.csv").rename("own/words.csv")
+    assert "own/manifest.csv: missing" in catalog("stop").stderr
+    assert catalog("stop", "words.csv").exit_code == 0 and len(read_catalog("data/catalog").captions) == 36
+    assert "prepare.manifest=own/words.csv: not a file's name" in catalog("stop", "own/words.csv").stderr
+
+
+def test_what_is_left_out_is_counted_by_reason_and_language(rows):
+    """And a low sample rate is no reason, but a warning."""
+    recordings = [Path("own", row["recording"]) for row in rows]
+    for row, language in zip(rows[:6], ("nl", "nl", "ca", "ca", "nl", "nl"), strict=True):
+        row["language"] = language
+    write_rows(Path("own"), rows)
+    for path, seconds in zip(recordings[:3], (0.1, 0.15, 0.2), strict=True):
+        samples, rate = soundfile.read(path)
+        soundfile.write(path, samples[: int(seconds * rate)], rate)
+    spoil(recordings[3])
+    for path in recordings[4:7]:
+        samples, rate = soundfile.read(path)
+        soundfile.write(path, samples[: len(samples) // 2], 11025)
+    result = catalog("leave_out", min_sample_rate="8000")
+    assert "warning: recordings of less than 16000 Hz, in which consonants are lost: 2 in nl, 1 in en" in result.stderr
+    short, silent = (recordings[row].relative_to("own") for row in (0, 3))
+    assert (
+        "4 left out: data/catalog/left_out.csv\n"
+        f"  2 recordings in nl, 1 recordings in ca: 0.10 s; speech needs 0.25 s or more ({short})\n"
+        f"  1 recordings in ca: silent; check the microphone and record it again ({silent})\n"
+    ) in result.stdout
+    assert [line["language"] for line in left_out()] == ["nl", "nl", "ca", "ca"]
+
+
+def test_the_parameters_of_training_must_fit_the_images(rows):
+    shutil.copy(ROOT / "params.yaml", ".")
+    Path("dvc.yaml").write_text("stages: {}\n")
+    params = yaml.safe_load(Path("params.yaml").read_text())
+    params["rdg"]["batch_size"] = 7
+    Path("params.yaml").write_text(yaml.safe_dump(params))
+    result = catalog("stop")
+    assert "params.yaml: rdg.batch_size=7, but 9 images" not in result.stderr and result.exit_code == 0, result.stderr
+    params["rdg"]["batch_size"] = 10
+    Path("params.yaml").write_text(yaml.safe_dump(params))
+    Path("data/images.h5").unlink()
+    result = catalog("stop")
+    told = "params.yaml: rdg.batch_size=10, but 9 images are not of the test; set it to 9 or less, or list more"
+    assert result.exit_code == 1 and told in result.stderr
+    assert not Path("data/images.h5").exists()
 
 
 def recordings_of(rows, image):
@@ -95,7 +136,11 @@ def test_a_bad_recording_is_left_out_and_its_picture_kept(rows):
     bad = recordings_of(rows, rows[0]["image"])[0]
     spoil(bad)
     result = catalog("leave_out")
-    assert result.exit_code == 0 and "1 files left out" in result.stdout
+    assert (
+        result.exit_code == 0
+        and "1 left out: data/catalog/left_out.csv\n  1 recordings in en: silent; check the microphone and"
+        in result.stdout
+    )
     (line,) = left_out()
     assert line["reason"].startswith(f"{bad}: silent")
     found = read_catalog("data/catalog")
@@ -152,3 +197,27 @@ def test_recordings_are_heard_as_they_are_and_text_is_read_aloud(tmp_path, monke
             assert voices[caption.key] == (caption.speaker or "unknown")
         else:
             assert voices[caption.key] in ("en-us", "en-gb")
+
+
+def test_texts_are_read_by_voices_of_their_language(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("S2IGAN_WORKERS", "1")
+    words = {"en": "one red bird", "es": "un pájaro rojo", "ru": "красная птица", "zh-TW": "红色的鸟"}
+    rows = write_manifest(tmp_path / "own", classes=0, images=7, descriptions=len(words), split="image")
+    for row, (language, text) in zip(rows, 7 * list(words.items()), strict=True):
+        row |= {"recording": "", "text": text, "language": language}
+    write_rows(tmp_path / "own", rows)
+    assert catalog("stop").exit_code == 0
+    configured = ["--train_voices", "en-us", "--train_voices", "ru+m1", "--test_voices", "en-us+f3"]
+    result = run("synthesize", *TTS, *configured)
+    assert "text in zh-tw: no voice of tts speaks it; spoken by cmn" in result.stdout, result.output
+    found = read_catalog("data/catalog")
+    tested = {caption.key for caption in found.split("test")}
+    with RaggedReader("data/speech.h5", "speech") as speech:
+        voices = dict(zip(speech.keys, speech.column("voice"), strict=True))
+        assert speech.attributes["train_voices"] == ["en-us", "es", "es+m1", "ru+m1", "cmn", "cmn+m1"]
+        assert speech.attributes["test_voices"] == ["en-us+f3", "es+f3", "ru+f3", "cmn+f3"]
+    for caption in found.captions:
+        side = {"en": ["en-us"], "es": ["es", "es+m1"], "ru": ["ru+m1"], "zh-tw": ["cmn", "cmn+m1"]}[caption.language]
+        test = {"en": "en-us", "es": "es", "ru": "ru", "zh-tw": "cmn"}[caption.language] + "+f3"
+        assert voices[caption.key] in ([test] if caption.key in tested else side)

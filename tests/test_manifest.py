@@ -1,5 +1,6 @@
 import hashlib
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -19,11 +20,11 @@ def touch(folder, *paths):
         (folder / path).touch()
 
 
-def listed(folder, rows, **limits) -> Catalog:
+def listed(folder, rows, disjoint="images", **limits) -> Catalog:
     """The catalog of a list of these rows, whose files are made, empty: the adapter must not read them."""
     touch(folder, *(row[column] for row in rows for column in ("image", "recording") if row.get(column)))
     write_rows(folder, rows)
-    return load("manifest", folder, Limits(**limits))
+    return load("manifest", folder, Limits(**limits), disjoint)
 
 
 def rows_of(counts, **columns):
@@ -73,6 +74,37 @@ def test_a_byte_order_mark_and_other_cases_of_column_names_do_no_harm(tmp_path):
     (tmp_path / "manifest.csv").write_bytes(b"\xef\xbb\xbf" + text.encode())
     catalog = load("manifest", tmp_path, Limits())
     assert [caption.text for caption in catalog.captions] == ["x", "y", "z"]
+
+
+def test_values_are_what_they_look_like(tmp_path):
+    """é in two characters, as macOS writes it, a no-break space, a zero-width one and a byte-order mark."""
+    touch(tmp_path, "e\u0301te\u0301/b.jpg", "a.jpg", "c.jpg")  # decomposed on the disk
+    rows = [
+        {
+            "image": "\u00e9t\u00e9/b.jpg",
+            "text": "caf\u0065\u0301\u00a0noir",
+            "class": "red\u00a0fox",
+            "speaker": "Jos\u00e9",
+        },
+        {"image": "e\u0301te\u0301/b.jpg", "text": "\u200bt\ufeff", "class": "red fox", "speaker": "Jose\u0301"},
+        {"image": "a.jpg", "text": "t", "class": "red\u200b fox", "speaker": "Jos\u00e9\u200d"},
+        {"image": "c.jpg", "text": "\u0645\u06cc\u200c\u062e\u0648\u0631\u0645", "class": "red fox ", "speaker": ""},
+    ]
+    write_rows(tmp_path, rows)
+    catalog = load("manifest", tmp_path, Limits())
+    assert {image.class_name for image in catalog.images} == {"red_fox"} and len(catalog.images) == 3
+    assert {caption.speaker for caption in catalog.captions} == {"Jos\u00e9", ""}
+    texts = [caption.text for caption in catalog.captions if "b" in caption.image]
+    assert texts == ["caf\u00e9 noir", "t"]
+    assert rows[3]["text"] in [caption.text for caption in catalog.captions]  # there, a joiner shapes letters
+
+
+@pytest.mark.parametrize(("written", "kept"), [
+    ("EN", "en"), ("pt-BR", "pt-br"), ("pt_BR", "pt-br"), ("sr@latin", "sr-latin"), ("zh-Hant-TW", "zh-hant-tw")
+])  # fmt: skip
+def test_languages_may_have_regions_and_scripts(tmp_path, written, kept):
+    rows = [{"image": f"{n}.jpg", "text": "t", "language": written} for n in range(3)]
+    assert {caption.language for caption in listed(tmp_path, rows).captions} == {kept}
 
 
 def test_classes_are_named_as_in_the_keys(tmp_path):
@@ -180,6 +212,71 @@ def test_whole_classes_are_held_out_when_asked_for(tmp_path):
     ]
     with pytest.raises(InputError, match="10 classes with 6 for test and 4 for val leave none for training; lower"):
         listed(tmp_path, rows, test_classes=6, val_classes=4)
+
+
+def test_whole_classes_are_held_out_where_splits_are_disjoint_by_them(tmp_path):
+    rows = rows_of(dict.fromkeys("abcdefghij", 2))
+    splits = {image.class_name: image.split for image in check(listed(tmp_path, rows, "classes")).images}
+    assert sorted(splits.values()) == ["test"] * 2 + ["train"] * 7 + ["val"]
+    assert {name for name, split in splits.items() if split == "test"} == set(first("abcdefghij", 2, 0, "test classes"))
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_recording_may_describe_several_images_and_is_in_one_split(tmp_path, seed):
+    """A list of words: each is said once by each of two speakers, and shown by three images."""
+    rows = [
+        {"image": f"{style}/{word}.png", "recording": f"{who}/{word}.wav", "class": f"theme {word % 2}"}
+        for word in range(12)
+        for style in "xyz"
+        for who in ("ann", "ben")
+    ]
+    catalog = check(replace(listed(tmp_path, rows, seed=seed), disjoint="images"))
+    assert (len(catalog.images), len(catalog.captions)) == (36, 72)
+    split = {
+        caption.key: image.split
+        for image in catalog.images
+        for caption in catalog.captions
+        if caption.image == image.key
+    }
+    splits = {}
+    for caption in catalog.captions:
+        splits.setdefault(caption.recording, set()).add(split[caption.key])
+    assert len(splits) == 24 and all(len(found) == 1 for found in splits.values())
+    # Two themes of six words each: one is for the test and one for val.
+    words = {
+        s: {path.split("/")[1] for path, part in split_of(catalog).items() if part == s}
+        for s in ("train", "val", "test")
+    }
+    assert [len(words[s]) for s in ("train", "val", "test")] == [8, 2, 2]
+    assert split_of(listed(tmp_path, rows[::-1], seed=seed)) == split_of(catalog)
+    one = [row | {"recording": "all.wav"} for row in rows[::2]]
+    with pytest.raises(
+        InputError, match="1 sets of images once those that share a recording are one; .* list 3 or more"
+    ):
+        listed(tmp_path, one)
+
+
+@pytest.mark.parametrize("disjoint", ["speakers", "languages"])
+def test_speakers_are_held_out_on_request(tmp_path, disjoint):
+    name = disjoint.removesuffix("s")
+    rows = [
+        {"image": f"{n:02d}.png", "recording": f"{who}{n}.wav", "text": "", name: who}
+        for n in range(10)
+        for who in ("aa", "bb", "cc")
+    ]
+    rows += [{"image": f"alone{n}.png", "recording": f"dd{n}.wav", "text": "", name: "dd"} for n in range(2)]
+    catalog = check(replace(listed(tmp_path, rows, disjoint), disjoint=disjoint))
+    (held_out,) = first(("aa", "bb", "cc", "dd"), 1, 0, f"test {disjoint}")
+    assert {getattr(caption, name) for caption in catalog.split("test")} == {held_out}
+    assert held_out not in {getattr(caption, name) for caption in catalog.training_captions()}
+    if held_out == "dd":
+        assert {image.path for image in catalog.images if image.split == "test"} == {"alone0.png", "alone1.png"}
+    else:
+        assert len([image for image in catalog.images if image.split == "test"]) == 2  # of ten that all describe
+    with pytest.raises(InputError, match=f"line 2: no {name}, and catalog.disjoint={disjoint}; name it on each row"):
+        listed(tmp_path, [rows[0] | {name: ""}, *rows[1:]], disjoint)
+    with pytest.raises(InputError, match=f"1 {disjoint}, and catalog.disjoint={disjoint} needs two"):
+        listed(tmp_path, [row for row in rows if row[name] == "aa"], disjoint)
 
 
 def test_val_classes_alone_do_not_divide_by_class(tmp_path):
@@ -349,10 +446,18 @@ def swap(old, new):
         (swap(",k,train", ",,train"), "line 2: no class, but line 3 has one; fill in the column class on every row"),
         (swap("k,val", "k,test"), "no image of split val in column split; give each"),
         (swap("k,val", "K,val"), "line 3: class K is k on line 2; write it one way"),
+        (
+            "image,text,speaker\na.jpg,x,Ann\nb.jpg,y,ann\nc.jpg,z,Ann\n",
+            "line 3: speaker ann is Ann on line 2; write it",
+        ),
+        (
+            "image,text,speaker\na.jpg,x,Ann\nb.jpg,y,\uff21nn\nc.jpg,z,Ann\n",
+            "line 3: speaker \uff21nn is Ann on line 2",
+        ),
         (GOOD + "a.jpg,,more,j,train\n", "line 5: image a.jpg has class j, but k on line 2; give it one class"),
         (GOOD + "./a.jpg,,more,k,val\n", "line 5: image a.jpg has split val, but train on line 2; give it one split"),
-        (GOOD + "a.jpg,b.wav,,k,train\n", "line 5: recording b.wav: is on line 3 already; a recording describes once"),
-        (GOOD + "a.jpg,./a.wav,,k,train\n", "line 5: recording a.wav: is on line 2 already"),
+        (GOOD + "a.jpg,b.wav,,k,train\n", "line 5: recording b.wav has split train, but val on line 3; it may desc"),
+        (GOOD + "a.jpg,./a.wav,,k,train\n", "line 5: recording a.wav describes this image on line 2 already; remove"),
         (swap("b.jpg", "d.jpg"), "line 3: image d.jpg: missing; correct the path, or put the file into"),
         (swap("b.wav", "d.wav"), "line 3: recording d.wav: missing; correct the path"),
         (swap("b.jpg", "pictures"), "line 3: image pictures: a folder, not a file; correct"),
@@ -364,7 +469,10 @@ def swap(old, new):
         (swap("b.jpg", "x\\b.jpg"), r"line 3: image x\\b\.jpg: has a backslash; write /"),
         (swap("b.jpg", "."), r"line 3: image '\.': not a file's name"),
         ("image,text,\na.jpg,x,\nb.jpg,y,stray\nc.jpg,z,\n", "line 3: a value in a column without a name"),
-        ("image,text,language\na.jpg,x,English\n", "line 2: language English; write its ISO 639 code, such as en"),
+        (
+            "image,text,language\na.jpg,x,English\n",
+            "line 2: language English; write its ISO 639 code, such as en or pt",
+        ),
         ("image,text\na.jpg,x\nb.jpg,y\na.jpg,z\n", "2 images; list 3 or more, one for each split"),
         ('image,text\na.jpg,"two\nlines"\nd.jpg,y\n', "line 4: image d.jpg: missing"),
     ],

@@ -98,7 +98,7 @@ def test_no_value_is_null_and_no_group_repeats_a_key():
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_stage_is_a_file_with_the_options_of_its_section(stage):
-    assert STAGES[stage]["cmd"].startswith(f"python -m stages.{stage} ")
+    assert STAGES[stage]["cmd"].startswith(f"exec python -m stages.{stage} ")
     command = importlib.import_module(f"stages.{stage}").main
     options = {option.name: option for option in command.params}
     assert set(options) == set(PARAMS[section(stage)])

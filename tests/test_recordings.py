@@ -7,8 +7,9 @@ import pytest
 import soundfile
 
 from s2igan.errors import InputError
+from s2igan.speech import recordings
 from s2igan.speech.audio import clipped_share
-from s2igan.speech.recordings import faults, transcode
+from s2igan.speech.recordings import RecordingLimits, judged, transcode
 
 RATE = 22050
 
@@ -22,8 +23,9 @@ def saved(folder, name, samples, rate=RATE, **options):
     return folder / name
 
 
-def fault(path, min_sample_rate=16000, max_clipped=0.01, min_seconds=0.25):
-    (found,) = faults([path], min_sample_rate, max_clipped, min_seconds, workers=1)
+def fault(path, **limits):
+    ((found, rate),) = judged([path], RecordingLimits(**{"min_sample_rate": 16000} | limits), workers=1)
+    assert bool(found) != bool(rate)
     return found
 
 
@@ -72,6 +74,20 @@ def test_a_text_called_wav_and_a_missing_file_are_told(tmp_path):
     path.write_text("these are words, not sounds")
     assert "not readable as audio" in fault(path)
     assert "missing" in fault(tmp_path / "none.wav")
+
+
+def test_a_file_that_may_not_be_read_is_told(tmp_path, monkeypatch):
+    def refuse(path, *_, **__):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(recordings, "load_recording", refuse)  # root may read everything
+    path = saved(tmp_path, "locked.wav", tone())
+    assert fault(path) == f"{path}: Permission denied; check the file and its permissions"
+
+
+def test_the_rate_of_a_good_recording_is_told(tmp_path):
+    path = saved(tmp_path, "telephone.wav", tone(rate=8000), 8000)
+    assert list(judged([path], RecordingLimits(), workers=1)) == [("", 8000)]
 
 
 def test_the_limits_are_the_callers(tmp_path):

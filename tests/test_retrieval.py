@@ -1,3 +1,5 @@
+from itertools import permutations
+
 import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score
@@ -10,6 +12,7 @@ from s2igan.metrics.retrieval import (
     cross_modal_retrieval,
     image_retrieval_map,
     precision_at,
+    tied_average_precision,
 )
 
 
@@ -188,3 +191,12 @@ def test_errors_say_what_was_found():
         cross_modal_retrieval(np.eye(2), np.eye(2), ["a", "b"], ["a", "b"], [0, 2])
     with pytest.raises(InputError, match="choose from 1 to 2"):
         precision_at(np.eye(2), np.eye(2), ["a", "b"], ["a", "b"], [3])
+
+
+def test_average_precision_of_ties_is_that_of_all_orders():
+    scores, relevant = np.array([2, 1, 1, 1, 0, 0]), np.array([0, 1, 0, 1, 1, 0], bool)
+    orders = [(0, *middle, *last) for middle in permutations((1, 2, 3)) for last in permutations((4, 5))]
+    hits = [relevant[list(order)] for order in orders]
+    each = [(np.cumsum(hit) / np.arange(1, 7) * hit).sum() / 3 for hit in hits]
+    assert tied_average_precision(scores, relevant) == pytest.approx(np.mean(each))
+    assert tied_average_precision(np.zeros(6), relevant) == pytest.approx(float(chance_average_precision(3, 6)))

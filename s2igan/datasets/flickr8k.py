@@ -49,11 +49,14 @@ def rows(raw: Path, limits: Limits) -> Iterator[Row]:
     table = raw / AUDIO / "wav2spk.txt"
     speakers = {wav: speaker for _, (wav, speaker) in lines(table, r"(\S+) +(\S+)", "recording speaker", _AUDIO_AGAIN)}
     table = raw / AUDIO / "wav2capt.txt"
-    silent = set(split_of)
+    silent, heard = set(split_of), set()
     for line, (wav, image, number) in lines(table, r"(\S+) +(\S+) +#(\d{1,4})", "recording image #n", _AUDIO_AGAIN):
         _require_name(table, line, wav)
         if image not in split_of:
             continue
+        if wav in heard:
+            raise InputError(f"{table}: line {line}: {wav} a second time; {_AUDIO_AGAIN}")
+        heard.add(wav)
         if wav not in speakers:
             raise InputError(f"{raw / AUDIO / 'wav2spk.txt'}: no speaker of {wav}; {_AUDIO_AGAIN}")
         silent.discard(image)

@@ -26,7 +26,13 @@ from s2igan.metrics.frechet import (
 )
 from s2igan.metrics.inception_score import inception_score
 from s2igan.metrics.precision_recall import precision_recall
-from s2igan.metrics.retrieval import choose_queries, cross_modal_retrieval, image_retrieval_map, precision_at
+from s2igan.metrics.retrieval import (
+    choose_queries,
+    cross_modal_retrieval,
+    image_retrieval_map,
+    precision_at,
+    speaker_control,
+)
 from s2igan.sen.embedding import GENERATOR_SEN
 from s2igan.sen.model import load_sen
 from s2igan.splits import limit
@@ -102,6 +108,7 @@ def retrieval_scores(
         "image_to_speech_map_chance": back["map_chance"],
         **{f"speech_to_image_r{k}": forth[f"r{k}"] for k in (1, 5, 10)},
         "median_rank": forth["median_rank"],
+        **speaker_control(catalog),
         **{f"image_to_speech_r{k}": back[f"r{k}"] for k in (1, 5, 10)},
         "image_to_speech_median_rank": back["median_rank"],
         "captions": len(captions),
@@ -115,6 +122,7 @@ def retrieval_scores(
             *(_split(catalog), "cosine", "map: relevant = same class (without classes, the own image)"),
             "r@k and median rank: the item's own image (any own caption, from images)",
             "_oracle: a perfect ear and eye, the colours that the caption names against those of the species",
+            "…_speaker: images by how often training heard the caption's speaker describe their class",
         ],
     }
     ks = [k for k in PRECISION_AT if k <= min(len(pictures), len(captions))]
@@ -296,7 +304,7 @@ def _split(catalog: Catalog) -> str:
     """What of the test split nobody has seen in training, as the data say and not as they should."""
     trained = {caption.speaker for caption in catalog.training_captions()} - {""}
     tested = {caption.speaker for caption in catalog.split("test")} - {""}
-    held_out = "classes" if catalog.disjoint == "classes" else "images"
+    held_out = catalog.disjoint if catalog.disjoint in ("classes", "images") else f"images and {catalog.disjoint}"
     words = f"test split, {held_out} unseen in training"
     if not tested:
         recorded = any(caption.recording for caption in catalog.split("test"))

@@ -6,10 +6,12 @@ file nor a constant embedding can raise a score.
 """
 
 import zlib
+from collections import Counter
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from s2igan.catalog import Catalog
 from s2igan.errors import InputError
 
 # Q queries, G gallery items, D dimensions
@@ -67,6 +69,45 @@ def chance_average_precision(relevant: np.ndarray, gallery: np.ndarray) -> np.nd
     harmonic = np.concatenate([[0.0], np.cumsum(1 / np.arange(1, gallery.max(initial=1) + 1))])
     p = (relevant - 1) / np.maximum(gallery - 1, 1)
     return p + (1 - p) * harmonic[gallery] / gallery
+
+
+def tied_average_precision(scores: np.ndarray, relevant: np.ndarray) -> float:
+    """Expected average precision where items of one score stand in a random order: scores (G,), relevant (G,) bool.
+
+    Of n tied items with r relevant ones, behind N others with R, place k is relevant with probability r / n, and
+    holds then (R + 1 + (k - 1)(r - 1)/(n - 1)) / (N + k) in expectation. All tied, it is `chance_average_precision`.
+    """
+    total, before, before_relevant = 0.0, 0, 0
+    for score in np.unique(scores)[::-1]:
+        tied = scores == score
+        n, r = int(tied.sum()), int(relevant[tied].sum())
+        k = np.arange(1, n + 1)
+        total += r / n * ((before_relevant + 1 + (k - 1) * (r - 1) / max(n - 1, 1)) / (before + k)).sum()
+        before, before_relevant = before + n, before_relevant + r
+    return total / int(relevant.sum())
+
+
+def speaker_control(catalog: Catalog) -> dict[str, float]:
+    """What is reached by one who knows only who speaks, and what each speaker spoke of in training: mAP and counts.
+
+    A test image ranks by how often its class was described in training by the caption's speaker; those that tie are
+    in a random order, so that it is chance for speakers unheard, and where no class is. Only for captions whose
+    speaker is known; nothing where there are none.
+    """
+    image_of, group_of = catalog.image_of(), catalog.group_of()
+    spoke_of = Counter(
+        (caption.speaker, group_of[caption.image]) for caption in catalog.training_captions() if caption.recording
+    )
+    gallery = np.array([group_of[key] for key, image in image_of.items() if image.split == "test"])
+    asked = Counter((c.speaker, group_of[c.image]) for c in catalog.split("test") if c.recording and c.speaker)
+    if not asked:
+        return {}
+    found = {
+        (speaker, group): tied_average_precision(np.array([spoke_of[speaker, of] for of in gallery]), gallery == group)
+        for speaker, group in asked
+    }
+    mean = sum(found[query] * count for query, count in asked.items()) / asked.total()
+    return {"speech_to_image_map_speaker": mean, "speaker_captions": asked.total()}
 
 
 def _unit_rows(features: np.ndarray, what: str) -> np.ndarray:

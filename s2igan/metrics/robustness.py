@@ -9,14 +9,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from s2igan.catalog import Caption
+from s2igan.catalog import UNKNOWN_LANGUAGE, Caption
 from s2igan.errors import InputError
 from s2igan.metrics.retrieval import cross_modal_retrieval
 from s2igan.speech.disturbance import CLEAN, Disturbance
 
 SCORES = ("map", "r1", "r5", "r10", "median_rank")
 RECALL_AT = (1, 5, 10)
-UNKNOWN_LANGUAGE = "und"  # ISO 639-2: undetermined
 
 
 def conditions(snr_db: Sequence[float], rates: Sequence[float], noise: str) -> list[Disturbance]:
@@ -59,52 +58,67 @@ def embed_by_condition(
     spoken: Iterable[tuple[str, Mapping[str, np.ndarray]]],
     embed: Callable[[list[np.ndarray]], np.ndarray],
     block: int = 256,
-) -> dict[str, np.ndarray]:
-    """(key, log-mel (t, M) by condition) of each utterance -> embeddings (N, D) by condition, in order.
+) -> dict[str, dict[str, np.ndarray]]:
+    """(key, log-mel (t, M) by condition) of each utterance -> embedding (D,) by condition and key, in order.
 
     `embed` turns log-mels into embeddings; it gets `block` of them at a time, so that no more log-mels than
     that are held for each condition.
     """
-    waiting: dict[str, list[np.ndarray]] = {}
-    embedded: dict[str, list[np.ndarray]] = {}
-    for _, log_mels in spoken:
+    waiting: dict[str, dict[str, np.ndarray]] = {CLEAN.name: {}}
+    embedded: dict[str, dict[str, np.ndarray]] = {CLEAN.name: {}}
+
+    def embed_waiting(name: str) -> None:
+        if part := waiting.pop(name):
+            rows = embed(list(part.values()))
+            embedded.setdefault(name, {}).update(zip(part, rows, strict=True))
+
+    for key, log_mels in spoken:
         for name, log_mel in log_mels.items():
-            waiting.setdefault(name, []).append(log_mel)
+            waiting.setdefault(name, {})[key] = log_mel
             if len(waiting[name]) == block:
-                embedded.setdefault(name, []).append(embed(waiting.pop(name)))
-    for name, rest in waiting.items():
-        embedded.setdefault(name, []).append(embed(rest))
-    return {name: np.concatenate(blocks) for name, blocks in embedded.items()}
+                embed_waiting(name)
+    for name in list(waiting):
+        embed_waiting(name)
+    return embedded
 
 
 def robustness_scores(
     gallery: Gallery,
     captions: Sequence[Caption],
     wanted: Sequence[Disturbance],
-    embeddings: Mapping[str, np.ndarray],
+    embeddings: Mapping[str, Mapping[str, np.ndarray]],
     voices: Sequence[str],
     trained: Collection[str],
 ) -> tuple[dict, list[dict]]:
     """Scores of every condition under flat names, `<condition>_<score>`, and a row a condition for the plot.
 
-    `embeddings` (N, D) of the captions by condition; `voices` is who speaks each caption, "" where nobody knows,
-    `trained` who speaks in training. Voices are compared on clean speech: captions in voices unseen in training
-    with the same ones said again, in seen voices (`embeddings["seen_voices"]`, the rows `rows_to_resynthesise`). Where
-    there are none, captions in unseen voices are compared with others in seen voices; without any in one of the
-    two groups there are counts alone. `languages` has the scores of each language's clean captions, where there
-    are several, in all and by whether training heard their voices.
+    `embeddings` (D,) by condition and caption; a caption without, since it cannot take each condition, is left out
+    and counted. `voices` is who speaks each caption, "" where nobody knows, `trained` who speaks in training. Voices
+    are compared on clean speech: captions in voices unseen in training with the same ones said again, in seen voices
+    (`embeddings["seen_voices"]`). Where there are none, captions in unseen voices are compared with others in seen
+    voices; without any in one of the two groups there are counts alone. `languages` has the scores of each language's
+    clean captions, where there are several, in all and by whether training heard their voices.
     """
-    clean = embeddings[CLEAN.name]
+    taken = [row for row, caption in enumerate(captions) if caption.key in embeddings[CLEAN.name]]
+    counts = {"captions": len(taken), "captions_left_out": len(captions) - len(taken), "images": len(gallery.images)}
+    if not taken:
+        return counts, []
+    captions, voices = [captions[row] for row in taken], [voices[row] for row in taken]
+
+    def embedded(name: str, rows: Iterable[int]) -> np.ndarray:
+        return np.stack([embeddings[name][captions[row].key] for row in rows])
+
     all_rows = np.arange(len(captions))
+    clean = embedded(CLEAN.name, all_rows)
     scores: dict = {}
     table = []
     for condition in wanted:
-        found = _scores(gallery, captions, embeddings[condition.name], all_rows)
+        found = _scores(gallery, captions, embedded(condition.name, all_rows), all_rows)
         scores |= {f"{condition.name}_{score}": found[score] for score in SCORES}
         table.append({"condition": condition.name, "snr_db": condition.snr_db, "rate": condition.rate, **found})
-    if "seen_voices" in embeddings:
-        rows = rows_to_resynthesise(captions, voices, trained)
-        groups = {"unseen_voices": (rows, clean[rows]), "seen_voices": (rows, embeddings["seen_voices"])}
+    again = embeddings.get("seen_voices", {})
+    if len(rows := np.flatnonzero([caption.key in again for caption in captions])):
+        groups = {"unseen_voices": (rows, clean[rows]), "seen_voices": (rows, embedded("seen_voices", rows))}
     else:
         groups = {name: (rows, clean[rows]) for name, rows in by_voice(voices, trained).items()}
     for name, (rows, speech) in groups.items():
@@ -117,7 +131,7 @@ def robustness_scores(
     # In a random order each image is as likely as the next to be in a place.
     pictures = len(gallery.images)
     scores |= {f"r{k}_chance": min(k, pictures) / pictures for k in RECALL_AT}
-    scores |= {"captions": len(captions), "images": pictures, "voices": len(set(voices) - {""})}
+    scores |= counts | {"voices": len(set(voices) - {""})}
     languages = np.array([caption.language or UNKNOWN_LANGUAGE for caption in captions])
     names = sorted(set(languages.tolist()))
     if len(names) > 1:

@@ -30,6 +30,14 @@ class SpeechEncoderConfig:
     attention_hidden: int = integer(1, default=128)
     mask_padding: bool = switch("off: attention sees padding, as published", default=True)
 
+    @property
+    def min_frames(self) -> int:
+        """Frames that an utterance needs for one frame to come out of the last convolution."""
+        frames = 1
+        for _ in self.conv_channels:
+            frames = (frames - 1) * self.stride + self.kernel
+        return frames
+
 
 class SpeechEncoder(nn.Module):
     """Log-mel frames -> a point in the space that speech shares with images.
@@ -46,6 +54,7 @@ class SpeechEncoder(nn.Module):
     def __init__(self, config: SpeechEncoderConfig, output_dim: int = 0):
         super().__init__()
         widths = (config.bands, *config.conv_channels)
+        self.min_frames = config.min_frames
         self.kernel = config.kernel
         self.stride = config.stride
         self.mask_padding = config.mask_padding
@@ -59,14 +68,6 @@ class SpeechEncoder(nn.Module):
         self.attention = SelfAttention(2 * config.gru_hidden, config.attention_hidden)
         self.embedding = Embedding(2 * config.gru_hidden, output_dim)
         self.embedding_dim = self.embedding.size
-
-    @property
-    def min_frames(self) -> int:
-        """Frames that an utterance needs for one frame to come out of the last convolution."""
-        frames = 1
-        for _ in self.convolutions:
-            frames = (frames - 1) * self.stride + self.kernel
-        return frames
 
     def forward(self, log_mel: Tensor, lengths: Tensor) -> Tensor:
         """Embed utterances: (B, T, M) padded with anything, lengths (B,) in frames -> (B, D).

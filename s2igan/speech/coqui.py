@@ -52,6 +52,7 @@ class Coqui:
     def __init__(self, model: str, vocoder: str = "", device: str = ""):
         self._device = torch.device(device) if device else machine.device()
         self._synthesizer = _load(model, vocoder, self._device)
+        self._language = model.split("/")[1] if model.startswith("tts_models/") else ""
         self.sample_rate = int(self._synthesizer.output_sample_rate)
         speakers = getattr(self._synthesizer.tts_model, "speaker_manager", None)
         names = sorted(speakers.speaker_names) if speakers else []
@@ -61,22 +62,35 @@ class Coqui:
         """The model's speakers, sorted; "default" where it has but one."""
         return list(self._voices)
 
-    def speak(self, text: str, voice: str) -> np.ndarray:
-        """Speech of `text`, float32 in [-1, 1], shape (T,), with coqui's pause between its sentences.
+    def voice_in(self, voice: str, language: str) -> str:
+        """The voice itself, but "" where the model's name in coqui-tts' list says that it speaks another language."""
+        return voice if self._language in ("", language.split("-")[0]) else ""
 
-        InputError when the voice is unknown, when the model knows no letter or digit of the text, or when it
-        gives silence or no sound.
-        """
-        from TTS.utils.synthesizer import PAD_SILENCE_SAMPLES
+    def require_sayable(self, text: str, voice: str) -> None:
+        """Raises InputError when the voice is unknown, and when the model knows no letter or digit of the text."""
+        with _quiet():
+            self._sayable(text, voice)
 
+    def _sayable(self, text: str, voice: str) -> list[str]:
+        """The sentences of `text` that are not all signs."""
         if voice not in self._voices:
             known = ", ".join(self._voices[:5]) + (", …" if len(self._voices) > 5 else "")
             raise InputError(f"voice {voice!r}: the model of coqui has no such voice; choose from {known}")
+        sentences = [s for s in self._synthesizer.split_into_sentences(text) if self._can_say(s)]
+        if not sentences:
+            raise InputError(f"{text!r} has no letter or digit that the model knows; give it words")
+        return sentences
+
+    def speak(self, text: str, voice: str) -> np.ndarray:
+        """Speech of `text`, float32 in [-1, 1], shape (T,), with coqui's pause between its sentences.
+
+        InputError as `require_sayable`, and when the model gives silence or no sound.
+        """
+        from TTS.utils.synthesizer import PAD_SILENCE_SAMPLES
+
         speaker = voice if len(self._voices) > 1 else None
         with _quiet(), _seeded(f"{voice}\n{text}", self._device), torch.inference_mode():
-            sentences = [s for s in self._synthesizer.split_into_sentences(text) if self._can_say(s)]
-            if not sentences:
-                raise InputError(f"{text!r} has no letter or digit that the model knows; give it words")
+            sentences = self._sayable(text, voice)
             spoken = [self._synthesizer.tts(s, speaker_name=speaker, split_sentences=False) for s in sentences]
         samples = np.concatenate(spoken).astype(np.float32)[:-PAD_SILENCE_SAMPLES]  # each ends with a pause
         if not np.isfinite(samples).all():

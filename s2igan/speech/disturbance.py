@@ -111,9 +111,9 @@ def disturbed_log_mels(
     """(key, encoded speech as uint8, disturbances) -> (key, log-mel (frames, bands) by disturbance), in order.
 
     Log-mels are float16, as the logmel stage stores them. Noise depends on `seed` and the key alone, and is
-    the same at each SNR. `settings` are LogMel's arguments; speech at another sample rate is refused, and what
-    is left with fewer than `shortest` frames.
-    Raises InputError with key and disturbance of an utterance that cannot be decoded or disturbed.
+    the same at each SNR. `settings` are LogMel's arguments. An utterance that cannot take each of its disturbances,
+    or is left with fewer than `shortest` frames by one, comes with no log-mels at all.
+    Raises InputError with the key of an utterance that cannot be decoded, or of another sample rate.
     """
     disturb = partial(_disturb, settings=dict(settings), shortest=shortest, seed=seed)
     yield from ordered_map(disturb, utterances, workers, 16)
@@ -129,13 +129,10 @@ def _disturb(
     for disturbance in disturbances:
         try:
             log_mel = extract(disturbance(samples, _rng(key, seed)))
-        except InputError as error:
-            raise InputError(f"{key}, {disturbance.name}: {error}") from error
+        except InputError:
+            return key, {}
         if len(log_mel) < shortest:
-            raise InputError(
-                f"{key}, {disturbance.name}: {len(log_mel)} frames; the speech encoder needs {shortest}: "
-                "leave out the recording or this speaking rate"
-            )
+            return key, {}
         log_mels[disturbance.name] = log_mel.astype(np.float16)
     return key, log_mels
 

@@ -25,10 +25,20 @@ class Engine(Protocol):
         """Every voice that `speak` takes, sorted."""
         ...
 
+    def voice_in(self, voice: str, language: str) -> str:
+        """The voice itself where it speaks `language` (BCP 47, such as en or pt-br), or where nobody knows what it
+        speaks; else the nearest that does, "" where there is none.
+        """
+        ...
+
+    def require_sayable(self, text: str, voice: str) -> None:
+        """Raises InputError, quickly, when the voice is unknown or when the text has nothing that it can say."""
+        ...
+
     def speak(self, text: str, voice: str) -> np.ndarray:
         """Mono speech, int16 or float32 in [-1, 1], shape (T,).
 
-        InputError when the voice is unknown or when the text has nothing that it can say.
+        InputError as `require_sayable`, and when what comes out is no speech.
         """
         ...
 

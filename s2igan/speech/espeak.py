@@ -14,6 +14,7 @@ import os
 import re
 import tempfile
 import threading
+import unicodedata
 from pathlib import Path
 
 import espeakng_loader
@@ -36,6 +37,19 @@ _POSITION_CHARACTER = 1
 _SEED = 1
 _CONTROL_CHARACTERS = re.compile(r"[\x00-\x1f\x7f]+")  # eSpeak reads some of them as commands
 _SynthCallback = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_int, ctypes.c_void_p)
+
+# What eSpeak calls a language that has no voice of just its name.
+_MAIN_VOICE = {"en": "en-us", "fr": "fr-fr", "nn": "nb", "no": "nb", "zh": "cmn"}
+# The languages whose voices read a script, as Unicode names its letters, that the others spell ("Chinese letter").
+_READERS = {
+    "CJK": ("cmn", "yue"),
+    **dict.fromkeys(("HIRAGANA", "KATAKANA"), ("ja",)),
+    "CYRILLIC": tuple("ba be bg bs cv hr ka kk ky lfn ltg lv mk nog ru sr tt uk uz".split()),
+    "ARABIC": ("ar", "fa", "sd", "ug", "ur"),
+    "ETHIOPIC": ("am", "ti"),
+    **{"HEBREW": ("he",), "MYANMAR": ("my",), "ORIYA": ("or",), "TELUGU": ("te",), "THAI": ("th",)},
+    **dict.fromkeys(("KHMER", "LAO", "TIBETAN"), ()),
+}
 
 # One utterance at a time: all engines of a process share the library's variables.
 _library_lock = threading.Lock()
@@ -72,11 +86,23 @@ class Espeak:
         languages = self._data.languages
         return sorted(language + variant for language in languages for variant in variants)
 
-    def speak(self, text: str, voice: str) -> np.ndarray:
-        """Speech of `text`, int16, shape (T,), with eSpeak's own short pause at the end.
+    def voice_in(self, voice: str, language: str) -> str:
+        """The voice itself where it speaks `language`; else that language with the voice's variant, "" without one.
 
-        InputError when the voice is unknown, or when nothing can be said: no letter or digit in
-        the text, or speech shorter than 0.1 s or with a peak below 1 % of full scale.
+        Of pt-br, pt is spoken where there is no voice of Brazil; of en, every region.
+        """
+        own, plus, variant = voice.partition("+")
+        parts = language.split("-")
+        for count in range(len(parts), 0, -1):
+            wanted = "-".join(parts[:count])
+            main = _MAIN_VOICE.get(wanted, wanted)
+            if main in self._data.languages:
+                return voice if own == main or own.startswith(f"{wanted}-") else f"{main}{plus}{variant}"
+        return ""
+
+    def require_sayable(self, text: str, voice: str) -> None:
+        """Raises InputError when the voice is unknown, and when it cannot say the text: no letter or digit, or
+        letters that it spells by their names, of a script that its language is not written in.
         """
         language, plus, variant = voice.partition("+")
         # eSpeak speaks in a default voice when it does not know the one asked for.
@@ -89,6 +115,19 @@ class Espeak:
             raise InputError("empty text; give it words or leave it out")
         if not any(character.isalnum() for character in text):
             raise InputError(f"{text!r} has no letter or digit to say; give it words")
+        for script in [] if text.isascii() else sorted({_script(c) for c in text if c.isalpha()} & _READERS.keys()):
+            if language.split("-")[0] not in (readers := _READERS[script]):
+                raise InputError(
+                    f"{text!r} has {script} letters, which voice {voice} cannot read; voices that can: "
+                    f"{', '.join(readers) or 'none'}; change the text's script or its language, or give a recording"
+                )
+
+    def speak(self, text: str, voice: str) -> np.ndarray:
+        """Speech of `text`, int16, shape (T,), with eSpeak's own short pause at the end.
+
+        InputError as `require_sayable`, and for speech shorter than 0.1 s or with a peak below 1 % of full scale.
+        """
+        self.require_sayable(text, voice)
         samples = self._synthesize(_CONTROL_CHARACTERS.sub(" ", text), voice)
         seconds = len(samples) / self.sample_rate
         if seconds < SHORTEST_SPEECH or np.abs(samples.astype(np.int32)).max() < FAINTEST_SPEECH:
@@ -149,6 +188,10 @@ class Espeak:
             f"{self._library_path} stays loaded (another package of this process uses it), so "
             "speech would depend on what was said before; synthesize in a process of its own"
         )
+
+
+def _script(letter: str) -> str:
+    return unicodedata.name(letter, "").split(" ")[0].split("-")[0]
 
 
 class _VoiceData:

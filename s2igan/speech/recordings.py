@@ -3,35 +3,48 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 
 from s2igan.errors import InputError
+from s2igan.options import integer, number
 from s2igan.parallel import ordered_map
 from s2igan.speech.audio import encode_flac, load_recording
 
 RECORDINGS = "recordings"  # the engine of speech that no engine made
 SAMPLE_RATE = 22050  # Hz, where no engine brings one
+LOW_RATE = 16000  # Hz; below it consonants are lost, but many corpora are of telephones
 CHUNK = 16  # recordings that a worker takes at a time
 
 
-def faults(
-    recordings: Iterable[Path], min_sample_rate: int, max_clipped: float, min_seconds: float, workers: int
-) -> Iterator[str]:
-    """What is wrong with each recording, in one line that names it and what to do; "" where nothing is.
+@dataclass(frozen=True)
+class RecordingLimits:
+    """What a recording must be to be used; see `load_recording`."""
 
-    `min_sample_rate` in Hz, `max_clipped` a share of the samples, `min_seconds` in seconds; see `load_recording`.
+    min_sample_rate: int = integer(0, help="Hz of a recording", default=8000)
+    max_clipped: float = number(0, 1, help="share of a recording's samples", default=0.01)
+    min_seconds: float = number(0, help="seconds of a recording", default=0.25)
+
+
+def judged(recordings: Iterable[Path], limits: RecordingLimits, workers: int) -> Iterator[tuple[str, int]]:
+    """What is wrong with each recording, in one line that names it and what to do, and its sample rate in Hz.
+
+    "" where nothing is wrong, and a rate of 0 where something is.
     """
-    limits = {"min_sample_rate": min_sample_rate, "max_clipped": max_clipped, "min_seconds": min_seconds}
-    yield from ordered_map(partial(_fault, limits=limits), recordings, workers, CHUNK)
+    yield from ordered_map(partial(_judge, limits=asdict(limits)), recordings, workers, CHUNK)
 
 
-def _fault(path: Path, limits: dict) -> str:
+def _judge(path: Path, limits: dict) -> tuple[str, int]:
+    import soundfile
+
     try:
         load_recording(path, 0, **limits)
+        return "", soundfile.info(str(path)).samplerate
     except InputError as error:
-        return str(error)
-    return ""
+        return str(error), 0
+    except OSError as error:
+        return f"{path}: {error.strerror}; check the file and its permissions", 0
 
 
 def transcode(

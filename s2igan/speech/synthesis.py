@@ -30,6 +30,52 @@ def assign_voice(key: str, voices: Sequence[str]) -> str:
     return voices[int.from_bytes(digest[:8], "big") % len(voices)]
 
 
+def voices_in(language: str, voices: Sequence[str], engine: Engine) -> list[str]:
+    """Those of `voices` that speak `language` ("": all); where none does, the nearest voices that do.
+
+    InputError, with the voices that there are, where the engine has none.
+    """
+    if not language:
+        return list(voices)
+    nearest = [engine.voice_in(voice, language) for voice in voices]
+    own = [voice for voice, near in zip(voices, nearest, strict=True) if near == voice]
+    if not own and not any(nearest):
+        known = ", ".join(sorted({voice.partition("+")[0] for voice in engine.voices()}))
+        raise InputError(f"language {language}: {engine.name} has no voice of it; record it, or say one of {known}")
+    return own or list(dict.fromkeys(filter(None, nearest)))
+
+
+def voices_by_language(
+    languages: Iterable[str], train_voices: Sequence[str], test_voices: Sequence[str], engine: Engine
+) -> dict[str, tuple[list[str], list[str]]]:
+    """The voices of training and of the test for each language, none in both unless the engine has but one.
+
+    InputError for a voice that is unknown or asked for twice, and for a language without a voice for each.
+    """
+    known = set(engine.voices())
+    if unknown := [voice for voice in (*train_voices, *test_voices) if voice not in known]:
+        engine.require_sayable("a", unknown[0])
+    one = len(known) == 1
+    if (shared := set(train_voices) & set(test_voices)) and not one:
+        raise InputError(f"tts.test_voices: {sorted(shared)[0]} is a training voice too; take it out")
+    found = {}
+    for language in sorted(set(languages)):
+        train, test = (voices_in(language, voices, engine) for voices in (train_voices, test_voices))
+        found[language] = train, test if one else [voice for voice in test if voice not in train]
+        if not found[language][1]:
+            raise InputError(f"tts.test_voices: none for {language} beside {', '.join(train)} of training; name one")
+    return found
+
+
+def unsayable(captions: Iterable[Caption], engine: Engine) -> Iterator[tuple[str, str]]:
+    """The key of each (key, text, voice) whose text the voice cannot say, and why."""
+    for key, text, voice in captions:
+        try:
+            engine.require_sayable(text, voice)
+        except InputError as error:
+            yield key, str(error)
+
+
 def synthesize(
     captions: Iterable[Caption],
     engine_name: str,

@@ -1,0 +1,134 @@
+"""All of params.yaml, looked at before anything runs: what a later stage would refuse is refused at once.
+
+Other modules are imported by name, where they are needed, so that no stage depends on the code of all others for it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import click
+import yaml
+
+from s2igan.errors import InputError
+
+FILE = "params.yaml"
+
+
+def parameters() -> dict[str, dict[str, Any]]:
+    """The sections of params.yaml in this folder; none where there is no such file, as where a stage runs alone."""
+    if not Path(FILE).is_file():
+        return {}
+    values = yaml.safe_load(Path(FILE).read_text(encoding="utf-8"))
+    return {name: section for name, section in values.items() if isinstance(section, dict)}
+
+
+def stop_at(faults: Iterable[str]) -> None:
+    """Raises the first of `faults`, if there is one, as InputError."""
+    for fault in faults:
+        raise InputError(fault)
+
+
+def parameter_faults(params: Mapping[str, dict]) -> Iterator[str]:
+    """A line for each value that a stage would refuse, and for values that do not fit each other."""
+    if not params:
+        return
+    stages = yaml.safe_load(Path("dvc.yaml").read_text(encoding="utf-8"))["stages"]
+    refused = []
+    for stage, section in ((stage, about["cmd"].split("${")[1].rstrip("}")) for stage, about in stages.items()):
+        command = import_module(f"stages.{stage}").main
+        try:
+            command.make_context(stage, list(arguments(params.get(section, {}))))
+        except click.UsageError as error:
+            named = re.sub(r"'?--(no-)?(\w+)'?", rf"{section}.\2", error.format_message())
+            refused.append(" ".join(f"{FILE}: {named}".split()))
+    yield from refused
+    if not refused:
+        yield from _misfits(params)
+
+
+def arguments(section: Mapping[str, Any]) -> Iterator[str]:
+    """A section as DVC gives it to a command."""
+    for name, value in section.items():
+        if isinstance(value, bool):
+            yield f"--{name}" if value else f"--no-{name}"
+        else:
+            for item in value if isinstance(value, list) else [value]:
+                yield from (f"--{name}", str(item))
+
+
+def _misfits(params: Mapping[str, dict]) -> Iterator[str]:
+    size = 4 * int(params["rdg"]["base_size"])
+    for name in ("image_features", "classifier", "judge"):
+        if (found := params[name]["crop_size"]) != size:
+            yield f"{FILE}: {name}.crop_size={found}, but rdg.base_size draws {size} pixels; set it to {size}"
+    robustness = params["robustness"]
+    try:
+        import_module("s2igan.metrics.robustness").conditions(robustness["snr_db"], robustness["rates"], "")
+        if engine := _quick_engine(params["tts"]):
+            tts = params["tts"]
+            import_module("s2igan.speech.synthesis").voices_by_language(
+                (), tts["train_voices"], tts["test_voices"], engine
+            )
+    except InputError as error:
+        yield f"{FILE}: {error}"
+    if (least := least_seconds(params)) > params["catalog"]["min_seconds"]:
+        yield (
+            f"{FILE}: catalog.min_seconds={params['catalog']['min_seconds']}, but sen.kernel and sen.stride need "
+            f"{least:.3g} s; raise it, or lower them"
+        )
+
+
+def least_seconds(params: Mapping[str, dict]) -> float:
+    """What SEN's convolutions need of an utterance, in seconds; 0 where there are none."""
+    if not params or params["sen"]["encoder"] != "conv_gru":
+        return 0.0
+    fill, encoder = import_module("s2igan.options").fill, import_module("s2igan.sen.speech_encoder")
+    frames = fill(encoder.SpeechEncoderConfig, params["sen"]).min_frames
+    return (params["logmel"]["window_ms"] + (frames - 1) * params["logmel"]["shift_ms"]) / 1000
+
+
+def _quick_engine(tts: dict) -> Any:
+    """The engine of `tts`, or None where it takes long to load."""
+    engines = import_module("s2igan.speech.engine")
+    if tts["engine"] != "espeak":
+        return None
+    return engines.create_engine(
+        tts["engine"], **engines.options_for(*(tts[name] for name in ("engine", "rate", "model", "vocoder")))
+    )
+
+
+def text_faults(rows: Iterable[Any], params: Mapping[str, dict], table: str | Path) -> Iterator[str]:
+    """A line for each row of a manifest whose text no voice of its language can say, as far as is quickly known."""
+    texts = [row for row in rows if not row.recording]
+    if not texts or not params or (engine := _quick_engine(params["tts"])) is None:
+        return
+    synthesis, tts = import_module("s2igan.speech.synthesis"), params["tts"]
+    voices = {}
+    for row in texts:
+        if row.language not in voices:
+            try:
+                both = synthesis.voices_by_language([row.language], tts["train_voices"], tts["test_voices"], engine)
+                voices[row.language] = both[row.language][0][0]
+            except InputError as error:
+                voices[row.language] = ""
+                yield f"{table}: line {row.line}: {error}"
+        if voice := voices[row.language]:
+            for _, fault in synthesis.unsayable([("", row.text, voice)], engine):
+                yield f"{table}: line {row.line}: {fault}"
+
+
+def data_faults(catalog: Any, params: Mapping[str, dict]) -> Iterator[str]:
+    """A line for each parameter that is too large for a catalog."""
+    if not params:
+        return
+    drawn = [image for image in catalog.images if image.split != "test"]
+    if len(drawn) < params["rdg"]["batch_size"]:
+        yield (
+            f"{FILE}: rdg.batch_size={params['rdg']['batch_size']}, but {len(drawn)} images are not of the test; "
+            f"set it to {len(drawn)} or less, or list more"
+        )
