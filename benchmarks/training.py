@@ -87,18 +87,18 @@ def main(scale, system, batch, precision, steps):
     generator = torch.Generator().manual_seed(0)
     frozen = [torch.randn(batch, encoder.feature_dim, generator=generator).to(device()) for _ in range(3)]
     groups = torch.arange(batch + rdg["matching_captions"]).to(device())
-    speech, mismatched, more = (
+    speech, more = (
         torch.nn.functional.normalize(torch.randn(count, embedding, generator=generator)).to(device())
-        for count in (batch, batch, rdg["matching_captions"])
+        for count in (batch, rdg["matching_captions"])
     )
-    images = torch.rand(batch, 3, size, size, generator=generator).to(device()) * 2 - 1
+    images, others = (torch.rand(2, batch, 3, size, size, generator=generator) * 2 - 1).to(device())
     shifts = torch.rand(2, batch, 2, generator=generator).to(device()) * 2 - 1
     data = Batch(
-        images,
-        speech,
-        mismatched,
-        *frozen,
-        groups[:batch],
+        images=images,
+        speech=speech,
+        mismatched=others if rdg["mismatched"] else None,
+        **dict(zip(("ground_truth", "same_class", "other_class"), frozen, strict=True)),
+        groups=groups[:batch],
         more_speech=more,
         more_groups=groups[batch:],
         shifts=shifts,

@@ -55,7 +55,9 @@ def check_list(path: Path, workers: int) -> dict[str, Any]:
             unusable.append((f"recordings in {language or UNKNOWN_LANGUAGE}", fault))
     images = {row.image: Image("", row.image, "", "", row.box) for row in rows if (raw / row.image).is_file()}
     readable: dict[str, None] = {}
-    for name, pixels in zip(images, read_images(raw, list(images.values()), 8, workers), strict=True):
+    for name, pixels in zip(
+        images, read_images(raw, list(images.values()), 8, settings.get("fit", "crop"), workers), strict=True
+    ):
         if isinstance(pixels, InputError):
             unusable.append(("images", str(pixels)))
         else:

@@ -1,4 +1,4 @@
-"""Photographs from files: any format, mode or orientation brought to one size, in order and in parallel."""
+"""Photographs from files: any format, mode or orientation brought to one load size, in order and in parallel."""
 
 from __future__ import annotations
 
@@ -17,7 +17,9 @@ from s2igan.catalog import Image
 from s2igan.errors import InputError
 from s2igan.parallel import ordered_map
 
-MOST_PIXELS = 200_000_000  # of a file or of a cut
+FITS = ("crop", "pad")
+MOST_ASPECT = 8  # of an image that is not padded: its stored size has no other limit
+MOST_PIXELS = 200_000_000  # of a file
 # Not all that Pillow knows: it hands EPS to Ghostscript, and some formats have no mark to know them by.
 FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF", "PPM", "JPEG2000", "AVIF")
 SIXTEEN_BIT = ("I;16", "I;16L", "I;16B", "I;16N", "I", "F")  # Pillow itself would clip these to 8 bits
@@ -25,58 +27,53 @@ SIXTEEN_BIT = ("I;16", "I;16L", "I;16B", "I;16N", "I", "F")  # Pillow itself wou
 PIL.Image.MAX_IMAGE_PIXELS = MOST_PIXELS // 2  # Pillow warns beyond it, and refuses beyond twice as many
 
 
-def read_image(path: Path, box: str = "", *, size: int) -> np.ndarray:
-    """The image in `path`, upright and in RGB: uint8 (3, size, size), resized with antialiasing (bicubic).
+def read_image(path: Path, box: str = "", *, size: int, fit: str = "crop") -> np.ndarray:
+    """The image in `path`, upright and in RGB: uint8 (3, h, w), resized with antialiasing (bilinear).
 
-    `box` is "x y w h" in pixels of the upright image, square to within a pixel, rounded to whole pixels; beyond
-    the border the pixels at the edge go on, or white where the image has transparency. Without a box, the
-    square in the middle is taken. What is transparent becomes white, and of an animation or of several pages the
-    first counts. Grey of 16 bits is scaled, not clipped; a floating-point image may also run from 0 to 1.
-    Colour profiles are not applied.
-    InputError when the file is missing, no image, damaged or too large, or when the box does not fit.
+    Its shorter side becomes `size` and nothing is cut off (`fit` crop: a square is cut where one is needed, at
+    random in training), or the longer side does, on a white square (pad). `box` is "x y w h" in pixels of the upright
+    image, rounded to whole ones: the part to take, as far as it lies within the image. What is transparent becomes
+    white, and of an animation or of several pages the first counts. Grey of 16 bits is scaled, not clipped; a
+    floating-point image may also run from 0 to 1. Colour profiles are not applied.
+    InputError when the file is missing, no image, damaged or too large, when the box does not fit, or when a side
+    is more than MOST_ASPECT times the other and `fit` is crop.
     """
-    image, cut_out = _read(Path(path))
-    pixels = np.asarray(image)
-    height, width = pixels.shape[:2]
+    image = _read(Path(path))
     if box:
-        cut = _cut_box(pixels, box, Path(path), cut_out)
+        image = image.crop(_clipped(box, image.size, Path(path)))
+    if fit == "pad":
+        image = ImageOps.pad(image, (size, size), PIL.Image.Resampling.BILINEAR, "white")
     else:
-        side = min(height, width)
-        top, left = (height - side) // 2, (width - side) // 2
-        cut = pixels[top : top + side, left : left + side]
-    resized = PIL.Image.fromarray(cut).resize((size, size), PIL.Image.Resampling.BICUBIC)
-    return np.ascontiguousarray(np.asarray(resized).transpose(2, 0, 1))
+        short, long = sorted(image.size)
+        if long > MOST_ASPECT * short:
+            raise InputError(
+                f"{path}: {image.width} x {image.height} pixels, one side more than {MOST_ASPECT} times the other; "
+                "cut it, or set catalog.fit=pad"
+            )
+        width, height = (size * side // short for side in image.size)
+        image = image.resize((width, height), PIL.Image.Resampling.BILINEAR)
+    return np.ascontiguousarray(np.asarray(image).transpose(2, 0, 1))
 
 
-def square_box(x: float, y: float, w: float, h: float, scale: float) -> str:
-    """The square about the middle of a box whose half side is scale * max(w, h), as "x y w h".
-
-    CUB's birds are cut with scale 0.75 (StackGAN, Zhang et al. 2017). InputError for a box without area.
-    """
-    if not all(map(math.isfinite, (x, y, w, h))) or w <= 0 or h <= 0:
-        raise InputError(f"box {x} {y} {w} {h}: no area; fix the data set's list of boxes")
-    half = scale * max(w, h)
-    left, top = x + w / 2 - half, y + h / 2 - half
-    return " ".join(str(round(value, 3)) for value in (left, top, 2 * half, 2 * half))
-
-
-def read_images(raw: Path, images: Sequence[Image], size: int, workers: int) -> Iterator[np.ndarray | InputError]:
+def read_images(
+    raw: Path, images: Sequence[Image], size: int, fit: str, workers: int
+) -> Iterator[np.ndarray | InputError]:
     """`read_image` of each image below the folder `raw`, in order, over `workers` processes.
 
     An image that cannot be read is yielded as its InputError, not raised: the caller may leave it out.
     """
-    yield from ordered_map(partial(_read_or_error, raw=Path(raw), size=size), images, workers)
+    yield from ordered_map(partial(_read_or_error, raw=Path(raw), size=size, fit=fit), images, workers)
 
 
-def _read_or_error(image: Image, raw: Path, size: int) -> np.ndarray | InputError:
+def _read_or_error(image: Image, raw: Path, size: int, fit: str) -> np.ndarray | InputError:
     try:
-        return read_image(raw / image.path, image.box, size=size)
+        return read_image(raw / image.path, image.box, size=size, fit=fit)
     except InputError as error:
         return error
 
 
-def _read(path: Path) -> tuple[PIL.Image.Image, bool]:
-    """The first frame of `path`, upright, in mode RGB; whether it had transparency."""
+def _read(path: Path) -> PIL.Image.Image:
+    """The first frame of `path`, upright, in mode RGB."""
     if not path.is_file():
         found = "a folder" if path.is_dir() else "missing"
         raise InputError(f"{path}: {found}; put the image there, or unpack the data set again")
@@ -90,7 +87,7 @@ def _read(path: Path) -> tuple[PIL.Image.Image, bool]:
                 image.load()
                 with suppress(Exception):  # a damaged EXIF block says nothing about the pixels, which are loaded
                     ImageOps.exif_transpose(image, in_place=True)
-                return _rgb(image, path), image.has_transparency_data
+                return _rgb(image, path)
     except InputError:
         raise
     except PIL.Image.DecompressionBombError:
@@ -129,11 +126,8 @@ def _scaled(image: PIL.Image.Image, path: Path) -> PIL.Image.Image:
     return PIL.Image.fromarray(grey.astype(np.uint8)).convert("RGB")
 
 
-def _cut_box(pixels: np.ndarray, box: str, path: Path, cut_out: bool) -> np.ndarray:
-    """The part (h, w, 3) of `pixels` (H, W, 3) in `box`; beyond the border the edge is repeated.
-
-    An image that was `cut_out` lies on white, and white it is beyond the border.
-    """
+def _clipped(box: str, size: tuple[int, int], path: Path) -> tuple[int, int, int, int]:
+    """Left, top, right and bottom of the part of `box` that lies within an image of `size`."""
     hint = "fix the data set's list of boxes"
     try:
         x, y, w, h = (float(word) for word in box.split())
@@ -141,20 +135,9 @@ def _cut_box(pixels: np.ndarray, box: str, path: Path, cut_out: bool) -> np.ndar
         raise InputError(f"{path}: box {box!r} is not four numbers x y w h; {hint}") from None
     if not all(map(math.isfinite, (x, y, w, h))) or w <= 0 or h <= 0:
         raise InputError(f"{path}: box {box!r} has no area; {hint}")
-    if abs(w - h) > 1:
-        raise InputError(f"{path}: box {box!r} is not square; give a square one (square_box)")
-    if w * h > MOST_PIXELS:
-        raise InputError(f"{path}: box {box!r} has more than {MOST_PIXELS // 1_000_000} megapixels; {hint}")
     left, top, width, height = (math.floor(value + 0.5) for value in (x, y, w, h))
-    columns = np.arange(left, left + max(width, 1))
-    rows = np.arange(top, top + max(height, 1))
-    if columns[0] >= pixels.shape[1] or columns[-1] < 0 or rows[0] >= pixels.shape[0] or rows[-1] < 0:
-        raise InputError(
-            f"{path}: box {box!r} lies outside of the image of {pixels.shape[1]} x {pixels.shape[0]} pixels; {hint}"
-        )
-    inside_rows, inside_columns = rows.clip(0, pixels.shape[0] - 1), columns.clip(0, pixels.shape[1] - 1)
-    cut = pixels[inside_rows[:, None], inside_columns]
-    if cut_out:
-        cut[rows != inside_rows] = 255
-        cut[:, columns != inside_columns] = 255
-    return cut
+    right, bottom = min(left + max(width, 1), size[0]), min(top + max(height, 1), size[1])
+    left, top = max(left, 0), max(top, 0)
+    if left >= right or top >= bottom:
+        raise InputError(f"{path}: box {box!r} lies outside of the image of {size[0]} x {size[1]} pixels; {hint}")
+    return left, top, right, bottom

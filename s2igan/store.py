@@ -304,3 +304,29 @@ class RaggedReader(_Reader):
     def values(self, rows: Sequence[int] | np.ndarray | None = None) -> list[np.ndarray]:
         """The arrays of `rows`, or of all rows."""
         return [self.value(row) for row in (range(len(self)) if rows is None else rows)]
+
+
+class ImageWriter(RaggedWriter):
+    """Writes images, each uint8 (3, h, w) of a size of its own."""
+
+    def __init__(self, path, kind="images", attributes=None):
+        super().__init__(path, kind, 0, np.uint8, attributes, columns=("height",))
+
+    def append(self, key: str, values: np.ndarray, **columns) -> None:
+        """Adds the image `values` under `key`."""
+        super().append(key, values.reshape(-1), height=values.shape[1], **columns)
+
+
+class ImageReader(RaggedReader):
+    """Reads what ImageWriter wrote: `value(row)` is (3, h, w)."""
+
+    def __init__(self, path: str | Path, kind: str = "images"):
+        super().__init__(path, kind)
+
+    def _open(self) -> None:
+        super()._open()
+        self._heights = self.column("height")
+
+    def value(self, row: int) -> np.ndarray:
+        """The image of one row."""
+        return super().value(row).reshape(3, self._heights[row], -1)

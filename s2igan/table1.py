@@ -17,7 +17,7 @@ from s2igan.experiments import Experiment
 from s2igan.figures import evenly, grid
 from s2igan.files import write_csv, write_text
 from s2igan.metrics.comparison import Run, Summary, summarise
-from s2igan.store import FixedReader
+from s2igan.store import FixedReader, ImageReader
 from s2igan.vision.transforms import centre_crop
 
 BASELINE = "s2igan"
@@ -151,6 +151,7 @@ def write_page(
         "## Published, on photographs",
         "",
         "mAP in per cent ↑ / FID ↓ / IS ↑; the paper's Table 1 and, of the component analysis, the authors' page.",
+        "The FIDs are most likely pytorch-fid's, whose resize is not that of `fid` here (torch-fidelity's).",
         "",
         *markdown(published, ["", "CUB", "Oxford-102"]),
         "",
@@ -189,13 +190,11 @@ def draw_samples(path: str | Path, experiments: Sequence[Experiment], count: int
 
 def _real(folder: Path, generated: FixedReader, count: int) -> tuple[list[str], np.ndarray]:
     """Keys of captions of different classes, and the real images that they describe, cut as the generated are."""
-    import torch
-
     catalog = read_catalog(folder / "catalog")
     group_of, image_of, first = catalog.group_of(), {caption.key: caption.image for caption in catalog.captions}, {}
     for key in generated.keys:
         first.setdefault(group_of[image_of[key]], key)
     keys = evenly(list(first.values()), count)
-    with FixedReader(folder / "images.h5", "images") as images:
+    with ImageReader(folder / "images.h5") as images:
         real = images.values([images.index(image_of[key]) for key in keys])
-    return keys, centre_crop(torch.from_numpy(real), generated.shape[-1]).numpy()
+    return keys, centre_crop(real, generated.shape[-1]).numpy()

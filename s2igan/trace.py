@@ -13,7 +13,7 @@ from s2igan.figures import grid, words
 from s2igan.machine import device
 from s2igan.sen.embedding import GENERATOR_SEN, caption_embeddings
 from s2igan.speech.audio import decode, write_wav
-from s2igan.store import FixedReader, RaggedReader
+from s2igan.store import FixedReader, ImageReader, RaggedReader
 
 
 def trace(key: str, wav: str | Path | None = None, png: str | Path | None = None) -> Iterator[str]:
@@ -33,9 +33,9 @@ def trace(key: str, wav: str | Path | None = None, png: str | Path | None = None
     said = f'"{caption.text}"' if caption.text else caption.recording
     yield f"                {said}{', language ' if caption.language else ''}{caption.language}"
     images: list[np.ndarray] = []
-    if (file := _open(FixedReader, "data/images.h5", "images")) is not None:
+    if (file := _open(ImageReader, "data/images.h5", "images")) is not None:
         with file:
-            images.append(file.values([file.index(image.key)])[0])
+            images.append(file.value(file.index(image.key)))
             yield f"image           {file.path}: {_shape(images[0])}"
     if (file := _open(RaggedReader, "data/speech.h5", "speech")) is not None:
         with file:

@@ -11,7 +11,7 @@ from s2igan.catalog import DISJOINT, UNKNOWN_LANGUAGE, Catalog, check, write_cat
 from s2igan.command import progress, stage
 from s2igan.errors import InputError
 from s2igan.files import write_csv
-from s2igan.images import read_images
+from s2igan.images import FITS, read_images
 from s2igan.machine import workers
 from s2igan.manifest import by_reason, missing_files, read_manifest
 from s2igan.options import fill, options
@@ -19,7 +19,7 @@ from s2igan.parameters import data_faults, parameters, stop_at
 from s2igan.selection import select
 from s2igan.speech.recordings import LOW_RATE, RecordingLimits, judged
 from s2igan.splits import Limits
-from s2igan.store import FixedWriter
+from s2igan.store import ImageWriter
 
 MANIFEST = "data/manifest.csv"
 
@@ -28,11 +28,12 @@ MANIFEST = "data/manifest.csv"
 @click.option("--dataset", required=True, help="its name")
 @click.option("--raw", required=True, help="folder of the data set's files")
 @click.option("--disjoint", type=click.Choice(DISJOINT), required=True, help="what splits do not share")
-@click.option("--load_size", type=click.IntRange(8), required=True, help="pixels of the stored images")
+@click.option("--load_size", type=click.IntRange(8), required=True, help="pixels of the stored images' shorter side")
+@click.option("--fit", type=click.Choice(FITS), required=True, help="squares are cut from images, or images padded")
 @click.option("--unusable", type=click.Choice(["stop", "leave_out"]), required=True, help="files that cannot be read")
 @options(RecordingLimits, Limits)
 @stage
-def main(dataset, raw, disjoint, load_size, unusable, **limits):
+def main(dataset, raw, disjoint, load_size, fit, unusable, **limits):
     """Reads data/manifest.csv and the files that it names.
 
     Writes data/catalog/{images,captions,left_out}.csv, data/catalog/catalog.json and data/images.h5.
@@ -53,14 +54,15 @@ def main(dataset, raw, disjoint, load_size, unusable, **limits):
     raise_unless_allowed(left_out, unusable)
     listed_captions = catalog.captions
     heard = {caption.image for caption in catalog.captions if caption.key not in left_out}
-    with FixedWriter("data/images.h5", "images", (3, load_size, load_size), "uint8") as out:
-        images = progress(read_images(Path(raw), catalog.images, load_size, workers()), "images", len(catalog.images))
+    with ImageWriter("data/images.h5", attributes={"load_size": load_size}) as out:
+        read = read_images(Path(raw), catalog.images, load_size, fit, workers())
+        images = progress(read, "images", len(catalog.images))
         for image, pixels in zip(catalog.images, images, strict=True):
             if isinstance(pixels, InputError):
                 left_out[image.key] = str(pixels)
                 raise_unless_allowed({image.key: str(pixels)}, unusable)
             elif image.key in heard:
-                out.append([image.key], pixels[None])
+                out.append(image.key, pixels)
         usable = check(drop(catalog, left_out), f"{dataset}, without what cannot be used")
         catalog = without_a_single_class(usable)
         stop_at(data_faults(catalog, parameters()))

@@ -3,7 +3,6 @@
 import click
 import numpy as np
 import pandas as pd
-import torch
 
 from s2igan.catalog import read_catalog
 from s2igan.command import SEED, stage
@@ -11,7 +10,7 @@ from s2igan.figures import curves, evenly, grid, sample_captions, sheet, words
 from s2igan.machine import device
 from s2igan.pipeline import Pipeline
 from s2igan.sen.embedding import caption_embeddings
-from s2igan.store import FixedReader
+from s2igan.store import FixedReader, ImageReader
 from s2igan.vision.transforms import centre_crop
 
 FOLDER = "metrics/figures"
@@ -26,16 +25,21 @@ def main(samples, birds, seed):
     """Reads the catalog, images, generated ones, models and curves; writes metrics/figures/*.png."""
     catalog = read_catalog("data/catalog")
     rng = np.random.default_rng(seed)
-    with FixedReader("data/images.h5", "images") as images:
+    with ImageReader("data/images.h5") as images:
         chosen = np.sort(rng.permutation(len(images))[:birds])
-        sheet(list(images.values(chosen)), 10, f"{FOLDER}/dataset.png", 96)
+        sheet(
+            list(centre_crop(images.values(chosen), images.attributes["load_size"]).numpy()),
+            10,
+            f"{FOLDER}/dataset.png",
+            96,
+        )
 
         picked = sample_captions(catalog, samples)
         keys = [caption.key for caption in picked]
         pipeline = Pipeline(device=device())
         speech = caption_embeddings(keys, device())
         drawn = pipeline.draw(np.repeat(speech, 2, axis=0), pipeline.seeds([k + s for k in keys for s in "ab"], seed))
-        real = torch.from_numpy(images.values([images.index(caption.image) for caption in picked]))
+        real = images.values([images.index(caption.image) for caption in picked])
     real = centre_crop(real, drawn[-1].shape[-1]).numpy()
     rows = [[real[i], *(scale[2 * i] for scale in drawn), drawn[-1][2 * i + 1]] for i in range(len(picked))]
     sizes = [f"{scale.shape[-1]} px" for scale in drawn]

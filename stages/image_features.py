@@ -5,7 +5,7 @@ import numpy as np
 
 from s2igan.command import progress, stage
 from s2igan.machine import device
-from s2igan.store import FixedReader, FixedWriter
+from s2igan.store import FixedWriter, ImageReader
 from s2igan.vision.encoders import ENCODERS, encode_images, load_encoder
 from s2igan.vision.transforms import views as cut_views
 
@@ -31,12 +31,12 @@ def main(encoder, weights, input_size, crop_size, views):
     }
     shape = (views, network.feature_dim)
     with (
-        FixedReader("data/images.h5", "images") as images,
+        ImageReader("data/images.h5") as images,
         FixedWriter("data/image_features.h5", "image_features", shape, "float32", attributes) as out,
     ):
         for start in progress(range(0, len(images), BATCH), "image features"):
             keys = images.keys[start : start + BATCH]
-            block = images.values(slice(start, start + BATCH))
+            block = images.values(range(start, start + len(keys)))
             cut = cut_views(block, crop_size, views, np.random.default_rng(start)).flatten(0, 1)
             out.append(keys, encode_images(network, cut).reshape(len(keys), *shape))
 

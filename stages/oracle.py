@@ -3,7 +3,6 @@
 from functools import partial
 
 import click
-import torch
 
 from s2igan.catalog import read_catalog
 from s2igan.command import SEED, progress, stage
@@ -29,7 +28,7 @@ def main(enabled, captions_per_image, load_size, crop_size, seed):
     shape = (3, crop_size, crop_size)
     with FixedWriter("data/generated_oracle.h5", "generated", shape, "uint8", {"seed": seed}) as out:
         for caption, image in zip(captions, progress(drawn, "oracle", len(captions)), strict=True):
-            out.append([caption.key], centre_crop(torch.from_numpy(image)[None], crop_size).numpy())
+            out.append([caption.key], centre_crop(image[None], crop_size).numpy())
 
 
 if __name__ == "__main__":

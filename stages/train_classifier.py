@@ -18,7 +18,7 @@ from s2igan.metrics.classifier import (
     train_classifier,
 )
 from s2igan.options import fill, options, text
-from s2igan.store import FixedReader
+from s2igan.store import ImageReader
 from s2igan.tables import write_json
 from s2igan.training import Checkpoints, code_of
 from s2igan.vision.encoders import load_encoder
@@ -56,7 +56,7 @@ def main(**values):
     labels = np.array([[names.index(image.class_name)] for _, image in tested])
     rows = np.array([row for row, _ in tested])
     held_out = held_out_rows(labels[:, 0])
-    with FixedReader("data/images.h5", "images") as images:
+    with ImageReader("data/images.h5") as images:
         model, curves = train_classifier(
             Rows(images, rows[~held_out]),
             labels[~held_out],

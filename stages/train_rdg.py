@@ -18,7 +18,7 @@ from s2igan.rdg.model import RDG, RDGConfig
 from s2igan.rdg.training import Preview, Recipe, train
 from s2igan.sen.embedding import GENERATOR_SEN, open_captions
 from s2igan.sen.model import class_labels, load_sen, pad, save_sen
-from s2igan.store import FixedReader
+from s2igan.store import FixedReader, ImageReader
 from s2igan.tables import write_tsv
 from s2igan.training import Checkpoints, History, code_of
 from s2igan.vision.encoders import FrozenEncoder, load_encoder
@@ -65,7 +65,7 @@ def main(**values):
     check_sizes(config["image_encoder"]["crop_size"], 4 * network.base_size)
     catalog = read_catalog("data/catalog")
     with (
-        FixedReader("data/images.h5", "images") as images,
+        ImageReader("data/images.h5") as images,
         FixedReader("data/image_features.h5", "image_features") as features,
         open_captions(config) if trained else FixedReader("data/embeddings.h5", "embeddings") as speech,
     ):

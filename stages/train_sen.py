@@ -25,7 +25,7 @@ class Splits:
     """Whether SEN is trained, and what validation's classes are for."""
 
     pretrain: bool = switch("off: the network as it is at initialisation")
-    selection: str = choice(["val", "test"], "split that picks the pass whose weights are kept")
+    selection: str = choice(["val", "test"], "split that picks the pass whose weights are kept; test: val teaches")
     learn_val: bool = switch("train on val too, and keep the last pass")
 
 
@@ -48,7 +48,8 @@ def main(**values):
         open_captions(values) as log_mels,
         FixedReader("data/image_features.h5", "image_features") as features,
     ):
-        taught = catalog.training_captions() if splits.learn_val else catalog.split("train")
+        val_teaches = splits.learn_val or splits.selection == "test"
+        taught = catalog.training_captions() if val_teaches else catalog.split("train")
         training, validation = (pairs(catalog, captions, log_mels, features) for captions in (taught, chosen_by))
         classes = len(np.unique(training.classes[training.classes >= 0])) if values["distinctive_weight"] else 0
         network = fill(SENConfig, values, feature_dim=features.shape[1], classes=classes)

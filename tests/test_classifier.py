@@ -26,7 +26,7 @@ from s2igan.metrics.classifier import (
     predict,
     save_classifier,
 )
-from s2igan.store import FixedReader, FixedWriter
+from s2igan.store import ImageReader, ImageWriter
 from s2igan.training import Checkpoints
 from s2igan.vision.encoders import encode_images, load_encoder
 from s2igan.vision.transforms import to_float
@@ -283,8 +283,9 @@ def project(tmp_path, monkeypatch):
     captions = tuple(Caption(f"{image.key}/00", image.key, "a bird") for image in images)
     write_catalog("data/catalog", Catalog(images, captions))
     pictures, _ = spots(len(images), size=20)
-    with FixedWriter("data/images.h5", "images", (3, 20, 20), "uint8") as out:
-        out.append([image.key for image in images], pictures)
+    with ImageWriter("data/images.h5") as out:
+        for image, picture in zip(images, pictures, strict=True):
+            out.append(image.key, picture)
     return pictures
 
 
@@ -328,8 +329,8 @@ def sha(path) -> str:
 
 def test_the_stage_fine_tunes_inception(project, inception_file, monkeypatch):
     sizes = []
-    values = FixedReader.values
-    monkeypatch.setattr(FixedReader, "values", lambda self, rows: sizes.append(len(rows)) or values(self, rows))
+    values = ImageReader.values
+    monkeypatch.setattr(ImageReader, "values", lambda self, rows: sizes.append(len(rows)) or values(self, rows))
     scores = run_stage("network", "inception_v3", "weights", str(inception_file), "images", "12", "lr", "1e-6")
     assert max(sizes) == 4  # a batch, never all images
     assert scores["network"] == "inception_v3" and scores["start_weights"] == sha(inception_file)

@@ -96,8 +96,8 @@ def test_the_box_is_a_square_about_the_bounding_box(raw):
     lines[0], lines[2] = "1 60.0 27.0 325.0 304.0", "3 139 30 153.0 264.0"
     table.write_text("\n".join(lines))
     first, second, *_ = load("cub", raw, Limits()).images
-    assert [float(value) for value in first.box.split()] == [-21.25, -64.75, 487.5, 487.5]
-    assert [float(value) for value in second.box.split()] == [17.5, -36, 396, 396]
+    assert [float(value) for value in first.box.split()] == [-21, -64, 486, 486]
+    assert [float(value) for value in second.box.split()] == [17, -36, 396, 396]
 
 
 def test_captions_are_found_where_the_archives_unpack(tmp_path, whole):

@@ -9,6 +9,7 @@ from sklearn.datasets import load_sample_image
 from weights import write_fid_inception
 
 from s2igan.errors import InputError
+from s2igan.metrics.classifier import build_classifier
 from s2igan.vision.encoders import (
     EVALUATION_ENCODERS,
     FID_FILE,
@@ -17,6 +18,7 @@ from s2igan.vision.encoders import (
     encode_images,
     load_encoder,
 )
+from s2igan.vision.transforms import to_float
 
 
 @pytest.fixture(scope="module")
@@ -108,19 +110,31 @@ def test_inception_from_the_hub_cache(hub, inception_state):
     assert (encoder.feature_dim, encoder.input_size) == (2048, 299)
     assert encoder.weights_hash == hashlib.sha256(hub.read_bytes()).hexdigest()[:16]
 
-    # The same network by hand: own resize, ImageNet normalisation, pooled features.
-    from torchvision.models import inception_v3
 
-    network = inception_v3(weights=None, aux_logits=True, init_weights=False)
-    network.load_state_dict(inception_state)
-    network.fc = torch.nn.Identity()
-    images = torch.from_numpy(photographs(1, 299)).float() / 255
-    mean = torch.tensor([0.485, 0.456, 0.406])[:, None, None]
-    deviation = torch.tensor([0.229, 0.224, 0.225])[:, None, None]
+@pytest.mark.parametrize("shown", ["black", "white", "photograph"])
+def test_inception_sees_what_torchvisions_own_pipeline_shows_it(tmp_path, inception_state, monkeypatch, shown):
+    """The first convolution's input, of its weights' transforms and of the network that loading them builds."""
+    from torchvision.models import Inception_V3_Weights, inception_v3
+    from torchvision.transforms.functional import to_pil_image
+
+    torch.save(inception_state, tmp_path / "inception.pth")
+    monkeypatch.setattr(Inception_V3_Weights, "get_state_dict", lambda self, **_: inception_state)
+    theirs = inception_v3(weights=Inception_V3_Weights.IMAGENET1K_V1).eval()
+    flower = load_sample_image("flower.jpg")[50:392, 150:492]
+    picture = np.full_like(flower, 255 * (shown == "white")) if shown != "photograph" else flower  # 342 pixels
+    weights = Inception_V3_Weights.IMAGENET1K_V1.transforms()
+    image = torch.from_numpy(picture[22:321, 22:321].transpose(2, 0, 1).copy())[None]  # its crop, of 299
+    ours = load_encoder("inception_v3", str(tmp_path / "inception.pth"))
+    classifier = build_classifier({"network": "inception_v3", "heads": [3]}).eval()
+    seen = []
+    for network in (theirs, ours.network, classifier.body):
+        network.Conv2d_1a_3x3.register_forward_hook(lambda module, inputs, _: seen.append(inputs[0].contiguous()))
     with torch.inference_mode():
-        expected = network.eval()((images - mean) / deviation)
-        found = encoder(images * 2 - 1)
-    torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-4)
+        theirs(weights(to_pil_image(picture))[None])
+        ours(to_float(image))
+        classifier(to_float(image))
+    for found in seen[1:]:
+        torch.testing.assert_close(found, seen[0], rtol=0, atol=1e-6)
 
 
 def test_the_fid_encoder_gives_the_features_of_torch_fidelity(fid_file):

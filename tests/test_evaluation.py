@@ -23,7 +23,7 @@ from s2igan.rdg.sampling import generate as draw
 from s2igan.rdg.sampling import image_seed
 from s2igan.sen.embedding import caption_embeddings
 from s2igan.sen.model import build_sen, load_sen, save_sen
-from s2igan.store import FixedReader, FixedWriter, RaggedWriter
+from s2igan.store import FixedReader, FixedWriter, ImageReader, ImageWriter, RaggedWriter
 from s2igan.vision.transforms import to_float
 from stages import evaluate, generate
 
@@ -42,7 +42,7 @@ OF_A_SET = (
 
 def rows(pictures) -> np.ndarray:
     """All images of a reader, or of some rows of one."""
-    return pictures.values(slice(None))
+    return np.stack(pictures.values(slice(None)))
 
 
 def catalog() -> Catalog:
@@ -102,6 +102,11 @@ def project(tmp_path, monkeypatch):
 
 def write(path, kind, keys, values, **columns):
     values = np.asarray(values)
+    if kind == "images":
+        with ImageWriter(path) as out:
+            for key, image in zip(keys, values, strict=True):
+                out.append(key, image)
+        return
     with FixedWriter(path, kind, values.shape[1:], values.dtype, {"seed": 0}, list(columns)) as out:
         out.append(keys, values, **columns)
 
@@ -240,15 +245,20 @@ def test_pictures_are_read_a_block_at_a_time(pictures, monkeypatch):
     whole = image_scores(pictures)
     monkeypatch.setattr(evaluation, "BLOCK", 5)
     read = []
-    values = FixedReader.values
 
-    def watched(self, rows=None):
-        found = values(self, rows)
-        if self.path.name.startswith(("images", "generated")):
-            read.append(len(found))
-        return found
+    def watch(reader):
+        values = reader.values
 
-    monkeypatch.setattr(FixedReader, "values", watched)
+        def watched(self, rows=None):
+            found = values(self, rows)
+            if self.path.name.startswith(("images.", "generated")):
+                read.append(len(found))
+            return found
+
+        monkeypatch.setattr(reader, "values", watched)
+
+    watch(FixedReader)
+    watch(ImageReader)
     monkeypatch.setattr(
         evaluation, "describe", lambda _, file: (np.eye(len(file), 2), [np.eye(3)[np.arange(len(file)) % 3]])
     )
@@ -334,10 +344,11 @@ def test_pictures_of_one_image_a_class_leave_the_queries_nothing_to_find(picture
 
 
 @pytest.fixture
-def space(project):
+def space(project, monkeypatch):
     """Speech embeddings equal to those of the captions' own images, features that differ most by class."""
     notes = {"image_encoder": {"encoder": "inception_v3", "weights_hash": "abc"}, "speech": {"test_voices": ["x", "y"]}}
     save_sen("models/rdg_sen", build_sen(SEN), {**SEN, **notes})
+    monkeypatch.setattr(evaluation, "load_classifier", lambda *_: (None, {}))
     rng = np.random.default_rng(0)
     classes = [image.class_name for image in project.images]
     features = np.stack([10 * np.eye(3)[int(name[1]) % 3] + rng.uniform(0, 2, 3) for name in classes])
@@ -367,6 +378,22 @@ def test_speech_that_lies_on_its_picture_finds_it_and_its_class(space):
     assert [row["k"] for row in table] == [1, 2, 5, 10]
     assert [row["speech_to_image"] for row in table] == pytest.approx([1, 1, 4 / 5, 4 / 10])
     assert [row["image_to_speech"] for row in table] == pytest.approx([1, 1, 1, 8 / 10])
+
+
+def test_a_perfect_ear_is_the_ceiling_of_retrieval(space, monkeypatch):
+    """Every second caption leaves out the crown, which alone tells the species: then all images tie."""
+    project, own = space
+    assert not [name for name in retrieval_scores(project, lambda caption: own[caption.image])[0] if "oracle" in name]
+    monkeypatch.setattr(evaluation, "load_classifier", lambda *_: (object(), {"parts": PARTS, "colours": COLOURS}))
+    for silent, forth, back in ((False, 1, 1), (True, (1 + 4 / 12) / 2, None)):
+        captions = [
+            replace(c, text="a bird with blue wings") if silent and c.key.endswith("01") else c
+            for c in project.captions
+        ]
+        scores, _ = retrieval_scores(replace(project, captions=tuple(captions)), lambda caption: own[caption.image])
+        assert scores["speech_to_image_map_oracle"] == pytest.approx(forth)
+        if back:
+            assert scores["image_to_speech_map_oracle"] == pytest.approx(back)
 
 
 def test_chance_is_that_of_a_random_order(space):

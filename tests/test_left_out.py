@@ -14,7 +14,7 @@ from dag import ROOT
 from miniatures_speech import write_manifest, write_rows
 
 from s2igan.catalog import read_catalog
-from s2igan.store import FixedReader, RaggedReader
+from s2igan.store import ImageReader, RaggedReader
 
 LIMITS = ["classes", "test_classes", "val_classes", "images_per_class", "captions_per_image", "seed"]
 TTS = ["--engine", "espeak", "--model", "", "--vocoder", "", "--rate", "200"]
@@ -36,6 +36,7 @@ def run(stage, *arguments):
 def catalog(unusable, manifest="manifest.csv", min_sample_rate="16000"):
     words = [word for name in LIMITS for word in (f"--{name}", "0")]
     options = ["--dataset", "manifest", "--raw", "own", "--load_size", "24", "--min_sample_rate", min_sample_rate]
+    options += ["--fit", "crop"]
     prepared = run("prepare", *options[:6], "--manifest", manifest, *words)
     if prepared.exit_code:
         return prepared
@@ -152,7 +153,7 @@ def test_a_picture_whose_recordings_are_all_bad_goes_with_them(rows):
         spoil(path)
     assert catalog("leave_out").exit_code == 0
     found = read_catalog("data/catalog")
-    with FixedReader("data/images.h5", "images") as images:
+    with ImageReader("data/images.h5") as images:
         assert images.keys == [image.key for image in found.images] and len(images) == 11
     assert rows[0]["image"] not in [image.path for image in found.images]
 
@@ -165,7 +166,7 @@ def test_an_unreadable_picture_goes_with_its_descriptions(rows):
     assert line["reason"].startswith(f"own/{rows[0]['image']}: ")
     found = read_catalog("data/catalog")
     assert (len(found.images), len(found.captions)) == (11, 33)
-    with FixedReader("data/images.h5", "images") as images:
+    with ImageReader("data/images.h5") as images:
         assert images.keys == [image.key for image in found.images]
 
 

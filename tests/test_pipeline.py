@@ -76,7 +76,7 @@ def test_every_choice_has_the_same_keys(choice):
 
 def test_no_value_is_null_and_no_group_repeats_a_key():
     """But for rdg.mismatched, which scale=table switches on whatever the system, and what a data set may set."""
-    limits = ("classes", "test_classes", "images_per_class", "captions_per_image", "unusable", "raw")
+    limits = ("classes", "test_classes", "images_per_class", "captions_per_image", "unusable", "fit", "raw")
     allowed = {
         ("rdg", "mismatched"),
         ("robustness", "captions"),

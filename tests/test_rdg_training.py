@@ -25,7 +25,7 @@ from s2igan.rdg.training import (
     training_step,
 )
 from s2igan.sen.model import build_sen
-from s2igan.store import FixedReader, FixedWriter
+from s2igan.store import ImageReader, ImageWriter
 from s2igan.training import Checkpoints
 
 CPU = torch.device("cpu")
@@ -40,7 +40,6 @@ RECIPE = dict(
     relation_interval=1,
     matching_weight=0.0,
     distillation_weight=0.0,
-    mismatched=False,
     condition_to_discriminator="sampled",
     r1_weight=0.0,
     r1_interval=2,
@@ -58,9 +57,10 @@ def images(tmp_path):
     path = tmp_path / "images.h5"
     rng = np.random.default_rng(0)
     keys = [f"{c}/{i}" for c in "abc" for i in range(4)]
-    with FixedWriter(path, "images", (3, 36, 36), "uint8") as out:
-        out.append(keys, rng.integers(0, 255, (12, 3, 36, 36)))
-    with FixedReader(path, "images") as reader:
+    with ImageWriter(path) as out:
+        for key, image in zip(keys, rng.integers(0, 255, (12, 3, 36, 36)), strict=True):
+            out.append(key, image)
+    with ImageReader(path) as reader:
         yield reader
 
 
@@ -68,7 +68,7 @@ def training_set(images, rows=None, classes=None, speech=None, labels=None, **ch
     rng = np.random.default_rng(1)
     rows = np.arange(12) if rows is None else rows
     features, embeddings = rng.standard_normal((12, 2, 12)).astype("f4"), rng.standard_normal((24, 8)).astype("f4")
-    options = dict(relation_negative="different_class", matching_captions=0)
+    options = dict(relation_negative="different_class", matching_captions=0, mismatched=False)
     options |= dict(crop_size=32, relation=True, batch_size=min(4, len(rows)))
     captions = [np.array([2 * r, 2 * r + 1]) for r in rows]
     table = ImageTable(rows, rows // 4 if classes is None else classes, captions, labels)
@@ -158,26 +158,26 @@ def test_the_supervisor_learns_from_real_pairs_in_a_step_without_the_fake_one(im
     assert same(snapshot(generator.speech_to_image), model.speech_to_image)
 
 
-def test_mismatched_speech_is_of_another_class(images):
-    data = training_set(images)
-    for number in range(20):
+@pytest.mark.parametrize("kinds", [{}, {"classes": np.full(12, -1)}, {"relation_negative": "redrawn_once"}])
+def test_a_mismatched_image_is_the_relations_negative(images, kinds):
+    """Another image with this speech, of another class where there are classes; `redrawn_once` reaches D, too."""
+    data, same_class = training_set(images, mismatched=True, **kinds), 0
+    for number in range(40):
         batch = data.batch(0, number)
-        for own, other in zip(batch.speech, batch.mismatched, strict=True):
-            rows = [int((data.speech == x.numpy()).all(axis=1).argmax()) for x in (own, other)]
-            assert rows[0] // 8 != rows[1] // 8  # two captions an image, four images a class
-
-
-def test_mismatched_speech_without_classes_is_another_pictures(images):
-    data = training_set(images, classes=np.full(12, -1), relation=False)
-    for number in range(30):
-        batch = data.batch(0, number)
-        for own, other in zip(batch.speech, batch.mismatched, strict=True):
-            rows = [int((data.speech == x.numpy()).all(axis=1).argmax()) for x in (own, other)]
-            assert rows[0] // 2 != rows[1] // 2
+        pictures = np.stack(images.values()) / 127.5 - 1
+        for own, other, feature in zip(data.chosen(0, number), batch.mismatched, batch.other_class, strict=True):
+            (row, _), *_ = np.argwhere((data.features == feature.numpy()).all(axis=2))
+            crops = np.lib.stride_tricks.sliding_window_view(pictures[row], (32, 32), axis=(1, 2))
+            crops = np.moveaxis(crops, 0, 2).reshape(25, 3, 32, 32)
+            assert (
+                min(np.abs(crops - seen.numpy()).max(axis=(1, 2, 3)).min() for seen in (other, other.flip(-1))) < 1e-6
+            )
+            same_class += own // 4 == row // 4
+            assert own != row or kinds.get("relation_negative")
+    assert same_class == 0 if not kinds else same_class > 0
 
 
 CHANGES = {  # of the recipe, and the terms that a step then has beside those of the plain one
-    "mismatched": (dict(mismatched=True), set()),
     "mean": (dict(condition_to_discriminator="mean"), set()),
     "r1": (dict(r1_weight=1.0), {"r1_0", "r1_1", "r1_2"}),
     "matching": (dict(matching_weight=5.0), {f"{player}_matching_{i}" for player in "dg" for i in range(3)}),
@@ -289,12 +289,12 @@ def run(images, stop_at=None, trained=False, images_in_all=15, report=lambda his
             raise StoppedError
         return training_step(*arguments)
 
-    changes = {"images": images_in_all, "r1_weight": 0.5, "relation_interval": 2, "mismatched": trained}
+    changes = {"images": images_in_all, "r1_weight": 0.5, "relation_interval": 2}
     preview = Preview(torch.ones(2, 20, 5), torch.tensor([20, 17])) if trained else Preview(torch.ones(2, 8))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(training, "training_step", stopping)
         history = train(
-            *(model, training_set(images, batch_size=5, **heard)),
+            *(model, training_set(images, batch_size=5, mismatched=trained, **heard)),
             Recipe(**(RECIPE | changes | {"sen_weight": 1.0})),
             *(preview, CPU),
             image_embedding=nn.Linear(12, 8),
@@ -352,8 +352,9 @@ def coloured_world(folder):
     colours = rng.integers(2, size=64)
     values = np.where(colours[:, None], [220, 60, 40], [40, 80, 220])[:, :, None, None]
     pictures = np.clip(values + rng.normal(0, 10, (64, 3, 1, 1)), 0, 255).repeat(36, axis=2).repeat(36, axis=3)
-    with FixedWriter(folder / "world.h5", "images", (3, 36, 36), "uint8") as out:
-        out.append([f"{colour}/{i:02d}" for i, colour in enumerate(colours)], pictures)
+    with ImageWriter(folder / "world.h5") as out:
+        for i, (colour, picture) in enumerate(zip(colours, pictures, strict=True)):
+            out.append(f"{colour}/{i:02d}", picture)
     speech = np.zeros((64, 8), np.float32)
     speech[np.arange(64), colours] = 1
     return colours, speech
@@ -363,11 +364,11 @@ def test_it_learns_to_draw_the_colour_that_speech_says(tmp_path):
     """After 150 steps, images follow their condition; chance is 0.5."""
     colours, speech = coloured_world(tmp_path)
     config = dict(crop_size=32, relation=False, batch_size=16, matching_captions=0)
-    config |= dict(relation_negative="different_class")
-    recipe = Recipe(**RECIPE | {"images": 16 * 150, "lr": 1e-3, "lr_discriminator": 1e-3, "mismatched": True})
+    config |= dict(relation_negative="different_class", mismatched=True)
+    recipe = Recipe(**RECIPE | {"images": 16 * 150, "lr": 1e-3, "lr_discriminator": 1e-3})
     model = rdg(relation_outputs=0, condition_noise=False, condition_scale=4.0, projection=True, own_condition=True)
     features = np.zeros((64, 2, 12), np.float32)
-    with FixedReader(tmp_path / "world.h5", "images") as images:
+    with ImageReader(tmp_path / "world.h5") as images:
         table = ImageTable(np.arange(64), colours, [np.array([i]) for i in range(64)])
         data = TrainingSet(images, features, speech, table, BatchConfig(**config))
         train(

@@ -22,7 +22,7 @@ BANDS, FEATURES, VIEWS = 6, 12, 2
 CLASSES, IMAGES, CAPTIONS = 12, 4, 2  # the last four classes are for validation
 EPOCH = (CLASSES - 4) * IMAGES * CAPTIONS  # training captions: eight batches
 RECIPE = Recipe(
-    captions=3 * EPOCH, batch_size=8, lr=3e-3, beta1=0.95, beta2=0.999, weight_decay=1e-3,
+    captions=3 * EPOCH, captions_per_epoch="all", batch_size=8, lr=3e-3, beta1=0.95, beta2=0.999, weight_decay=1e-3,
     lr_step_captions=2 * EPOCH, lr_gamma=0.1, precision="float32", seed=3,
 )  # fmt: skip
 
@@ -242,6 +242,27 @@ def test_batches_hold_every_caption_once_and_are_alike_in_length():
     other, _ = epoch_batches(lengths, 10, 3, seed=1, epoch=5)
     assert not np.array_equal(np.concatenate(other), np.concatenate(batches))
     assert np.corrcoef(range(len(batches)), [lengths[b].mean() for b in batches])[0, 1] < 0.5
+
+
+def test_one_caption_an_image_makes_the_published_number_of_steps():
+    """CUB: 8,855 images of ten captions, 69 whole batches of 128 a pass, another caption the next time."""
+    images = np.repeat(np.arange(8855), 10)
+    lengths = np.random.default_rng(0).integers(100, 500, size=len(images))
+    passes = [np.concatenate(epoch_batches(lengths, 128, 2, 0, epoch, images)[0]) for epoch in (0, 1)]
+    assert all(len(items) == 69 * 128 == len(set(images[items])) for items in passes)
+    assert all(np.abs(np.bincount(items % 10) - 883).max() < 120 for items in passes)  # any of the ten
+    assert 0.07 < np.isin(*passes).mean() < 0.13
+    batches, _ = epoch_batches(lengths, 128, 2, 0, 0, images)
+    assert {len(batch) for batch in batches} == {128} and not np.array_equal(*map(np.sort, passes))
+
+
+def test_a_pass_over_images_counts_its_captions(data, monkeypatch):
+    """32 images in batches of 5: six steps a pass, of 30 captions; the rate falls after two of them."""
+    seen = []
+    monkeypatch.setattr(module, "validate", lambda *arguments: (seen.append(0) or 0.0, 0.5))
+    changes = {"captions": 90, "batch_size": 5, "lr_step_captions": 60, "captions_per_epoch": "one_per_image"}
+    curves = train(network(), *data, **changes).curves
+    assert len(seen) == 3 and [row["lr"] for row in curves] == pytest.approx([3e-3, 3e-3, 3e-4])
 
 
 def test_average_precision_by_hand():

@@ -135,8 +135,9 @@ def test_too_short_utterances_are_named():
         model.speech(torch.zeros(1, 20, 5), torch.tensor([21]))
 
 
-def test_embed_speech_keeps_the_order_and_ignores_the_batch_size():
-    model = small_sen()
+@pytest.mark.parametrize("mask_padding", [True, False])  # unmasked: one utterance at a time, as published
+def test_embed_speech_keeps_the_order_and_ignores_the_batch_size(mask_padding):
+    model = small_sen(mask_padding=mask_padding)
     items = utterances(50, 20, 33, 16, 64, 21)
     found = embed_speech(model, items, 2)
     assert found.shape == (6, 8) and found.dtype == np.float32

@@ -4,10 +4,9 @@ from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 from data_sets import load
-from miniatures_stamps import FOLDER, write_picture, write_stamps
+from miniatures_stamps import FOLDER, write_stamps
 
 from s2igan.catalog import Caption, Image, check
 from s2igan.datasets import stamps
@@ -52,7 +51,7 @@ def test_an_image_and_its_captions_are_what_the_files_say(original):
     catalog = load("stamps", original, Limits())
     key, path = "animals_birds/red-1", f"{FOLDER}/animals/birds/red-1"
     image = catalog.image_of()[key]
-    assert image == Image(key, f"{path}.png", "animals_birds", image.split, "0.0 -10.0 60.0 60.0")  # 60 x 40 pixels
+    assert image == Image(key, f"{path}.png", "animals_birds", image.split)
     spoken = {caption.language: caption for caption in catalog.captions if caption.image == key}
     assert spoken["en"] == Caption(f"{key}/03", key, "", f"{path}_desc.ogg", "en", "en")
     assert spoken["bg"] == Caption(f"{key}/01", key, "", f"{path}_desc_bg.ogg", "bg", "bg")
@@ -68,16 +67,6 @@ def test_keys_are_sorted_and_captions_follow_their_images(original):
     assert list(dict.fromkeys(caption.image for caption in catalog.captions)) == keys
     assert [caption.key for caption in catalog.captions] == sorted(caption.key for caption in catalog.captions)
     check(replace(catalog, disjoint="images"))
-
-
-def test_the_box_pads_the_longer_side_with_the_ground(tmp_path):
-    write_picture(tmp_path / "long.png", shape=1, colour=3)  # an orange rectangle, 80 x 30 pixels
-    box = stamps._box(tmp_path / "long.png")
-    assert box == "0.0 -25.0 80.0 80.0"
-    picture = read_image(tmp_path / "long.png", box, size=80)
-    rows = (picture == np.array([255, 165, 0])[:, None, None]).all(0).any(1)
-    assert np.flatnonzero(rows).tolist() == list(range(28, 52))  # 25 of padding, 3 of margin, 24 of shape
-    assert (picture[:, :25] == 255).all() and (picture[:, 55:] == 255).all()
 
 
 def test_unseen_speakers_are_heard_in_the_test_only(original):
@@ -209,9 +198,8 @@ def test_a_damaged_picture_is_left_to_its_reader(raw):
     path.unlink()
     path.write_bytes(start)
     image = load("stamps", raw, Limits()).image_of()[key]
-    assert image.box == ""
     with pytest.raises(InputError, match="png"):
-        read_image(raw / image.path, image.box, size=8)
+        read_image(raw / image.path, size=8)
 
 
 def test_what_is_missing_is_told_with_the_mend(tmp_path, raw):

@@ -6,7 +6,7 @@ from PIL import Image as Picture
 
 from s2igan.catalog import Caption, Catalog, Image, write_catalog
 from s2igan.figures import INK, MARGIN, words
-from s2igan.store import FixedWriter
+from s2igan.store import ImageWriter
 from s2igan.trace import trace
 
 SPOKEN = Caption("-/etxea/00", "-/etxea", "", "sounds/001.wav", "eu", "miren")
@@ -21,8 +21,8 @@ def folder(tmp_path, monkeypatch):
     captions = [Caption(f"{image.key}/00", image.key, "text") for image in others]
     images = (Image("-/etxea", "etxea.jpg", "", "test"), *others)
     write_catalog("data/catalog", Catalog(images, (SPOKEN, WRITTEN, *captions)))
-    with FixedWriter("data/images.h5", "images", (3, 8, 8), "uint8") as out:
-        out.append(["-/etxea"], np.full((1, 3, 8, 8), 255, np.uint8))
+    with ImageWriter("data/images.h5") as out:
+        out.append("-/etxea", np.full((3, 8, 8), 255, np.uint8))
     return tmp_path
 
 

@@ -77,3 +77,30 @@ def test_views_do_not_depend_on_how_a_stream_is_cut():
     rng = np.random.default_rng(7)
     parts = torch.cat([views(images[:2], 6, 4, rng), views(images[2:], 6, 4, rng)])
     assert torch.equal(whole, parts)
+
+
+def test_images_of_several_shapes_are_seen_to_their_borders():
+    wide, tall = numbered(1, 12)[0][:, :6], numbered(1, 12)[0][:, :, :7]
+    crops = random_crop_flip([wide, tall] * 300, 6, torch.Generator().manual_seed(0))
+    assert {int(crop[1].min()) for crop in crops[::2]} == set(range(7)) and int(crops[::2, 0].min()) == 0
+    assert {int(crop[0].min()) for crop in crops[1::2]} == set(range(7))
+    assert {int(crop[1].min()) for crop in crops[1::2]} == {0, 1}
+    made = views([wide, tall], 6, 4, np.random.default_rng(0))
+    assert torch.equal(made[:, 0], torch.stack([wide[..., 3:9], tall[:, 3:9, :6]]))
+
+
+def test_square_images_are_cut_where_they_always_were():
+    """One draw of all rows, then of all columns, then of all coins, whatever the shapes."""
+    images = numbered(9, 10)
+    one_by_one, at_once = (torch.Generator().manual_seed(5) for _ in range(2))
+    crops = random_crop_flip(images, 6, one_by_one)
+    top, left, flip = (torch.randint(n, (9,), generator=at_once) for n in (5, 5, 2))
+    for i, crop in enumerate(crops):
+        place = images[i, :, top[i] : top[i] + 6, left[i] : left[i] + 6]
+        assert torch.equal(crop, place.flip(-1) if flip[i] else place)
+    limits = np.array([5, 5, 2])
+    draws = np.random.default_rng(5).integers(limits, size=(9, 2, 3))
+    made = views(images, 6, 4, np.random.default_rng(5))
+    for i, (down, across, mirrored) in enumerate(draws[:, 1]):
+        place = images[i, :, down : down + 6, across : across + 6]
+        assert torch.equal(made[i, 3], place.flip(-1) if mirrored else place)

@@ -8,11 +8,10 @@ from pathlib import Path
 from s2igan.datasets.listing import lines
 from s2igan.datasets.reed import captioned, captions_folder, official_split
 from s2igan.errors import InputError
-from s2igan.images import square_box
 from s2igan.manifest import Row
 from s2igan.splits import Limits
 
-BOX_SCALE = 0.75  # half a side of the square that is cut out, in sides of the bounding box
+BOX_SCALE = 0.75  # half a side of the square that is cut out, in longer sides of the bounding box
 CAPTIONS = ("text_c10", "cvpr2016_cub/text_c10", "CUB_icml/text_c10", "birds/text_c10")
 
 _README = "(see data/raw/cub/README.md)"
@@ -25,7 +24,7 @@ def rows(raw: Path, limits: Limits) -> Iterator[Row]:
     """The images of images.txt with their captions, classes split as published.
 
     An image's box is the square of half-side 0.75 · max(w, h) about the centre of its bounding box (StackGAN,
-    Zhang et al. 2017). Raises InputError for a missing file and a malformed line.
+    Zhang et al. 2017), which may reach over the border. Raises InputError for a missing file and a malformed line.
     """
     folder = raw / "CUB_200_2011"
     if not folder.is_dir():
@@ -51,5 +50,6 @@ def _boxes(path: Path) -> dict[str, str]:
         x, y, w, h = map(float, values)
         if min(w, h) <= 0:
             raise InputError(f"{path}: line {line}: the box is {w:g} wide and {h:g} high; {_IMAGES_AGAIN}")
-        boxes[image] = square_box(x, y, w, h, BOX_SCALE)
+        half = max(1, int(BOX_SCALE * max(w, h)))  # whole pixels, as in the published code
+        boxes[image] = f"{int(x + w / 2) - half} {int(y + h / 2) - half} {2 * half} {2 * half}"
     return boxes

@@ -10,11 +10,8 @@ from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
 
-import PIL.Image
-
 from s2igan import splits
 from s2igan.errors import InputError
-from s2igan.images import square_box
 from s2igan.manifest import Row
 from s2igan.selection import key_name, unique_names
 from s2igan.splits import Limits
@@ -94,11 +91,9 @@ def rows(raw: Path, limits: Limits) -> Iterator[Row]:
     split_of, keys = _divide(stamps, class_of, limits.seed), _keys(stamps, class_of)
     for stamp in stamps:
         key, split = keys[stamp.name], split_of[stamp.name]
-        box = _box(raw / stamp.image)
         for language in _in_turn(stamp, key, split, limits.seed):
             yield Row(
                 stamp.image,
-                box=box,
                 recording=stamp.recording(language),
                 class_name=class_of[stamp.name],
                 speaker=stamp.speaker(language),
@@ -189,12 +184,3 @@ def _in_turn(stamp: Stamp, key: str, split: str, seed: int) -> list[str]:
     of_unseen = splits.in_order(unseen, seed, f"unseen speakers of {key}")
     of_seen = splits.in_order(seen, seed, f"seen speakers of {key}")
     return [language for pair in zip_longest(of_unseen, of_seen) for language in pair if language]
-
-
-def _box(path: Path) -> str:
-    """The square of the longer side about the middle; "" for what is no image, which its reader tells."""
-    try:
-        with PIL.Image.open(path) as image:
-            return square_box(0, 0, *image.size, scale=0.5)
-    except (OSError, ValueError, PIL.Image.DecompressionBombError):
-        return ""

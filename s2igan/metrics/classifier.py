@@ -111,7 +111,7 @@ class InceptionClassifier(nn.Module):
     """
 
     def __init__(self, heads: Sequence[int], image_size: int = 256):
-        from torchvision.models import Inception_V3_Weights, inception_v3  # slow to import
+        from torchvision.models import inception_v3  # slow to import
 
         super().__init__()
         self.config = {"network": "inception_v3", "heads": list(heads), "image_size": image_size}
@@ -123,16 +123,13 @@ class InceptionClassifier(nn.Module):
         self.body.fc = nn.Identity()
         self.answers = nn.ModuleList(nn.Linear(width, classes) for classes in heads)
         self.feature_dim = width
-        expected = Inception_V3_Weights.IMAGENET1K_V1.transforms()
-        self.register_buffer("mean", torch.tensor(expected.mean)[:, None, None], persistent=False)
-        self.register_buffer("deviation", torch.tensor(expected.std)[:, None, None], persistent=False)
 
     def pooled(self, images: Tensor) -> Tensor:
         """(B, 3, S, S) in [-1, 1] -> pooled features (B, 2048)."""
         size = (INCEPTION_SIDE, INCEPTION_SIDE)
         if images.shape[-2:] != size:
             images = F.interpolate(images, size, mode="bilinear", antialias=True)
-        return self.body(((images + 1.0) / 2.0 - self.mean) / self.deviation)
+        return self.body(images)  # in -1…1, as its ImageNet weights expect
 
     def answer(self, pooled: Tensor) -> list[Tensor]:
         """What `pooled` gives -> a list of H logits (B, classes of the head)."""
@@ -205,7 +202,7 @@ class Rows:
     def __len__(self) -> int:
         return len(self.rows)
 
-    def values(self, rows: np.ndarray | slice) -> np.ndarray:
+    def values(self, rows: np.ndarray | slice) -> np.ndarray | list[np.ndarray]:
         """The arrays of `rows`, which count from 0 to len(self) - 1."""
         return _rows(self.images, self.rows[rows])
 
@@ -217,7 +214,7 @@ def _keys(images, rows: np.ndarray) -> list[str]:
     return [images.keys[row] if hasattr(images, "keys") else f"image {row}" for row in rows.tolist()]
 
 
-def _rows(images, rows: np.ndarray) -> np.ndarray:
+def _rows(images, rows: np.ndarray) -> np.ndarray | list[np.ndarray]:
     """Rows of an array, an HDF5 data set, or a store reader."""
     return images.values(rows) if hasattr(images, "values") else images[rows]
 
@@ -289,7 +286,7 @@ def train_classifier(
 
     The same arguments give the same network.
 
-    images: (N, 3, S, S) uint8, anything that gives rows (array, HDF5 data set, store reader, Rows), so
+    images: N of (3, h, w) uint8, anything that gives rows (array, HDF5 data set, store reader, Rows), so
     they need not fit in memory; labels: (N, H) int; `start` the state of Inception's body to begin from (none: random
     weights); `name` the section of the configuration that messages name.
     Returns the network in eval mode and, a pass, `epoch`, `loss`, and `accuracy` (of the augmented
@@ -323,8 +320,8 @@ def train_classifier(
         # HDF5 wants rising rows; within a batch their order means nothing.
         order = pass_order(total, recipe.seed, epoch)
         rows = order[index * batch_size : (index + 1) * batch_size].sort().values
-        crops = torch.from_numpy(np.ascontiguousarray(_rows(images, rows.numpy())))
-        inputs = to_float(random_crop_flip(crops, recipe.crop_size, draws.generator))  # (B, 3, S, S)
+        stored = _rows(images, rows.numpy())
+        inputs = to_float(random_crop_flip(stored, recipe.crop_size, draws.generator))  # (B, 3, S, S)
         gain = 1 + BRIGHTNESS * (2 * torch.rand(len(rows), 1, 1, 1, generator=draws.generator) - 1)
         inputs = fabric.to_device((inputs + 1) * gain - 1)  # black stays black
         target = fabric.to_device(targets[rows])  # (B, H)
@@ -376,12 +373,12 @@ def describe(model: AnyClassifier, images, batch_size: int = 128) -> tuple[np.nd
     for start in range(0, len(images), batch_size):
         rows = np.arange(start, min(start + batch_size, len(images)))
         batch = _rows(images, rows)
-        height, width = batch.shape[-2:]
+        height, width = min((image.shape[-2:] for image in batch), key=min)
         if min(height, width) < size:
             raise InputError(
                 f"classifier: images of {height}x{width}, it was trained on {size}x{size}; train it again at their size"
             )
-        crops = centre_crop(torch.from_numpy(np.ascontiguousarray(batch)), size)
+        crops = centre_crop(batch, size)
         pooled = model.pooled(to_float(crops).to(device))
         features.append(pooled.flatten(1).cpu().numpy())
         parts.append([answer.softmax(dim=1).cpu().numpy() for answer in model.answer(pooled)])

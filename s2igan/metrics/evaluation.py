@@ -36,7 +36,7 @@ from s2igan.metrics.retrieval import (
 from s2igan.sen.embedding import GENERATOR_SEN
 from s2igan.sen.model import load_sen
 from s2igan.splits import limit
-from s2igan.store import FixedReader
+from s2igan.store import FixedReader, ImageReader
 from s2igan.vision.encoders import FrozenEncoder, encode_images
 from s2igan.vision.transforms import centre_crop
 
@@ -87,9 +87,23 @@ def retrieval_scores(
 
     forth = cross_modal_retrieval(speech, images, speech_classes, image_classes, own_image)
     back = cross_modal_retrieval(images, speech, image_classes, speech_classes, padded)
+    oracle = {}
+    judge, names = load_classifier("models/judge", "judge")
+    if judge is not None:  # captions and classes as the colours that they name
+        truth_of, parts, colours = _named_of_classes(catalog), names["parts"], names["colours"]
+        told = named_colours([read(caption.text) for caption in captions], parts, colours)
+        shown = named_colours([truth_of[image.class_name] for image in pictures], parts, colours)
+        ear, eye = (np.eye(len(colours) + 1)[found][..., :-1].reshape(len(found), -1) for found in (told, shown))
+        oracle = {
+            "speech_to_image_map_oracle": cross_modal_retrieval(ear, eye, speech_classes, image_classes, own_image)[
+                "map"
+            ],
+            "image_to_speech_map_oracle": cross_modal_retrieval(eye, ear, image_classes, speech_classes, padded)["map"],
+        }
     scores = {
         "speech_to_image_map": forth["map"],
         "image_to_speech_map": back["map"],
+        **oracle,
         "speech_to_image_map_chance": forth["map_chance"],
         "image_to_speech_map_chance": back["map_chance"],
         **{f"speech_to_image_r{k}": forth[f"r{k}"] for k in (1, 5, 10)},
@@ -107,6 +121,7 @@ def retrieval_scores(
         "protocol": [
             *(_split(catalog), "cosine", "map: relevant = same class (without classes, the own image)"),
             "r@k and median rank: the item's own image (any own caption, from images)",
+            "_oracle: a perfect ear and eye, the colours that the caption names against those of the species",
             "…_speaker: images by how often training heard the caption's speaker describe their class",
         ],
     }
@@ -238,7 +253,7 @@ def image_scores(
         precision = generated.attributes.get("precision", "float32")
     see = _Networks(encoder, fid_encoder, classifier, size)
     trained_keys = limit([image.key for image in catalog.images if image.split != "test"], drawn, seed, "evaluate")
-    with FixedReader("data/images.h5", "images") as images:
+    with ImageReader("data/images.h5") as images:
         real = see.real(images, [image.key for image in tested])
         trained = see.real(images, trained_keys, distances_only=True)
     group_of = catalog.group_of()
@@ -347,7 +362,7 @@ class _Networks:
         self.classifier = classifier
         self.size = size
 
-    def real(self, images: FixedReader, keys: list[str], distances_only: bool = False) -> ImageSet:
+    def real(self, images: ImageReader, keys: list[str], distances_only: bool = False) -> ImageSet:
         """Images of these keys; with `distances_only`, by the encoder of the distances alone."""
         encoders = self.encoders[-1:] if distances_only else self.encoders
         return self._see(Rows(images, [images.index(key) for key in keys]), keys, keys, encoders)
@@ -372,7 +387,7 @@ class _Networks:
     ) -> ImageSet:
         blocks = []  # a block at a time: images may not fit in memory
         for start in range(0, len(pictures), BLOCK):
-            block = centre_crop(torch.from_numpy(pictures.values(slice(start, start + BLOCK))), self.size)
+            block = centre_crop(pictures.values(slice(start, start + BLOCK)), self.size)
             blocks.append([encode_images(encoder, block) for encoder in encoders])
         features = [np.concatenate(parts) for parts in zip(*blocks, strict=True)]
         pooled, probabilities = None, None
@@ -383,6 +398,14 @@ class _Networks:
 
 def _identity(encoder: FrozenEncoder) -> tuple[str, str, int]:
     return encoder.name, encoder.weights_hash, encoder.input_size
+
+
+def _named_of_classes(catalog: Catalog) -> dict[str, dict[str, str]]:
+    """Part -> colour for each class of the test: what any of its captions names."""
+    image_of, named = catalog.image_of(), {}
+    for caption in catalog.split("test"):
+        named.setdefault(image_of[caption.image].class_name, {}).update(read(caption.text))
+    return named
 
 
 def attribute_scores(catalog: Catalog) -> dict:
@@ -397,9 +420,7 @@ def attribute_scores(catalog: Catalog) -> dict:
     parts, colours = names["parts"], names["colours"]
     image_of = catalog.image_of()
     text_of = {caption.key: caption.text for caption in catalog.captions}
-    truth_of: dict[str, dict[str, str]] = {}
-    for caption in catalog.split("test"):
-        truth_of.setdefault(image_of[caption.image].class_name, {}).update(read(caption.text))
+    truth_of = _named_of_classes(catalog)
 
     def readings(pictures: FixedReader | Rows) -> np.ndarray:
         return np.stack([answer.argmax(axis=1) for answer in predict(judge, pictures)], axis=1)  # (N, P)
@@ -408,7 +429,7 @@ def attribute_scores(catalog: Catalog) -> dict:
         return named_colours([truth_of[name] for name in class_names], parts, colours)
 
     real = [image for image in catalog.images if image.split == "test"]
-    with FixedReader("data/images.h5", "images") as images:
+    with ImageReader("data/images.h5") as images:
         seen = readings(Rows(images, [images.index(image.key) for image in real]))
     of_real = part_colour_accuracy(seen, truth([image.class_name for image in real]), parts, len(colours))
     generated = {}

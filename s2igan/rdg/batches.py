@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 
 from s2igan.errors import InputError
-from s2igan.options import choice, integer
+from s2igan.options import choice, integer, switch
 from s2igan.sen.model import pad
 from s2igan.sen.text_encoder import TextReader
-from s2igan.store import FixedReader, RaggedReader
+from s2igan.store import ImageReader, RaggedReader
 from s2igan.training import pass_order, step_generator
 from s2igan.vision.transforms import random_crop_flip, to_float
 
@@ -22,22 +22,21 @@ IN_MEMORY_BYTES = 1 << 30
 NEGATIVES = ("different_class", "redrawn_once")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Batch:
-    """Images (B, 3, 4S, 4S) in [-1, 1], their speech, another's, and frozen features of the relation's images.
+    """Images (B, 3, 4S, 4S) in [-1, 1], their speech, and frozen features of the relation's images.
 
     Speech is embeddings (B, A); where the encoder is trained, it is log-mels (B, T, M) with their lengths in frames.
     """
 
     images: Tensor
     speech: Tensor  # (B, A), or (B, T, M)
-    mismatched: Tensor  # (B, A), or (B, T, M): speech of another class
     ground_truth: Tensor  # (B, F), I^GT
     same_class: Tensor  # (B, F), I^RI
     other_class: Tensor  # (B, F), I^MI
     groups: Tensor  # (B,), class numbers of the images, or an image's own where it has no class
+    mismatched: Tensor | None = None  # (B, 3, 4S, 4S), the images I^MI, where D sees them with this speech
     frames: Tensor | None = None  # (B,), of `speech`
-    mismatched_frames: Tensor | None = None  # (B,)
     labels: Tensor | None = None  # (B,), classes of SEN's classifier, -1 for none
     more_speech: Tensor | None = None  # (K, A), further captions, which the matching loss tells the own ones from
     more_groups: Tensor | None = None  # (K,), of the images that they describe
@@ -52,6 +51,7 @@ class BatchConfig:
     relation: bool  # without a supervisor nobody looks at the partners and any will do
     batch_size: int = integer(2)
     relation_negative: str = choice(NEGATIVES)
+    mismatched: bool = switch("D also sees those negatives, real images, with this speech")
     matching_captions: int = integer(0, help="to tell the batch's own from")
 
 
@@ -75,7 +75,7 @@ class TrainingSet:
 
     def __init__(
         self,
-        images: FixedReader,
+        images: ImageReader,
         features: np.ndarray,
         speech: np.ndarray | RaggedReader | TextReader,
         table: ImageTable,
@@ -88,8 +88,7 @@ class TrainingSet:
         self.rows, self.caption_rows = rows, table.caption_rows
         self.labels = np.full(len(rows), -1) if table.labels is None else table.labels
         self.features, self.speech = features, speech
-        size = int(np.prod(images.shape)) * len(rows)
-        self._images = images.values(rows) if size <= IN_MEMORY_BYTES else None
+        self._images = images.values(rows) if images.lengths[rows].sum() <= IN_MEMORY_BYTES else None
         self._reader = images
         self.groups = np.where(classes < 0, classes.max() + 1 + np.arange(len(rows)), classes)
         self.all_captions = np.concatenate(self.caption_rows)
@@ -124,19 +123,18 @@ class TrainingSet:
         generator = step_generator(seed, step, "batch")
         rng = np.random.default_rng(generator.initial_seed())
 
-        pixels = self._images[chosen] if self._images is not None else self._reader.values(self.rows[chosen])
-        images = to_float(random_crop_flip(torch.from_numpy(pixels), self.config.crop_size, generator))
+        images = self._crops(chosen, generator)
         captions = np.array([rng.choice(self.caption_rows[i]) for i in chosen])
         same = np.array([self._same_class(i, rng) for i in chosen])
         other = np.array([self._other_class(i, rng) for i in chosen])
-        mismatched = np.array([rng.choice(self.caption_rows[self._of_another_class(i, rng)]) for i in chosen])
+        for i in chosen:  # not used: without these draws the following ones would not be those of earlier runs
+            rng.choice(self.caption_rows[self._of_another_class(i, rng)])
         more = rng.integers(len(self.all_captions), size=self.config.matching_captions)
         views = rng.integers(self.features.shape[1], size=(3, len(chosen)))
         # The same image as a partner comes in another view.
         views[1] = np.where(same == chosen, (views[0] + 1) % self.features.shape[1], views[1])
 
         speech, frames = self._speech(captions)
-        mismatched, mismatched_frames = self._speech(mismatched)
 
         def frozen(which: np.ndarray, view: np.ndarray) -> Tensor:
             return torch.from_numpy(self.features[self.rows[which], view])
@@ -144,18 +142,21 @@ class TrainingSet:
         return Batch(
             images=images,
             speech=speech,
-            mismatched=mismatched,
+            mismatched=self._crops(other, step_generator(seed, step, "mismatched")) if self.config.mismatched else None,
             ground_truth=frozen(chosen, views[0]),
             same_class=frozen(same, views[1]),
             other_class=frozen(other, views[2]),
             groups=torch.from_numpy(self.groups[chosen]),
             frames=frames,
-            mismatched_frames=mismatched_frames,
             labels=torch.from_numpy(self.labels[chosen]),
             more_speech=self._speech(self.all_captions[more])[0] if len(more) else None,
             more_groups=torch.from_numpy(self.caption_groups[more]) if len(more) else None,
             shifts=torch.rand(2, len(chosen), 2, generator=step_generator(seed, step, "shifts")) * 2 - 1,
         )
+
+    def _crops(self, which: np.ndarray, generator: torch.Generator) -> Tensor:
+        images = [self._images[i] for i in which] if self._images else self._reader.values(self.rows[which])
+        return to_float(random_crop_flip(images, self.config.crop_size, generator))
 
     def _speech(self, rows: np.ndarray) -> tuple[Tensor, Tensor | None]:
         if isinstance(self.speech, np.ndarray):

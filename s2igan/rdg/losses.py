@@ -29,7 +29,7 @@ def discriminator_loss(
 ) -> Tensor:
     """L_{D_i} of eq. 12 from (unconditional, conditional) logits of one scale: tell real from fake, twice.
 
-    `mismatched`, real images with another's speech, is the published code's further pair (StackGAN-v2):
+    `mismatched`, other real images with this speech, is the published code's further pair (StackGAN-v2):
     unconditionally real, conditionally fake.
     """
     loss = real_loss(real[0]) + fake_loss(fake[0]) + real_loss(real[1]) + fake_loss(fake[1])

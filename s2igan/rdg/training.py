@@ -44,7 +44,6 @@ class Recipe:
     relation_interval: int = integer(1, help="steps between supervisions")
     matching_weight: float = number(0, help="of eqs. 1 to 4 in G; 0: not at all")
     distillation_weight: float = number(0, help="SEN's image embedding in D")
-    mismatched: bool = switch("D also sees real images with other speech")
     condition_to_discriminator: str = choice(["sampled", "mean"])
     r1_weight: float = number(0, help="gradient penalty on real images")
     r1_interval: int = integer(1, help="steps between penalties")
@@ -109,7 +108,6 @@ class View:
     mean: Tensor  # (B, C), of F^ca
     log_variance: Tensor  # (B, C)
     condition: Tensor  # (B, C), what the discriminators are told
-    mismatched_condition: Tensor | None  # (B, C), of another's speech
     real_embedding: Tensor | None  # (B, E), of the ground truth
     anchors: Tensor  # (B + K, A), speech that the matching loss tells images by
     groups: Tensor  # (B + K,)
@@ -136,15 +134,17 @@ def discriminator_step(setup: Setup, view: View) -> dict[str, Tensor]:
     model, recipe, batch, curves = setup.model, setup.recipe, view.batch, {}
     condition = view.condition.detach()
     total = torch.zeros((), device=condition.device)
-    pairs = zip(model.discriminators, real_pyramid(batch.images), view.seen_fakes, strict=True)
-    for i, (discriminator, real, fake) in enumerate(pairs):
-        real = translate(real, batch.shifts[0] if recipe.translation else None, recipe.translation)
+    others = [None] * SCALES if batch.mismatched is None else real_pyramid(batch.mismatched)
+    pairs = zip(model.discriminators, real_pyramid(batch.images), view.seen_fakes, others, strict=True)
+    for i, (discriminator, real, fake, other) in enumerate(pairs):
+        shifts = batch.shifts[0] if recipe.translation else None
+        real = translate(real, shifts, recipe.translation)
         if view.with_r1:
             real = real.detach().requires_grad_()
         features = discriminator.features(real)
         real_logits = discriminator.logits(features, condition)
         fake_logits = discriminator(fake.detach(), condition)
-        mismatched = discriminator.logits(features, view.mismatched_condition) if recipe.mismatched else None
+        mismatched = None if other is None else discriminator(translate(other, shifts, recipe.translation), condition)
         loss = losses.discriminator_loss(real_logits, fake_logits, mismatched)
         curves[f"d_{i}"] = loss.detach()
         if recipe.matching_weight > 0:  # eqs. 1 to 4, as XMC-GAN has them (Zhang et al. 2021)
@@ -212,11 +212,6 @@ def draw_fakes(setup: Setup, batch: Batch, latent: Tensor, step: int) -> View:
     told = 1 if recipe.condition_to_discriminator == "mean" else 0
     speech = model.embed(batch.speech, batch.frames)
     fakes, *conditions = model.speech_to_image(latent, speech)
-    mismatched_condition = None
-    if recipe.mismatched:
-        with torch.no_grad():
-            mismatched_speech = model.embed(batch.mismatched, batch.mismatched_frames)
-            mismatched_condition = model.speech_to_image.condition(latent, mismatched_speech)[told]
     real_embedding = None
     if model.relation is not None or recipe.matching_weight > 0:
         real_embedding = setup.image_embedding(batch.ground_truth)
@@ -232,7 +227,6 @@ def draw_fakes(setup: Setup, batch: Batch, latent: Tensor, step: int) -> View:
         mean=conditions[1],
         log_variance=conditions[2],
         condition=conditions[told],
-        mismatched_condition=mismatched_condition,
         real_embedding=real_embedding,
         anchors=anchors,
         groups=groups,

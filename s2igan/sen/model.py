@@ -132,9 +132,10 @@ def _modules(model: SEN) -> dict[str, nn.Module]:
 def embed_speech(model: SEN, log_mels: Sequence[np.ndarray], batch_size: int = 128, unit: bool = True) -> np.ndarray:
     """Embed utterances, each a log-mel (t, M), to float32 unit vectors (N, D) in input order.
 
-    An embedding does not depend on its neighbours or on `batch_size`, to float tolerance (unless
-    the network was built with `mask_padding=False`). Without `unit` it has the length that the encoder gives
-    it, which the joint embedding loss looks at, and nothing else. Raises InputError for an utterance too short.
+    An embedding does not depend on its neighbours or on `batch_size`, to float tolerance: a network that was built
+    with `mask_padding=False` sees one utterance at a time, as in the published export. Without `unit` it has the
+    length that the encoder gives it, which the joint embedding loss looks at, and nothing else. Raises InputError
+    for an utterance too short.
     """
     lengths = np.array([len(log_mel) for log_mel in log_mels], np.int64)
     short = np.flatnonzero(lengths < model.speech.min_frames)
@@ -143,6 +144,8 @@ def embed_speech(model: SEN, log_mels: Sequence[np.ndarray], batch_size: int = 1
             f"utterance {short[0]}: {lengths[short[0]]} frames; the speech encoder needs "
             f"{model.speech.min_frames}, so leave out or lengthen the recording"
         )
+    if not getattr(model.speech, "mask_padding", True):
+        batch_size = 1
     device = next(model.parameters()).device
     was_training = model.training
     model.eval()

@@ -23,6 +23,7 @@ from s2igan.training import Checkpoints, History, Row, Schedule
 POOL_BATCHES = 50  # batches' worth of captions that are sorted by length together
 EMBED_BLOCK = 4096  # validation utterances that are read at a time
 PRELOAD_BYTES = 1_500_000_000  # what is read often stays in memory up to this, together
+DRAWS = ("all", "one_per_image")
 CURVES = ("epoch", "lr", "loss", "matching", "distinctive", "val_matching", "val_map")
 
 
@@ -31,6 +32,7 @@ class Recipe:
     """The tunable numbers of training; the paper's values are in `conf/scale/paper.yaml`."""
 
     captions: int = integer(0, help="to learn from, counted as often as they come")
+    captions_per_epoch: str = choice(DRAWS, "one_per_image: a random one of each image, in whole batches")
     batch_size: int = integer(2)
     lr: float = number(0, 1, min_open=True)
     beta1: float = number(0, 1, max_open=True)
@@ -117,10 +119,11 @@ def train(
 
     @lru_cache(maxsize=1)
     def batches_of(epoch: int) -> tuple[list[np.ndarray], np.ndarray]:
-        return epoch_batches(lengths, recipe.batch_size, image_features.shape[0], recipe.seed, epoch)
+        images = training.image_rows if recipe.captions_per_epoch == "one_per_image" else None
+        return epoch_batches(lengths, recipe.batch_size, image_features.shape[0], recipe.seed, epoch, images)
 
-    per_epoch = len(batches_of(0)[0])
-    passes, rest = divmod(recipe.captions, len(training))
+    per_epoch, epoch_captions = len(batches_of(0)[0]), sum(map(len, batches_of(0)[0]))
+    passes, rest = divmod(recipe.captions, epoch_captions)
     steps = passes * per_epoch
     if rest:
         steps += 1 + int(np.searchsorted(np.cumsum([len(batch) for batch in batches_of(passes)[0]]), rest))
@@ -129,7 +132,7 @@ def train(
         epoch, index = divmod(number, per_epoch)
         batches, views = batches_of(epoch)
         items = batches[index]
-        seen = epoch * len(training) + sum(len(batch) for batch in batches[:index])
+        seen = epoch * epoch_captions + sum(len(batch) for batch in batches[:index])
         decays = seen // recipe.lr_step_captions if recipe.lr_step_captions else 0
         for group in optimizer.param_groups:
             group["lr"] = recipe.lr * recipe.lr_gamma**decays
@@ -174,18 +177,22 @@ def train(
 
 
 def epoch_batches(
-    lengths: np.ndarray, batch_size: int, view_count: int, seed: int, epoch: int
+    lengths: np.ndarray, batch_size: int, view_count: int, seed: int, epoch: int, images: np.ndarray | None = None
 ) -> tuple[list[np.ndarray], np.ndarray]:
     """Cut one epoch into batches of captions of similar length, and draw each caption's view.
 
     lengths (n,) in frames. Every caption is in one batch: they are shuffled, sorted by length
     within pools of POOL_BATCHES batches, cut, and the batches shuffled, because a GRU spends its
-    time on padding. Returns the batches (arrays of indices) and views (n,). All draws come from
-    (seed, epoch), so that a resumed epoch is cut as it was.
+    time on padding. With `images` (n,), what each caption describes, one caption of each image is in a batch, and
+    what does not fill a batch is left out, as in the published code. Returns the batches (arrays of indices) and
+    views (n,). All draws come from (seed, epoch), so that a resumed epoch is cut as it was.
     """
     rng = np.random.default_rng([seed, epoch])
     order = rng.permutation(len(lengths))
     views = rng.integers(view_count, size=len(lengths))
+    if images is not None:
+        order = order[np.sort(np.unique(images[order], return_index=True)[1])]  # of each image the first in the order
+        order = order[: len(order) - len(order) % batch_size] if len(order) > batch_size else order
     pool = POOL_BATCHES * batch_size
     batches = []
     for start in range(0, len(order), pool):

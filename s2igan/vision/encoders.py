@@ -279,13 +279,14 @@ def _one_line(error: Exception) -> str:
     return " ".join(str(error).split())[:120] or type(error).__name__
 
 
-_IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 _HALF = (0.5,) * 3
 _FID_RANGE = (128 / 255,) * 3
 # A further network is an entry here.
 BACKBONES = {
+    # torchvision's weights expect -1…1: loading them, it sets `transform_input`, which turns the ImageNet
+    # normalisation of its transforms back into that.
     "inception_v3": Backbone(
-        _build_inception, partial(_hub_file, INCEPTION_FILE, _inception_address), 299, 75, 2048, *_IMAGENET
+        _build_inception, partial(_hub_file, INCEPTION_FILE, _inception_address), 299, 75, 2048, _HALF, _HALF
     ),
     "efficientnet_lite0": Backbone(_build_lite0, _lite0_file, 224, 32, 1280, _HALF, _HALF),
     "inception_v3_fid": Backbone(
