@@ -50,7 +50,7 @@ docs: ## the pages as a site in build/site, made in an environment of its own
 	@[ -x "$(DOCS)/bin/python" ] || $(PYTHON) -m venv "$(DOCS)"
 	@"$(DOCS)/bin/python" -m pip install --disable-pip-version-check -q $$("$(DOCS)/bin/python" -c '$(PACKAGES)')
 	@rm -rf build/pages && mkdir -p build/pages
-	@git ls-files -zco --exclude-standard '*.md' LICENSE docs metrics/figures | xargs -0 cp --parents -t build/pages
+	@git ls-files -zco --exclude-standard '*.md' LICENSE docs metrics | xargs -0 cp --parents -t build/pages
 	@NO_MKDOCS_2_WARNING=1 "$(DOCS)/bin/python" -m mkdocs build --strict
 	@echo "==> done: build/site/index.html; with search: python -m http.server -d build/site"
 
