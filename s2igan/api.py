@@ -12,6 +12,7 @@ import numpy as np
 from s2igan import machine
 from s2igan.errors import InputError
 from s2igan.pipeline import Pipeline
+from s2igan.speech.audio import SILENT_PEAK
 
 
 class Models:
@@ -78,7 +79,7 @@ def _mono(samples: np.ndarray, rate: int | None, wanted: int) -> np.ndarray:
         middle = (limits.max + limits.min + 1) // 2
         samples = (samples.astype(np.float32) - middle) / (limits.max + 1 - middle)
     mono = samples.reshape(len(samples), -1).mean(axis=1, dtype=np.float32)
-    if not np.isfinite(mono).all() or not np.ptp(mono):
+    if not np.isfinite(mono).all() or np.abs(mono - mono.mean()).max() < SILENT_PEAK:
         raise InputError("speech: silent, or not finite; check the microphone and record it again")
     if rate == wanted:
         return mono

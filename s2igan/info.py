@@ -14,6 +14,8 @@ from s2igan import machine
 from s2igan.catalog import SPLITS, read_catalog
 from s2igan.errors import InputError
 from s2igan.models import hash_files
+from s2igan.sen.model import is_text_encoder
+from s2igan.speech.recordings import RECORDINGS
 
 PACKAGES = ("s2igan", "torch", "torchvision", "torchaudio", "timm", "dvc", "espeakng-loader", "coqui-tts")
 OPTIONAL = ("onnx", "onnxruntime")  # of the extra `export`
@@ -76,7 +78,7 @@ def trained_on(models: Path) -> dict[str, Any]:
     found: dict[str, Any] = {"dataset": None}
     if (models / "rdg_sen/model.json").exists():
         config = read_description(models / "rdg_sen")["config"]
-        found["speech"] = config.get("speech", {}) | {"reads_text": config.get("encoder") == "char_cnn_rnn"}
+        found["reads_text"], found["speech"] = is_text_encoder(config), config["speech"]
         found["image_encoder"] = config["image_encoder"]["encoder"]
         found["captions_heard"] = config.get("parameters", {}).get("captions")
     if (models / "rdg/model.json").exists():
@@ -100,39 +102,44 @@ def trained_on(models: Path) -> dict[str, Any]:
 
 def as_lines(report: dict[str, Any]) -> Iterator[str]:
     """The report for people."""
-    device, data = report["device"], report["trained_on"]
-    yield f"python       {report['python']}"
+    device, models, data = report["device"], report["models"], report["trained_on"]
+    yield _line("python", report["python"])
     for name, found in report["packages"].items():
-        yield f"{name:12} {found or 'not installed'}"
-    yield (
-        f"device       {device['name']}{' ' if device['gpu'] else ''}{device['gpu']}, {device['threads']} threads, "
-        f"{device['workers']} processes, precision auto is {device['precision']}"
-    )
-    for name, model in report["models"].items():
-        told = model.get("error") or f"{model['kind']}, {model['bytes'] / 1e6:.1f} MB, weights {model['hash']}"
-        yield f"{name:12} {told}"
-    if not report["models"]:
-        yield "models       none here; `dvc repro` trains them, or `dvc pull` fetches them"
-    if report["models"] or data["dataset"]:
-        yield from trained_on_lines(data)
+        yield _line(name, found or "not installed")
+    name = f"{device['name']} {device['gpu']}".strip()
+    load = f"{device['threads']} threads, {device['workers']} processes"
+    yield _line("device", f"{name}, {load}, precision auto is {device['precision']}")
+    for name, model in models.items():
+        whole = "error" not in model
+        about = f"{model['kind']}, {model['bytes'] / 1e6:.1f} MB, weights {model['hash']}" if whole else model["error"]
+        yield _line(f"models/{name}", about)
+    if not models:
+        yield _line("models", "none here; `dvc repro` trains them, `dvc pull` fetches them")
+    yield from trained_on_lines(data) if models or data["dataset"] else ()
 
 
 def trained_on_lines(data: dict[str, Any]) -> Iterator[str]:
     """What `trained_on` says, for people."""
     if data["dataset"]:
-        counts = ", ".join(f"{data['images'][s]} images and {data['captions'][s]} descriptions in {s}" for s in SPLITS)
-        yield f"data set     {data['dataset']}, {data['classes']} classes: {counts}; {data['disjoint']} held out"
-        yield f"languages    {', '.join(data['languages']) or 'not named'}"
+        counts = ", ".join(f"{data['images'][s]} images and {data['captions'][s]} captions in {s}" for s in SPLITS)
+        yield _line("data set", f"{data['dataset']}, {data['classes']} classes: {counts}; {data['disjoint']} held out")
+        yield _line("languages", ", ".join(data["languages"]) or "not named")
     else:
-        yield "data set     not known: no data/catalog beside the models"
-    if "speech" in data:
-        speech = data["speech"]
-        engine, voices = speech.get("engine"), len(speech.get("train_voices", []))
-        spoken = f"read aloud by {engine}, {voices} voices" if voices else "recordings of people"
-        yield f"speech       {'none, texts are read' if speech['reads_text'] else spoken}"
-        yield f"images       features of {data['image_encoder']}"
-    if "image_size" in data:
-        yield f"draws        {data['image_size']} pixels"
-    for key, what in (("captions_heard", "spoken captions, by SEN"), ("images_shown", "images, by RDG")):
+        yield _line("data set", "not known: no data/catalog beside the models")
+    if speech := data.get("speech"):
+        spoken = "recordings of people"
+        if speech["engine"] != RECORDINGS:
+            spoken = f"read aloud by {speech['engine']}, {len(speech.get('train_voices', []))} voices in training"
+        yield _line("speech", "none, texts are read" if data["reads_text"] else spoken)
+        yield _line("images", f"features of {data['image_encoder']}")
+    for key, name, what in (
+        ("image_size", "draws", "pixels"),
+        ("captions_heard", "SEN's training", "captions"),
+        ("images_shown", "RDG's training", "images"),
+    ):
         if data.get(key):
-            yield f"trained      {data[key]} {what}"
+            yield _line(name, f"{data[key]} {what}")
+
+
+def _line(name: str, value: str) -> str:
+    return f"{name:17} {value}"

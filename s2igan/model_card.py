@@ -11,6 +11,7 @@ import yaml
 
 from s2igan.info import trained_on, trained_on_lines
 from s2igan.pipeline import Pipeline
+from s2igan.speech.recordings import RECORDINGS
 
 # What the data set's images and captions are, and whether the weights may go anywhere under the code's licence.
 DATA = {
@@ -112,7 +113,6 @@ def model_card(pipeline: Pipeline, models: Path) -> str:
     name = data["dataset"]
     words, free = DATA.get(name, ("not known here: there was no data/catalog beside the models", False))
     size, window = pipeline.shape[1], pipeline.log_mel
-    read_aloud = bool(data["speech"].get("train_voices"))
     frames = pipeline.sen.speech.min_frames
     return CARD.format(
         header=yaml.safe_dump(_header(data, scores, free), sort_keys=False, allow_unicode=True),
@@ -126,7 +126,7 @@ def model_card(pipeline: Pipeline, models: Path) -> str:
         size=size,
         data=f"{words[0].upper()}{words[1:]}.",
         facts="\n".join(trained_on_lines(data)),
-        heard="synthetic voices" if read_aloud else "the speakers of their data set",
+        heard="the speakers of their data set" if data["speech"]["engine"] == RECORDINGS else "synthetic voices",
         scores="\n".join(_score_table(scores)),
         licence=FREE if free else NOT_FREE,
     )

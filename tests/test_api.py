@@ -180,13 +180,13 @@ def test_info_says_what_is_here(finished):
     assert trained["dataset"] == "manifest" and trained["images"] == {"train": 1, "val": 1, "test": 2}
     assert (trained["classes"], trained["languages"], trained["image_size"]) == (4, ["en"], 32)
     lines = run("info").stdout.splitlines()
-    counts = ", ".join(f"{n} images and {n} descriptions in {split}" for split, n in trained["images"].items())
-    assert f"data set     manifest, 4 classes: {counts}; images held out" in lines
+    counts = ", ".join(f"{n} images and {n} captions in {split}" for split, n in trained["images"].items())
+    assert f"data set          manifest, 4 classes: {counts}; images held out" in lines
 
 
 def test_info_without_models_and_with_damaged_ones():
-    assert run("info").stdout.splitlines()[-1].startswith("models       none here; `dvc repro` trains them")
+    assert run("info").stdout.splitlines()[-1].startswith("models            none here; `dvc repro` trains them")
     models()
     Path("models/sen/model.json").write_text("{")
     result = run("info")
-    assert result.exit_code == 0 and "sen          models/sen/model.json: missing or damaged" in result.stdout
+    assert result.exit_code == 0 and "models/sen        models/sen/model.json: missing or damaged" in result.stdout
