@@ -126,11 +126,12 @@ def trained_on_lines(data: dict[str, Any]) -> Iterator[str]:
         yield _line("languages", ", ".join(data["languages"]) or "not named")
     else:
         yield _line("data set", "not known: no data/catalog beside the models")
-    if speech := data.get("speech"):
-        spoken = "recordings of people"
-        if speech["engine"] != RECORDINGS:
-            spoken = f"read aloud by {speech['engine']}, {len(speech.get('train_voices', []))} voices in training"
-        yield _line("speech", "none, texts are read" if data["reads_text"] else spoken)
+    if "speech" in data:
+        spoken, speech = "none, texts are read", data["speech"]
+        if not data["reads_text"]:
+            voices = f"read aloud by {speech['engine']}, {len(speech.get('train_voices', []))} voices in training"
+            spoken = "recordings of people" if speech["engine"] == RECORDINGS else voices
+        yield _line("speech", spoken)
         yield _line("images", f"features of {data['image_encoder']}")
     for key, name, what in (
         ("image_size", "draws", "pixels"),
