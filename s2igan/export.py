@@ -137,7 +137,7 @@ def graphs(pipeline: Pipeline) -> dict[str, bytes]:
     noise = np.random.default_rng(0).standard_normal(int(EXAMPLE_SECONDS * pipeline.sample_rate))
     samples = torch.from_numpy(noise.astype(np.float32))
     latent = torch.zeros(pipeline.generator.latent_dim)
-    with torch.inference_mode():
+    with torch.no_grad():
         heard = log_mel(samples)
         embedding = encoder(heard)
     whole = SpeechToImageGraph(log_mel, encoder, generator)

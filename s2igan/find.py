@@ -21,19 +21,24 @@ from s2igan.store import FixedReader, ImageReader
 from s2igan.vision.transforms import centre_crop
 
 BLOCK = 4096  # images' features in memory at a time
+NEAR = 100  # nearest images whose captions are compared; hearing every caption of a run takes too long for a search
 
 
 def search(pipeline: Pipeline, embedding: np.ndarray, count: int) -> dict[str, list[dict[str, Any]]]:
-    """The `count` images and as many captions of the run in this folder that are nearest to `embedding` (A,).
+    """The `count` images of the run in this folder that are nearest to `embedding` (A,), and as many captions.
 
     `images` and `captions`, the nearest first, each with its `similarity` (a cosine), `key`, `image`, `split` and
-    `words`. An image counts by its centre view, a caption by what `models/rdg_sen` hears (or reads) of it. Raises
-    InputError where a file of the run is missing or is of another image encoder.
+    `words`. An image counts by its centre view, a caption by what `models/rdg_sen` hears (or reads) of it; captions
+    are those of the NEAR nearest images (of `count`, where that is more). Raises InputError where a file of the run is
+    missing or is of another image encoder.
     """
     catalog = read_catalog("data/catalog")
     split_of = {image.key: image.split for image in catalog.images}
     keys, seen = _images(pipeline)
-    heard = caption_embeddings([caption.key for caption in catalog.captions], pipeline.device)
+    by_image = seen @ embedding
+    near = {keys[row] for row in _best(by_image, max(count, NEAR))}
+    captions = [caption for caption in catalog.captions if caption.image in near]
+    by_caption = caption_embeddings([caption.key for caption in captions], pipeline.device) @ embedding
     first: dict[str, Caption] = {}
     for caption in catalog.captions:
         first.setdefault(caption.image, caption)
@@ -43,14 +48,9 @@ def search(pipeline: Pipeline, embedding: np.ndarray, count: int) -> dict[str, l
         about = {"image": image, "split": split_of[image], "words": words(caption)}
         return {"similarity": round(float(similarity), 4), "key": key, **about}
 
-    by_image, by_caption = seen @ embedding, heard @ embedding
     return {
         "images": [found(by_image[row], keys[row], first[keys[row]]) for row in _best(by_image, count)],
-        "captions": [
-            found(by_caption[row], caption.key, caption)
-            for row in _best(by_caption, count)
-            for caption in [catalog.captions[row]]
-        ],
+        "captions": [found(by_caption[row], captions[row].key, captions[row]) for row in _best(by_caption, count)],
     }
 
 
