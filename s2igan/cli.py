@@ -149,7 +149,7 @@ def find(text, wav, voice, count, png, as_json):
         embedding = pipeline.embed_sentences([("your sentence", text, voice)])[0]
     report = {"query": text or str(wav)} | search(pipeline, embedding, count)
     if png:
-        draw_sheet(report["images"] + report["captions"], png)
+        draw_sheet(report, png)
     echo(report, as_json, as_lines)
 
 

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from s2igan.sen.embedding import caption_embeddings
 from s2igan.store import FixedReader, ImageReader
 from s2igan.vision.transforms import centre_crop
 
+KINDS = ("images", "captions")
 BLOCK = 4096  # images' features in memory at a time
 NEAR = 100  # nearest images whose captions are compared; hearing every caption of a run takes too long for a search
 
@@ -78,15 +79,17 @@ def _best(similarities: np.ndarray, count: int) -> list[int]:
 
 def as_lines(report: dict[str, Any]) -> Iterator[str]:
     """What `search` found, for people."""
-    for name in ("images", "captions"):
+    for name in KINDS:
         yield f"nearest {name}"
         for one in report[name]:
             yield f"  {one['similarity']:+.3f}  {one['key']}  ({one['split']})  {one['words']}"
 
 
-def draw_sheet(found: Sequence[dict[str, Any]], path: str | Path) -> None:
-    """A row for each: its words and similarity, and its image, of which the middle square."""
+def draw_sheet(report: dict[str, Any], path: str | Path) -> None:
+    """A row for each that `search` found: its words and similarity, and the middle square of its image."""
+    found = report["images"] + report["captions"]
+    said = [f"{kind[:-1]} {one['similarity']:+.3f}: {one['words']}" for kind in KINDS for one in report[kind]]
     with ImageReader("data/images.h5") as images:
         pictures = [images.value(images.index(one["image"])) for one in found]
     squares = [[centre_crop([pixels], min(pixels.shape[1:]))[0].numpy()] for pixels in pictures]
-    grid(squares, [f"{one['similarity']:+.3f}  {one['words']}" for one in found], [""], path)
+    grid(squares, said, [""], path)
