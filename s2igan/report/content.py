@@ -48,8 +48,13 @@ CURVES: dict[tuple[str, str], dict[str, Sequence[str]]] = {
     },
     ("retrieval", "k"): {"Retrieval, precision at k": ("speech_to_image", "image_to_speech")},
 }
-PACKAGES = ("s2igan", "torch", "torchvision", "torchaudio", "timm", "numpy", "espeakng-loader", "coqui-tts", "dvc")
+PACKAGES = ("torch", "torchvision", "torchaudio", "timm", "numpy", "espeakng-loader", "coqui-tts", "dvc")
 HASHED = ("params.yaml", "data/catalog/images.csv", "data/catalog/captions.csv", "models/*/*.safetensors")
+CONDITIONS = {
+    "clean": "as it is",
+    "unseen_voices": "in voices unheard in training",
+    "seen_voices": "in voices of training",
+}
 JUDGED = "mean probability that the judge gives to the colours that the caption names"
 HEARD = (
     "cosine of the caption with the nearest test image of its {kind}, less that with the nearest other one; "
@@ -210,9 +215,19 @@ class Run:
         with FixedReader("data/generated.h5", "generated") as generated:
             keys = generated.keys
             values = self._margins(keys) if self.judge is None else self._agreement()
-            order = np.argsort(-values, kind="stable")[: np.isfinite(values).sum()]
+            order = np.argsort(-values, kind="stable")
+            order = order[
+                np.isfinite(values[order])
+            ]  # not without a named colour, or without an image of another class
             count = min(count, len(order) // 2)
-            made = {"measure": HEARD.format(kind=self.kind) if self.judge is None else JUDGED, "of": len(keys)}
+            made: dict = {
+                "measure": HEARD.format(kind=self.kind) if self.judge is None else JUDGED,
+                "of": len(keys),
+                "best": [],
+                "worst": [],
+            }
+            if not count:
+                return made
             for name, rows in {"best": order[:count], "worst": order[len(order) - count :][::-1]}.items():
                 captions = [spoken[keys[row]] for row in rows]
                 drawn = [picture(pixels) for pixels in generated.values(rows)]
@@ -305,26 +320,18 @@ class Run:
 
 
 def robustness() -> list[dict]:
-    """The conditions under which speech searched again, in words; none where the encoder reads text."""
-    if not Path("metrics/robustness.tsv").is_file():
-        return []
-    table = pd.read_csv("metrics/robustness.tsv", sep="\t")
-    made = []
-    for row in table.to_dict("records"):
-        name = row["condition"]
-        told = {
-            "clean": "as it is",
-            "unseen_voices": "voices unheard in training",
-            "seen_voices": "voices of training",
-        }.get(name)
-        if told is None:
-            told = (
-                f"noise at {row['snr_db']:g} dB" if not math.isnan(row["snr_db"]) else f"{row['rate']:g} times as fast"
-            )
-        made.append(
-            {"told": told, **{key: row[key] for key in ("map", "r1", "r10", "median_rank", "map_chance", "captions")}}
-        )
-    return made
+    """What is left of retrieval by condition, then by language; nothing where the encoder reads text."""
+    table = pd.read_csv("metrics/robustness.tsv", sep="\t").to_dict("records")
+    languages = json.loads(Path("metrics/robustness.json").read_text()).get("languages", {})
+    return [row | {"told": _condition(row)} for row in table] + [
+        row | {"told": f"as it is, in {name}"} for name, row in languages.items()
+    ]
+
+
+def _condition(row: Mapping) -> str:
+    if row["condition"] in CONDITIONS:
+        return CONDITIONS[row["condition"]]
+    return f"{row['rate']:g} times as fast" if math.isnan(row["snr_db"]) else f"noise {row['snr_db']:g} dB below the speech"
 
 
 def training_curves() -> list[tuple[str, str]]:
