@@ -232,8 +232,13 @@ class Run:
                 captions = [spoken[keys[row]] for row in rows]
                 drawn = [picture(pixels) for pixels in generated.values(rows)]
                 made[name] = [
-                    {"words": words(caption), "value": f"{values[row]:.3f}", "drawn": image, "real": real}
-                    | ({} if self.judge is None else {"note": self._misread(row)})
+                    {
+                        "words": words(caption),
+                        "value": f"{values[row]:.3f}",
+                        "drawn": image,
+                        "real": real,
+                        "note": self._misread(row),
+                    }
                     for caption, row, image, real in zip(
                         captions, rows, drawn, self.real([caption.image for caption in captions]), strict=True
                     )
@@ -262,7 +267,9 @@ class Run:
         return np.ma.array(of_named, mask=named < 0).mean(axis=1).filled(np.nan)
 
     def _misread(self, row: int) -> str:
-        """The parts of one generated image that the judge reads otherwise than they were said."""
+        """The parts of one generated image that the judge, if there is one, reads otherwise than they were said."""
+        if self.judge is None:
+            return ""
         answers, named = self.readings
         found, parts, colours = answers[row].argmax(axis=1), self.names["parts"], self.names["colours"]
         wrong = [p for p in range(len(parts)) if named[row, p] not in (-1, found[p])]
@@ -331,7 +338,11 @@ def robustness() -> list[dict]:
 def _condition(row: Mapping) -> str:
     if row["condition"] in CONDITIONS:
         return CONDITIONS[row["condition"]]
-    return f"{row['rate']:g} times as fast" if math.isnan(row["snr_db"]) else f"noise {row['snr_db']:g} dB below the speech"
+    return (
+        f"{row['rate']:g} times as fast"
+        if math.isnan(row["snr_db"])
+        else f"noise {row['snr_db']:g} dB below the speech"
+    )
 
 
 def training_curves() -> list[tuple[str, str]]:
