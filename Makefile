@@ -72,5 +72,5 @@ env:
 	fi
 
 clean: ## removes what stages made, not the environment
-	rm -rf .checkpoints data/manifest.csv data/drawn data/catalog data/*.h5 models/sen models/rdg models/rdg_sen models/classifier models/judge
+	rm -rf .checkpoints data/manifest.csv data/drawn data/catalog data/*.h5 models/sen models/rdg models/rdg_sen models/classifier models/judge metrics/report.html
 	rm -rf data/.*.partial models/.*.partial metrics/.*.partial metrics/figures/.*.partial

@@ -279,6 +279,25 @@ def compare(experiments, key, baseline, scores):
 
 
 @main.command()
+@click.option("--compare", "revisions", nargs=2, required=True, metavar="A B", help="commits, branches or experiments")
+@click.option("-o", "--output", type=Output(), default=Path("comparison.html"), show_default=True)
+@report_user_errors
+def report(revisions, output):
+    """Two runs side by side as one page: their scores with differences, and the parameters that differ.
+
+    The page of one run, metrics/report.html, is made by `dvc repro report`.
+
+    \b
+    s2igan report --compare main exp-name -o comparison.html
+    """
+    from s2igan.experiments import at_revision
+    from s2igan.report.compare import write_comparison
+
+    write_comparison(output, *(at_revision(name) for name in revisions))
+    click.echo(output)
+
+
+@main.command()
 @click.option("--scale", default="table", show_default=True, help="of conf/scale/")
 @click.option("--seed", "seeds", type=SEED, multiple=True, default=(0, 1, 2), show_default=True)
 @click.option("--system", "systems", multiple=True, help="of conf/system/; several times for several (default: all)")
