@@ -3,6 +3,7 @@
 import base64
 import io
 import re
+import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -160,23 +161,28 @@ def test_without_ffmpeg_a_phones_recording_is_refused_in_one_line(run, monkeypat
         run.hear("phone.m4a")
 
 
-@pytest.mark.parametrize(("name", "rate"), [("phone.m4a", 44100), ("browser.webm", 48000), ("old.3gp", 8000)])
-def test_what_phones_and_browsers_record_is_heard(run, name, rate):
+@pytest.mark.parametrize(("name", "codec"), [("phone.m4a", "aac"), ("browser.webm", "libopus"), ("old.3gp", "aac")])
+def test_what_phones_and_browsers_record_is_heard(run, name, codec):
     try:
-        from torchcodec.encoders import AudioEncoder
+        import torchcodec.decoders  # noqa: F401
     except (ImportError, OSError, RuntimeError):
         pytest.skip("torchcodec finds no FFmpeg here")
-    tone = torch.from_numpy(0.5 * np.sin(2 * np.pi * 440 * np.arange(2 * rate) / rate)).float()
-    try:
-        AudioEncoder(tone[None], sample_rate=rate).to_file(name)
-    except RuntimeError as error:
-        pytest.skip(f"this FFmpeg writes no {name}: {error}")
+
+    def record(seconds: int) -> None:
+        tone = f"sine=frequency=440:duration={seconds}:sample_rate=48000"
+        command = ["ffmpeg", "-y", "-f", "lavfi", "-i", tone, "-c:a", codec, name]
+        try:
+            subprocess.run(command, check=True, capture_output=True)
+        except (OSError, subprocess.CalledProcessError):
+            pytest.skip(f"no ffmpeg here that writes {codec}")
+
+    record(2)
     samples = run.hear(name).samples
     assert abs(len(samples) / 22050 - 2) < 0.1
     spectrum = np.abs(np.fft.rfft(samples))
     assert spectrum.argmax() * 22050 / len(samples) == pytest.approx(440, abs=2)
-    AudioEncoder(tone[None].repeat(1, 16), sample_rate=rate).to_file(name)
-    with pytest.raises(InputError, match="longer than 30 s"):
+    record(32)
+    with pytest.raises(InputError, match=f"^{name}: longer than 30 s"):
         run.hear(name)
 
 

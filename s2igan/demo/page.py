@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from PIL import Image
 
-from s2igan.datasets.drawn.birds import COLOURS, PARTS, random_bird
+from s2igan.datasets.drawn.birds import COLOURS, random_bird
 from s2igan.datasets.drawn.grammar import changeable, describe, read
 from s2igan.demo.run import MAX_BYTES, MAX_CHARACTERS, MAX_SECONDS, Heard, Limit, Near, Run, scores
 from s2igan.errors import InputError
@@ -25,17 +25,20 @@ FIRST = "this bird has a red crown, a white belly and blue wings"
 SECOND = "a yellow bird with a black head, black wings and a long brown tail"
 STYLE = """
 .s2 {display: flex; flex-wrap: wrap; gap: 12px; align-items: flex-end; margin: 4px 0 14px}
-.s2 figure {margin: 0; max-width: 240px}
+.s2 figure {margin: 0; max-width: 220px}
 .s2 img {display: block; border-radius: 4px; image-rendering: pixelated; max-width: 100%}
 .s2 img.chart {image-rendering: auto; width: 100%}
 .s2 figcaption, .s2-note {font-size: 13px; opacity: .8; line-height: 1.35; padding-top: 3px}
-.s2 audio {width: 240px; height: 36px; margin-top: 4px}
+.s2 audio {width: 220px; height: 36px; margin-top: 4px}
+.s2:has(img[width='64']) {gap: 4px}
 .s2 .wide {max-width: 640px; flex: 1 1 320px}
 .s2-title {margin: 10px 0 4px; font-weight: 600}
 .s2-table {overflow-x: auto}
+.s2-table :is(table, tr) {border: 0 !important}
 .s2-table table {border-collapse: collapse; font-variant-numeric: tabular-nums}
-.s2-table td, .s2-table th {padding: 5px 12px; border-bottom: 1px solid #8885; text-align: right}
-.s2-table td:first-child, .s2-table th:first-child {text-align: left}
+.s2-table :is(td, th) {padding: 5px 12px; border: solid #8885 !important; border-width: 0 0 1px !important}
+.s2-table :is(td, th) {text-align: right}
+.s2-table :is(td, th):first-child {text-align: left}
 """
 
 
@@ -108,7 +111,7 @@ def drawn(scales: Sequence[np.ndarray], variations: np.ndarray, words: str) -> s
         picture(scale, 192 * size // sizes[-1], words, f"{size} × {size}")
         for scale, size in zip(scales, sizes, strict=True)
     ]
-    others = [picture(image, 96, f"{words}, other noise") for image in variations]
+    others = [picture(image, 64, f"{words}, other noise") for image in variations]
     return section("Drawn, at three scales", *three) + section("The same description, other noise", *others)
 
 
@@ -134,7 +137,7 @@ def score_table(rows: Sequence[tuple[str, Sequence[float | None]]]) -> str:
     heads = ("measure", "this run", "chance", "floor: untrained", "floor: shuffled", "ceiling: oracle", "ceiling: real")
     lines = ["".join(f"<th>{head}</th>" for head in heads)]
     for name, values in rows:
-        cells = ["" if value is None else f"{value:.4g}" if value >= 1 else f"{value:.3f}" for value in values]
+        cells = ["" if value is None else f"{value:.4g}" if value >= 10 else f"{value:.3f}" for value in values]
         cells[0] = f"<b>{cells[0]}</b>"
         lines.append("".join(f"<td>{cell}</td>" for cell in (html.escape(name), *cells)))
     return f'<div class="s2-table"><table>{"".join(f"<tr>{cells}</tr>" for cells in lines)}</table></div>'
@@ -305,7 +308,7 @@ def build(run: Run, limit: Limit):
                 )
                 text = gr.Textbox(FIRST, label="Sentence", max_length=MAX_CHARACTERS)
                 button = gr.Button("Another sentence", size="sm")
-                part = gr.Radio(changeable(FIRST), value=changeable(FIRST)[0], label=f"Part ({', '.join(PARTS)})")
+                part = gr.Radio(changeable(FIRST), value=changeable(FIRST)[0], label="Part")
                 colour = gr.Radio(list(COLOURS), value="green", label="New colour")
                 voice, seed = voice_and_noise()
                 go = gr.Button("Change it", variant="primary")
