@@ -193,6 +193,24 @@ def info(models, as_json):
 
 
 @main.command()
+@click.option("--host", default="127.0.0.1", show_default=True, help="0.0.0.0: for other machines too")
+@click.option("--port", type=click.IntRange(1, 65535), default=7860, show_default=True)
+@report_user_errors
+def demo(host, port):
+    """Serves a page where one speaks and sees, with the models and data of this folder.
+
+    \b
+    python -m pip install -e ".[demo]"
+    s2igan demo
+    """
+    from s2igan.demo.page import serve
+
+    page = serve(host, port)
+    click.echo(f"http://{host}:{port} (Ctrl+C ends it)")
+    page.block_thread()
+
+
+@main.command()
 @click.argument("key")
 @click.option("--wav", type=Output(), help="write the item's sound here")
 @click.option("--png", type=Output(), help="write the item's images, real and generated, here")
