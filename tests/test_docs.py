@@ -223,7 +223,7 @@ def test_errors_of_the_pages_are_the_code_s():
 def test_every_command_has_examples_in_its_help():
     for name in main.commands:
         usage = CliRunner().invoke(main, [name, "--help"]).output
-        examples = [shlex.split(line) for line in usage.splitlines() if line.strip().startswith(f"s2igan {name} ")]
+        examples = [shlex.split(line) for line in usage.splitlines() if line.split()[:2] == ["s2igan", name]]
         assert examples, name
         for option in (word for words in examples for word in words if word.startswith("-")):
             assert re.search(rf"^  .*{option}\b", usage.split("Options:")[1], re.MULTILINE), (name, option)
