@@ -135,9 +135,10 @@ def test_no_dependency_lies_inside_another_stage_s_output(stage):
 
 
 def test_package_files_are_empty():
+    """But for that of the package itself, which imports nothing before it is asked (tests/test_api.py)."""
     for folder in ("s2igan", "stages"):
         for file in (ROOT / folder).rglob("__init__.py"):
-            assert not file.read_text(), file
+            assert not file.read_text() or file == ROOT / "s2igan/__init__.py", file
 
 
 def test_folders_import_downwards_only():

@@ -1,0 +1,285 @@
+"""What the page shows, without the page: a finished run's ears, hand and memory, and its scores."""
+
+# T samples, F frames, M mel bands, A speech embedding size, S image size
+
+from __future__ import annotations
+
+import json
+import tempfile
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import soundfile
+import torch
+from torch.nn import functional as F
+
+from s2igan.catalog import Caption, Image, read_catalog
+from s2igan.datasets.drawn.grammar import recolour
+from s2igan.errors import InputError
+from s2igan.machine import device
+from s2igan.pipeline import Pipeline
+from s2igan.sen.embedding import GENERATOR_SEN, caption_embeddings
+from s2igan.sen.model import SEN
+from s2igan.speech.audio import write_wav
+from s2igan.speech.recordings import RECORDINGS
+from s2igan.store import FixedReader, ImageReader, RaggedReader
+from s2igan.vision.transforms import centre_crop
+
+MAX_SECONDS = 30
+MAX_BYTES = 10 << 20
+MAX_CHARACTERS = 300
+VARIATIONS = 8
+WALK = 8  # images from one caption to the other
+NEAREST = 4
+
+# What a row of the scores is, its key in metrics/*.json, and where its chance level is not `<key>_chance`.
+SCORES = (
+    ("speech finds images of its class, mAP ↑", "speech_to_image_map", ""),
+    ("images find speech of their class, mAP ↑", "image_to_speech_map", ""),
+    ("real images find generated ones, mAP ↑", "map", ""),
+    ("Fréchet distance, EfficientNet-Lite0 ↓", "fd_efficientnet_lite0", ""),
+    ("Fréchet distance, Inception-v3 ↓", "fd_inception_v3_fid", ""),
+    ("Inception score ↑", "is_mean", ""),
+    ("parts in the spoken colour ↑", "part_colour_accuracy", "colour_chance"),
+    ("a changed colour word changes its part ↑", "keyword_changed", "keyword_changed_before"),
+    ("… and leaves the other parts ↑", "keyword_kept", ""),
+)
+
+
+class Limit:
+    """At most `calls` in `seconds` seconds, of each visitor."""
+
+    def __init__(self, calls: int = 30, seconds: float = 60, clock: Callable[[], float] = time.monotonic):
+        self.calls, self.seconds, self.clock = calls, seconds, clock
+        self._past: dict[str, deque[float]] = {}
+
+    def admit(self, visitor: str) -> None:
+        """Counts a call of `visitor`; InputError, with how long to wait, for one too many."""
+        now = self.clock()
+        self._past = {name: past for name, past in self._past.items() if now - past[-1] < self.seconds}
+        past = self._past.setdefault(visitor, deque(maxlen=self.calls))
+        if len(past) == self.calls and (left := past[0] + self.seconds - now) > 0:
+            raise InputError(f"{self.calls} drawings in {self.seconds:g} s are enough; wait {left:.0f} s")
+        past.append(now)
+
+
+@dataclass
+class Heard:
+    """One utterance: what it is called, its samples (T,) and log-mel (F, M) (None of a text read), embedding (A,)."""
+
+    name: str
+    samples: np.ndarray | None
+    log_mel: np.ndarray | None
+    embedding: np.ndarray
+
+
+@dataclass
+class Near:
+    """A training caption or image, its cosine with the query, its image (3, S, S) and its sound as FLAC, if any."""
+
+    caption: Caption
+    cosine: float
+    image: np.ndarray
+    flac: bytes | None = None
+
+
+class Run:
+    """The run in this folder: `models/`, and where `data/` is there, the training captions and images as well.
+
+    Raises InputError where a model is missing or damaged.
+    """
+
+    def __init__(self):
+        self.pipeline = Pipeline(device=device())
+        self.memory = Memory(self.pipeline) if all(Path(file).exists() for file in Memory.FILES) else None
+        engine = "" if self.pipeline.reads_text else self.pipeline.config["speech"]["engine"]
+        self.speaks = engine != RECORDINGS
+        self.drawn_birds = self.speaks and self.memory is not None and self.memory.dataset == "aviary"
+
+    def hear(self, recording: str | Path | None = None, text: str | None = "", voice: str | None = "") -> Heard:
+        """A recording, or a sentence said by `voice` (or read, by a system that reads).
+
+        Raises InputError for nothing, too much, or what is no speech.
+        """
+        pipeline, text = self.pipeline, " ".join((text or "").split())
+        if recording:
+            if pipeline.reads_text:
+                raise InputError("these models read text and hear nothing; type a sentence")
+            name, samples = "your recording", listen(Path(recording), pipeline)
+        elif not text:
+            raise InputError("nothing to draw yet: record or upload a description, or type one")
+        elif len(text) > MAX_CHARACTERS:
+            raise InputError(f"{len(text)} characters; {MAX_CHARACTERS} are the most: say it shorter")
+        elif pipeline.reads_text:
+            return Heard(text, None, None, pipeline.embed_sentences([("your sentence", text, "")])[0])
+        else:
+            if voice and voice not in pipeline.voices:
+                raise InputError(f"voice {voice}: choose one of {', '.join(pipeline.voices)}")
+            voice = voice or next(iter(pipeline.voices), "")
+            name, samples = text, pipeline.say([("your sentence", text, voice)])[0]
+        embedding = pipeline.embed([samples], [name])[0]
+        return Heard(name, samples, pipeline.log_mel(samples), embedding)
+
+    def draw(self, embeddings: np.ndarray, noises: Sequence[int], seed: int = 0) -> list[np.ndarray]:
+        """Embeddings (N, A) -> images at three scales, each (N, 3, S, S).
+
+        `noises` numbers the noise of each, as `s2igan speak --count` does: number 0 is its first image.
+        """
+        return self.pipeline.draw(embeddings, self.pipeline.seeds([str(noise) for noise in noises], int(seed or 0)))
+
+    def variations(self, heard: Heard, seed: int = 0) -> tuple[list[np.ndarray], np.ndarray]:
+        """The image at its three scales, [(3, S, S), (3, 2S, 2S), (3, 4S, 4S)], and with VARIATIONS other noises."""
+        many = 1 + VARIATIONS
+        scales = self.draw(np.repeat(heard.embedding[None], many, axis=0), range(many), seed)
+        return [scale[0] for scale in scales], scales[-1][1:]
+
+    def walk(self, start: Heard, end: Heard, seed: int = 0) -> np.ndarray:
+        """Images (WALK, 3, S, S) on the line from one embedding to the other, all with one noise."""
+        return self.draw(line(start.embedding, end.embedding, WALK), [0] * WALK, seed)[-1]
+
+    def change(
+        self, text: str, part: str, colour: str, voice: str | None = "", seed: int = 0
+    ) -> tuple[Heard, Heard, np.ndarray]:
+        """The keyword test: the sentence, the one with this part's colour changed, and an image (3, S, S) of each.
+
+        Same voice, same noise. Raises InputError where the sentence has no colour of this part to change.
+        """
+        before = self.hear(text=text, voice=voice)
+        after = self.hear(text=recolour(text, part, colour), voice=voice)
+        return before, after, self.draw(np.stack([before.embedding, after.embedding]), [0, 0], seed)[-1]
+
+
+class Memory:
+    """Training captions and images as points of the shared space, by the SEN that the generator listens to.
+
+    Raises InputError where a file of `data/` is damaged.
+    """
+
+    FILES = ("data/catalog", "data/images.h5", "data/image_features.h5")
+
+    def __init__(self, pipeline: Pipeline):
+        catalog = read_catalog("data/catalog")
+        self.dataset, self._size = catalog.dataset, pipeline.shape[-1]
+        self._captions = catalog.training_captions()
+        trained = {caption.image: caption for caption in reversed(self._captions)}  # the first caption of each image
+        self._images: list[Image] = [image for image in catalog.images if image.key in trained]
+        self._first = [trained[image.key] for image in self._images]
+        self._speech = _embeddings([caption.key for caption in self._captions])
+        with FixedReader("data/image_features.h5", "image_features") as features:
+            views = features.values([features.index(image.key) for image in self._images])[:, 0]
+        self._seen = project(pipeline.sen, views)
+
+    def nearest(self, embedding: np.ndarray, count: int = NEAREST) -> tuple[list[Near], list[Near]]:
+        """The training captions, with their sound, and the training images nearest to `embedding` (A,)."""
+        rows, cosines = nearest(embedding, self._speech, count)
+        captions = [self._captions[row] for row in rows]
+        seen, image_cosines = nearest(embedding, self._seen, count)
+        first = [self._first[row] for row in seen]
+        with ImageReader("data/images.h5") as images:
+            pixels = images.values([images.index(caption.image) for caption in captions + first])
+        pixels = centre_crop(pixels, self._size).numpy()
+        flacs = [None] * len(captions)
+        if Path("data/speech.h5").exists():
+            with RaggedReader("data/speech.h5", "speech") as speech:
+                flacs = [speech.value(speech.index(caption.key)).tobytes() for caption in captions]
+        heard = [Near(*near) for near in zip(captions, cosines, pixels[: len(captions)], flacs, strict=True)]
+        return heard, [Near(*near) for near in zip(first, image_cosines, pixels[len(captions) :], strict=True)]
+
+
+def listen(path: Path, pipeline: Pipeline) -> np.ndarray:
+    """A visitor's recording -> samples (T,) at the models' rate, by libsndfile, or FFmpeg where that cannot.
+
+    Raises InputError, which calls the file by its name alone, for one that is too long, too large or no speech.
+    """
+    if (size := path.stat().st_size) > MAX_BYTES:
+        raise InputError(f"{path.name}: {size >> 20} MB; {MAX_BYTES >> 20} MB are the most: cut out the description")
+    try:
+        sound = soundfile.info(str(path))
+        if sound.frames > MAX_SECONDS * sound.samplerate:
+            raise InputError(f"{path.name}: longer than {MAX_SECONDS} s; cut out the description")
+        return pipeline.listen(path)
+    except InputError as error:
+        raise InputError(str(error).replace(str(path), path.name)) from None
+    except soundfile.LibsndfileError:
+        pass
+    samples = _by_ffmpeg(path, pipeline.sample_rate)
+    with tempfile.TemporaryDirectory() as folder:  # through a file, so that it is judged as any other
+        wav = Path(folder, "recording.wav")
+        write_wav(wav, samples, pipeline.sample_rate)
+        try:
+            return pipeline.listen(wav)
+        except InputError as error:
+            raise InputError(str(error).replace(str(wav), path.name)) from None
+
+
+def _by_ffmpeg(path: Path, sample_rate: int) -> np.ndarray:
+    """What phones and browsers record (AAC, Opus in WebM, AMR): samples (T,), float32, channels averaged."""
+    try:
+        from torchcodec.decoders import AudioDecoder
+    except (ImportError, OSError, RuntimeError):  # torchcodec has no FFmpeg of its own
+        raise InputError(
+            f"{path.name}: not WAV, FLAC, Ogg or MP3, and for what phones record FFmpeg is needed, which is missing "
+            "here: apt install ffmpeg (macOS: brew install ffmpeg), and start again"
+        ) from None
+    try:
+        decoder = AudioDecoder(path, sample_rate=sample_rate, num_channels=1)
+        samples = decoder.get_samples_played_in_range(0, MAX_SECONDS + 1).data[0].numpy()
+    except (RuntimeError, ValueError):
+        raise InputError(f"{path.name}: not readable as audio; record it again, or save it as WAV") from None
+    if len(samples) > MAX_SECONDS * sample_rate:
+        raise InputError(f"{path.name}: longer than {MAX_SECONDS} s; cut out the description")
+    return samples
+
+
+def line(start: np.ndarray, end: np.ndarray, count: int) -> np.ndarray:
+    """`count` points (N, A), from `start` (A,) to `end` (A,), brought back to norm 1, as all that a generator hears."""
+    share = np.linspace(0, 1, count, dtype=np.float32)[:, None]
+    points = (1 - share) * start + share * end
+    return points / np.linalg.norm(points, axis=1, keepdims=True)
+
+
+def nearest(query: np.ndarray, points: np.ndarray, count: int) -> tuple[list[int], list[float]]:
+    """Rows of the `count` unit vectors `points` (N, A) nearest to the unit vector `query` (A,), and their cosines."""
+    cosines = points @ query
+    rows = np.argsort(-cosines, kind="stable")[:count]
+    return rows.tolist(), cosines[rows].tolist()
+
+
+@torch.inference_mode()
+def project(sen: SEN, features: np.ndarray) -> np.ndarray:
+    """Frozen image features (N, F) -> unit vectors (N, A) of the space that SEN shares with speech."""
+    where = next(sen.parameters()).device
+    return F.normalize(sen.image(torch.from_numpy(features).float().to(where)), dim=1).cpu().numpy()
+
+
+def _embeddings(keys: Sequence[str]) -> np.ndarray:
+    """Of captions, (N, A): those of the embed stage where the generator listens to the same SEN, else made anew."""
+    ears = [Path(folder, "speech.safetensors") for folder in ("models/sen", GENERATOR_SEN)]
+    if all(path.exists() for path in (*ears, Path("data/embeddings.h5"))):
+        if ears[0].read_bytes() == ears[1].read_bytes():
+            with FixedReader("data/embeddings.h5", "embeddings") as embeddings:
+                return embeddings.values([embeddings.index(key) for key in keys])
+    return caption_embeddings(keys, device())
+
+
+def scores(folder: str | Path = "metrics") -> list[tuple[str, list[float | None]]]:
+    """Each score of metrics/*.json that is there, by name: the score, chance, untrained, shuffled, oracle, real.
+
+    None where there is no such number.
+    """
+    found: dict = {}
+    for path in sorted(Path(folder).glob("*.json")):
+        try:
+            found |= json.loads(path.read_text())
+        except (ValueError, TypeError):
+            raise InputError(f"{path}: not a file of scores; run `dvc repro` to make it anew") from None
+    rows = []
+    for name, key, chance in SCORES:
+        if key in found:
+            beside = [f"{key}_{control}" for control in ("untrained", "shuffled", "oracle", "real")]
+            rows.append((name, [found.get(k) for k in (key, chance or f"{key}_chance", *beside)]))
+    return rows
