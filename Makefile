@@ -9,8 +9,10 @@ BIN := $(abspath $(VENV))/bin
 RUN := PATH="$(BIN):$$PATH" PYTHONPATH="$(CURDIR)"
 # Fails where dvc.lock lacks something that DVC writes.
 LOCK := import yaml; [x["md5"] for s in yaml.safe_load(open("dvc.lock"))["stages"].values() for x in s["deps"] + s["outs"]]
+DOCS ?= build/venv
+PACKAGES := import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["docs"])
 
-.PHONY: repro test demo bench parity table1 env clean
+.PHONY: repro test demo bench parity table1 docs env clean
 
 repro: env ## the whole pipeline; what is up to date is not run again
 	@echo "==> dvc repro"
@@ -44,6 +46,14 @@ bench: env ## speed and memory
 parity: env ## the arithmetic beside other people's, and with PUBLISHED=folder beside the authors' code: docs/parity.md
 	@$(RUN) python -W ignore -m benchmarks.parity $(PUBLISHED)
 
+docs: ## the pages as a site in build/site, made in an environment of its own
+	@[ -x "$(DOCS)/bin/python" ] || $(PYTHON) -m venv "$(DOCS)"
+	@"$(DOCS)/bin/python" -m pip install --disable-pip-version-check -q $$("$(DOCS)/bin/python" -c '$(PACKAGES)')
+	@rm -rf build/pages && mkdir -p build/pages
+	@git ls-files -zco --exclude-standard '*.md' LICENSE docs metrics | xargs -0 cp --parents -t build/pages
+	@NO_MKDOCS_2_WARNING=1 "$(DOCS)/bin/python" -m mkdocs build --strict
+	@echo "==> done: build/site/index.html; with search: python -m http.server -d build/site"
+
 # The stamp holds the lock file that was installed and the clone that the `s2igan` command belongs to.
 env:
 	@if [ ! -x "$(BIN)/python" ]; then \
@@ -62,5 +72,5 @@ env:
 	fi
 
 clean: ## removes what stages made, not the environment
-	rm -rf .checkpoints data/manifest.csv data/drawn data/catalog data/*.h5 models/sen models/rdg models/rdg_sen models/classifier models/judge
+	rm -rf .checkpoints data/manifest.csv data/drawn data/catalog data/*.h5 models/sen models/rdg models/rdg_sen models/classifier models/judge metrics/report.html
 	rm -rf data/.*.partial models/.*.partial metrics/.*.partial metrics/figures/.*.partial

@@ -1,8 +1,9 @@
-"""`s2igan`: speak a sentence or play a recording and get an image; follow one item through the pipeline."""
+"""`s2igan`: speech to images, search by speech, exports; data of your own; what a run made, and how runs compare."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import click
@@ -23,6 +24,18 @@ class Output(click.Path):
         return Path(os.path.realpath(path)) if os.path.islink(path) else path
 
 
+MODELS = click.option("--models", type=click.Path(path_type=Path), default=Path("models"), show_default=True)
+JSON = click.option("--json", "as_json", is_flag=True, help="for programs")
+
+
+def echo(report: dict, as_json: bool, as_lines: Callable[..., Iterable[str]]) -> None:
+    """Prints a report for programs, or for people."""
+    import json
+
+    for line in [json.dumps(report, indent=2, ensure_ascii=False)] if as_json else as_lines(report):
+        click.echo(line)
+
+
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="s2igan")
 def main():
@@ -38,7 +51,7 @@ def main():
 @click.option("--count", type=click.IntRange(1, 64), default=1, show_default=True, help="images side by side")
 @click.option("--save-wav", type=Output(), help="also write the sound that was heard")
 @click.option("--size", type=click.IntRange(16, 2048), default=256, show_default=True, help="pixels of an image")
-@click.option("--models", type=click.Path(path_type=Path), default=Path("models"), show_default=True)
+@MODELS
 @report_user_errors
 def speak(text, wav, output, voice, seed, count, save_wav, size, models):
     """Draws what TEXT, or the recording given by --wav, describes.
@@ -93,12 +106,121 @@ def demo(host, port):
 
 
 @main.command()
+@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("-o", "--output", type=Output(), required=True, help="the vectors to write (.npz)")
+@MODELS
+@report_user_errors
+def embed(files, output, models):
+    """Writes the speech embeddings of recordings, FILES.
+
+    `files` (N,) and `vectors` (N, A) of length 1; the dot product of two is their similarity, 1 where they are alike.
+
+    \b
+    s2igan embed sounds/*.wav -o vectors.npz
+    python -c 'import numpy; v = numpy.load("vectors.npz")["vectors"]; print(v @ v.T)'
+    """
+    import io
+
+    import numpy as np
+
+    from s2igan.files import write_bytes
+    from s2igan.machine import device
+    from s2igan.pipeline import Pipeline
+
+    pipeline = Pipeline(models, device())
+    names = [str(path) for path in files]
+    vectors = pipeline.embed([pipeline.listen(path) for path in files], names)
+    content = io.BytesIO()
+    np.savez(content, files=np.array(names), vectors=vectors)
+    write_bytes(output, content.getvalue())
+    click.echo(f"{len(names)} vectors of {vectors.shape[1]} components -> {output}")
+
+
+@main.command()
+@click.argument("text", required=False)
+@click.option("--wav", type=click.Path(path_type=Path), help="a recording, in place of TEXT, in any audio format")
+@click.option("--voice", help="who says TEXT (default: the first test voice)")
+@click.option("--count", type=click.IntRange(1), default=5, show_default=True, help="of images, and of captions")
+@click.option("--png", type=Output(), help="write the images found here, with their words and similarities")
+@JSON
+@report_user_errors
+def find(text, wav, voice, count, png, as_json):
+    """Finds images and captions by speech: TEXT said aloud, or --wav.
+
+    Of the run in this folder, those nearest in the space that speech and images share; 1 is the same point.
+
+    \b
+    s2igan find "this bird has a red crown and a white belly"
+    s2igan find --wav mine.wav --count 8 --png found.png
+    """
+    if bool(text and text.strip()) == bool(wav):
+        raise click.UsageError("give either a sentence or --wav FILE")
+    from s2igan.find import as_lines, draw_sheet, search
+    from s2igan.machine import device
+    from s2igan.pipeline import Pipeline
+
+    pipeline = Pipeline("models", device())
+    if wav:
+        embedding = pipeline.embed([pipeline.listen(wav)], [str(wav)])[0]
+    else:
+        voice = voice or next(iter(pipeline.voices), "")
+        embedding = pipeline.embed_sentences([("your sentence", text, voice)])[0]
+    report = {"query": text or str(wav)} | search(pipeline, embedding, count)
+    if png:
+        draw_sheet(report, png)
+    echo(report, as_json, as_lines)
+
+
+@main.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+@MODELS
+@report_user_errors
+def export(folder, models):
+    """Writes the models into the new FOLDER, for use elsewhere.
+
+    ONNX, safetensors, and README.md, a model card for the Hugging Face Hub that says how to run them. Needs the extra
+    `export`.
+
+    \b
+    pip install -e ".[export]"
+    s2igan export exported
+    """
+    from s2igan.export import export as write
+
+    for name in write(models, folder):
+        click.echo(folder / name)
+
+
+@main.command()
+@MODELS
+@JSON
+@report_user_errors
+def info(models, as_json):
+    """Says what is installed, and which models are here.
+
+    Also which device computes, and what the models were trained on.
+
+    \b
+    s2igan info --models exported
+    s2igan info --json
+    """
+    from s2igan.info import as_lines
+    from s2igan.info import info as look
+
+    echo(look(models), as_json, as_lines)
+
+
+@main.command()
 @click.argument("key")
 @click.option("--wav", type=Output(), help="write the item's sound here")
 @click.option("--png", type=Output(), help="write the item's images, real and generated, here")
 @report_user_errors
 def trace(key, wav, png):
-    """Shows what every stage made of one caption KEY, `<class>/<image>/<nn>` (or the start of one)."""
+    """Shows what every stage made of one caption KEY, `<class>/<image>/<nn>` (or the start of one).
+
+    \b
+    s2igan trace 001.Orange-crowned-White-winged-Finch/00/00 --wav out.wav --png out.png
+    """
     from s2igan.trace import trace as follow
 
     for line in follow(key, wav, png):
@@ -110,7 +232,11 @@ def trace(key, wav, png):
 @click.option("--folder", type=click.Path(path_type=Path), help="where to (default: data/raw/DATASET)")
 @report_user_errors
 def fetch(dataset, folder):
-    """Downloads what is public of DATASET (cub, oxford102, stamps), checks and unpacks it."""
+    """Downloads what is public of DATASET (cub, oxford102, stamps), checks and unpacks it.
+
+    \b
+    s2igan fetch stamps
+    """
     from s2igan.datasets.fetch import fetch_data_set
 
     folder = folder or Path("data/raw") / dataset
@@ -120,21 +246,22 @@ def fetch(dataset, folder):
 
 @main.command()
 @click.argument("path", type=click.Path(path_type=Path))
-@click.option("--json", "as_json", is_flag=True, help="for programs")
+@JSON
 @report_user_errors
 def check(path, as_json):
     """Looks at a list of your own data, PATH (or manifest.csv in the folder PATH): its faults, and what it has.
 
     Exits with 1 where something would stop a run.
-    """
-    import json
 
+    \b
+    s2igan check /data/own
+    s2igan check /data/own/words.csv --json
+    """
     from s2igan.check import as_lines, check_list
     from s2igan.machine import workers
 
     report = check_list(path, workers())
-    for line in [json.dumps(report, indent=2, ensure_ascii=False)] if as_json else as_lines(report):
-        click.echo(line)
+    echo(report, as_json, as_lines)
     raise SystemExit(bool(report["faults"]))
 
 
@@ -170,6 +297,25 @@ def compare(experiments, key, baseline, scores):
 
 
 @main.command()
+@click.option("--compare", "revisions", nargs=2, required=True, metavar="A B", help="commits, branches or experiments")
+@click.option("-o", "--output", type=Output(), default=Path("comparison.html"), show_default=True)
+@report_user_errors
+def report(revisions, output):
+    """Two runs side by side as one page: their scores with differences, and the parameters that differ.
+
+    The page of one run, metrics/report.html, is made by `dvc repro report`.
+
+    \b
+    s2igan report --compare main exp-name -o comparison.html
+    """
+    from s2igan.experiments import at_revision
+    from s2igan.report.compare import write_comparison
+
+    write_comparison(output, *(at_revision(name) for name in revisions))
+    click.echo(output)
+
+
+@main.command()
 @click.option("--scale", default="table", show_default=True, help="of conf/scale/")
 @click.option("--seed", "seeds", type=SEED, multiple=True, default=(0, 1, 2), show_default=True)
 @click.option("--system", "systems", multiple=True, help="of conf/system/; several times for several (default: all)")
@@ -180,6 +326,10 @@ def table1(scale, seeds, systems, samples, jobs):
     """Runs every system with every seed on DVC's queue; writes metrics/table1.csv and docs/results.md.
 
     Stop it as you like and give the same command again: what is done is not done again.
+
+    \b
+    s2igan table1 --jobs 2
+    s2igan table1 --scale smoke --seed 0 --system s2igan --system no_relation
     """
     from s2igan import table1 as page
     from s2igan.command import progress

@@ -16,6 +16,7 @@ from functools import cache
 from pathlib import Path
 
 import yaml
+from ruamel.yaml import YAML  # as DVC reads numbers: PyYAML takes 1e-05 for a string
 
 from s2igan.errors import InputError
 
@@ -78,6 +79,28 @@ def finished(names: Sequence[str] = (), files: Sequence[str] = ()) -> list[Exper
     if missing:
         raise InputError(f"{missing[0]}: no finished experiment of this name upon this commit; see dvc exp show")
     return [found[name] for name in names or found]
+
+
+def at_revision(name: str) -> Experiment:
+    """The run whose files a commit holds, by its branch, tag or hash, or by the name of an experiment.
+
+    Of its scores counts what it made itself (`own_outputs`). Raises InputError where there is no such commit, two
+    experiments have the name, or no score is left.
+    """
+    found = _git("for-each-ref", "--format=%(objectname)", f"refs/exps/*/*/{name}").split()
+    command = ["git", "rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}"]
+    found = subprocess.run(command, capture_output=True, text=True).stdout.split() or found
+    if len(found) != 1:
+        told = f"{len(found)} experiments have this name; give the commit" if found else "no commit, no experiment"
+        raise InputError(f"{name}: {told}; see git log and dvc exp list --all-commits")
+    rev = found[0]
+    params = YAML(typ="safe").load(_git("show", f"{rev}:params.yaml"))
+    own = own_outputs(yaml.safe_load(_git("show", f"{rev}:dvc.lock"))["stages"], params)
+    paths = sorted(path for path in own if Path(path).match("metrics/*.json"))
+    scores = flat_scores({path: {"data": json.loads(_git("show", f"{rev}:{path}"))} for path in paths})
+    if not scores:
+        raise InputError(f"{name}: its scores are not of its parameters; run dvc repro there and commit what it writes")
+    return Experiment(name, rev, params, scores)
 
 
 def own_outputs(lock: Mapping[str, Mapping], params: Mapping) -> set[str]:

@@ -14,7 +14,7 @@ import pytest
 import soundfile
 import yaml
 from click.testing import CliRunner
-from tiny import rdg
+from tiny import SEN, models, rdg
 
 from s2igan import cli
 from s2igan.catalog import Caption, Catalog, Image, write_catalog
@@ -28,21 +28,6 @@ ESPEAK = ["--engine", "espeak", "--rate", "175", "--model", "", "--vocoder", ""]
 TTS = [*ESPEAK, "--train_voices", "en-us", "--test_voices", "en-gb"]
 LOGMEL = ["--bands", "40", "--window_ms", "25", "--shift_ms", "10", "--window", "hamming", "--normalise"]
 GENERATE = ["--captions_per_image", "1", "--batch_size", "4", "--seed", "0"]
-SEN = {
-    "bands": 40,
-    "conv_channels": [8],
-    "kernel": 6,
-    "stride": 2,
-    "gru_layers": 1,
-    "gru_hidden": 4,
-    "attention_hidden": 4,
-    "mask_padding": True,
-    "feature_dim": 5,
-    "classes": 2,
-    "image_encoder": {"encoder": "efficientnet_lite0", "weights": "", "weights_hash": "0", "input_size": 32},
-    "log_mel": {"sample_rate": 22050, "bands": 40},
-    "speech": {"engine": "espeak", "options": {"rate": 175}, "sample_rate": 22050, "test_voices": ["en-gb"]},
-}
 
 
 @pytest.fixture(autouse=True)
@@ -86,12 +71,6 @@ def catalog(**texts: str) -> Catalog:
                 key = f"{image}/{k:02d}"
                 captions.append(Caption(key, image, texts.get(key.replace("/", "_"), "a red bird"), language="en"))
     return Catalog(tuple(images), tuple(captions))
-
-
-def models(config: dict = SEN) -> None:
-    for name in ("sen", "rdg_sen"):
-        save_sen(f"models/{name}", build_sen(config), config)
-    rdg().save("models/rdg", {"sen": config})
 
 
 @pytest.mark.parametrize("stage", ["catalog", "train_sen", "train_rdg", "train_judge", "generate", "evaluate"])

@@ -3,6 +3,7 @@
 `python tests/test_docs.py` prints the table of scales for docs/recipe.md.
 """
 
+import ast
 import importlib.util
 import json
 import re
@@ -190,6 +191,42 @@ def test_commands_of_the_pages_are_there():
         if words[0] in found:
             found[words[0]] += 1
     assert all(found.values())
+
+
+def errors() -> list[re.Pattern]:
+    """The texts of the code as patterns of a line's end, with anything in place of what stands in braces."""
+    found = [re.compile(re.escape(re.search('"error: (dvc.lock .*?)"', (ROOT / "Makefile").read_text())[1]))]
+    for file in (*(ROOT / "s2igan").rglob("*.py"), *(ROOT / "stages").rglob("*.py")):
+        nodes = list(ast.walk(ast.parse(file.read_text())))
+        within = {id(part) for node in nodes if isinstance(node, ast.JoinedStr) for part in node.values}
+        for node in nodes:
+            if isinstance(node, ast.JoinedStr):
+                parts = [part.value if isinstance(part, ast.Constant) else None for part in node.values]
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in within:
+                parts = [node.value]
+            else:
+                continue
+            if sum(len(part or "") for part in parts) > 20:
+                words = [".*" if part is None else re.escape(part.replace("`", "")) for part in parts]
+                found.append(re.compile("".join(words) + "$"))
+    return found
+
+
+def test_errors_of_the_pages_are_the_code_s():
+    lines = [line for page in PAGES for line in re.findall(r"^error: (.*)$", page.read_text(), re.MULTILINE)]
+    lines += re.findall(r"^\| `([^`]{20,})` \|", (ROOT / "docs/troubleshooting.md").read_text(), re.MULTILINE)
+    patterns = errors()
+    assert len(lines) > 30
+    assert not [line for line in lines if not any(pattern.search(line) for pattern in patterns)]
+
+
+def test_every_command_has_examples_in_its_help():
+    for name in main.commands:
+        usage = CliRunner().invoke(main, [name, "--help"]).output
+        examples = [shlex.split(line) for line in usage.splitlines() if line.strip().startswith(f"s2igan {name} ")]
+        assert examples, name
+        for option in (word for words in examples for word in words if word.startswith("-")):
+            assert re.search(rf"^  .*{option}\b", usage.split("Options:")[1], re.MULTILINE), (name, option)
 
 
 def test_every_stage_is_in_the_data_flow():

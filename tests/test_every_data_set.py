@@ -1,6 +1,7 @@
 """Every kind of data set through the whole DAG at scale=smoke, from a miniature in its own layout to metrics."""
 
 import json
+import re
 import shutil
 from contextlib import contextmanager
 
@@ -92,6 +93,16 @@ def test_a_data_set_runs_from_its_own_files_to_scores_and_figures(run):
     assert (drawn[""] != drawn["_untrained"]).any() and (drawn[""] != drawn["_shuffled"]).any(axis=(1, 2, 3)).all()
     for figure in ("dataset", "samples", "generated", "keyword", "sen_curves", "rdg_curves", "rdg_training"):
         assert (folder / f"metrics/figures/{figure}.png").stat().st_size > 500
+
+
+def test_the_report_leaves_out_what_a_data_set_has_not(run):
+    name, folder, _ = run
+    page = (folder / "metrics/report.html").read_text()
+    headings = re.findall(r'<h2 id="(\w+)">', page)
+    assert headings == [*"run scores samples extremes robustness curves figures made".split()]  # no judge, no keyword
+    assert page.count("<audio") == 2 and "None" not in page and ">nan<" not in page
+    classes = {image.class_name for image in read_catalog(folder / "data/catalog").images} - {""}
+    assert 'data-column="oracle"' not in page and ('id="is_mean"' in page) == bool(classes)
 
 
 def test_training_says_what_was_held_out(run):

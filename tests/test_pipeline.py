@@ -1,6 +1,7 @@
 """The house as a whole: configuration, dependencies of the stages, the DAG itself."""
 
 import ast
+import base64
 import csv
 import importlib
 import json
@@ -15,6 +16,7 @@ from dag import ROOT, STAGES, cells, composed, outputs, run, sandbox, section
 from ruamel.yaml import YAML
 
 from s2igan.cli import main
+from s2igan.store import RaggedReader
 
 # As DVC reads it: PyYAML takes 1e-05 for a string.
 PARAMS = YAML(typ="safe").load(ROOT / "params.yaml")
@@ -133,9 +135,10 @@ def test_no_dependency_lies_inside_another_stage_s_output(stage):
 
 
 def test_package_files_are_empty():
+    """But for that of the package itself, which imports nothing before it is asked (tests/test_api.py)."""
     for folder in ("s2igan", "stages"):
         for file in (ROOT / folder).rglob("__init__.py"):
-            assert not file.read_text(), file
+            assert not file.read_text() or file == ROOT / "s2igan/__init__.py", file
 
 
 def test_folders_import_downwards_only():
@@ -197,6 +200,39 @@ def test_the_dag_leaves_every_score(smoke):
         assert (smoke / f"metrics/figures/{figure}.png").stat().st_size > 1000
 
 
+def test_the_report_shows_the_run_and_asks_nobody(smoke):
+    """Scores in their cells, every image and sound within the page, sound as it was heard, no section empty."""
+    page = (smoke / "metrics/report.html").read_text()
+    assert len(page) < 5e6 and not re.search(
+        r"https?:|//[a-z]|<script|<link|@import|url\(", re.sub(r'"data:[^"]*"', "", page)
+    )
+    assert not [
+        source for source in re.findall(r'(?:src|href)="([^"]*)"', page) if not source.startswith(("data:", "#"))
+    ]
+    scores = {name: json.loads((smoke / f"metrics/{name}.json").read_text()) for name in ("sen", "eval", "attributes")}
+    rows = dict(re.findall(r'<tr id="(\w+)">(.*?)</tr>', page, re.DOTALL))
+    for file, key, column, name in (
+        ("eval", "map", "score", "map"),
+        ("eval", "map", "shuffled", "map_shuffled"),
+        ("eval", "map", "real", "map_real"),
+        ("eval", "fd_efficientnet_lite0", "untrained", "fd_efficientnet_lite0_untrained"),
+        ("sen", "speech_to_image_map", "chance", "speech_to_image_map_chance"),
+        ("sen", "speech_to_image_map", "oracle", "speech_to_image_map_oracle"),
+        ("attributes", "part_colour_accuracy", "real", "judge_accuracy"),
+        ("attributes", "keyword_changed", "chance", "keyword_changed_before"),
+    ):  # fmt: skip
+        (text,) = re.findall(rf'data-column="{column}"[^>]*>([^<]*)<', rows[key])
+        assert float(text) == pytest.approx(scores[file][name], abs=0.0006, rel=0.006), (key, column)
+    with RaggedReader(smoke / "data/speech.h5", "speech") as speech:
+        stored = {speech.value(row).tobytes() for row in range(len(speech))}
+    heard = [base64.b64decode(text) for text in re.findall(r'src="data:audio/flac;base64,([^"]*)"', page)]
+    assert len(heard) == 2 and set(heard) <= stored
+    headings = re.findall(r'<h2 id="(\w+)">', page)
+    assert headings == [*"run scores samples keyword extremes parts robustness curves figures made".split()]
+    # Nothing that changes from one day or machine to the next.
+    assert not re.search(r"\b20\d\d-\d\d-\d\d\b|/tmp/|/home/", page) and str(smoke) not in page
+
+
 def test_a_second_run_repeats_nothing(smoke):
     assert "Running stage" not in run(smoke, "dvc", "repro").stdout
     assert "up to date" in run(smoke, "dvc", "status").stdout
@@ -243,7 +279,7 @@ def test_a_changed_parameter_runs_only_what_depends_on_it(smoke):
     result = run(smoke, "dvc", "status")
     (smoke / "params.yaml").write_text(text)
     changed = {line.rstrip(":") for line in result.stdout.splitlines() if line and not line.startswith((" ", "\t"))}
-    assert changed == {"evaluate"}
+    assert changed == {"evaluate", "report"}
 
 
 def test_the_table_runs_on_the_queue_and_repeats_nothing(smoke):
@@ -258,7 +294,7 @@ def test_the_table_runs_on_the_queue_and_repeats_nothing(smoke):
     counts = {row[0]: row[1:] for line in page.splitlines() if len(row := cells(line)) == 3}
     own = {"train_rdg", "generate", "keyword", "evaluate"}
     assert {stage: ran for stage, (ran, _) in counts.items() if stage in STAGES} == {
-        stage: "1" if stage in own else "0" for stage in STAGES if stage not in ("robustness", "figures")
+        stage: "1" if stage in own else "0" for stage in STAGES if stage not in ("robustness", "figures", "report")
     }
     assert (smoke / "metrics/figures/table1.png").stat().st_size > 1000
     experiments = sorted((smoke / ".git/refs/exps").rglob("smoke-*"))

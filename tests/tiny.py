@@ -4,6 +4,24 @@ from torch import nn
 from torch.nn import functional as F
 
 from s2igan.rdg.model import RDG, RDGConfig
+from s2igan.sen.model import build_sen, save_sen
+
+# Of a SEN of some hundred parameters that hears, what train_sen writes.
+SEN = {
+    "bands": 40,
+    "conv_channels": [8],
+    "kernel": 6,
+    "stride": 2,
+    "gru_layers": 1,
+    "gru_hidden": 4,
+    "attention_hidden": 4,
+    "mask_padding": True,
+    "feature_dim": 5,
+    "classes": 2,
+    "image_encoder": {"encoder": "efficientnet_lite0", "weights": "", "weights_hash": "0", "input_size": 32},
+    "log_mel": {"sample_rate": 22050, "bands": 40},
+    "speech": {"engine": "espeak", "options": {"rate": 175}, "sample_rate": 22050, "test_voices": ["en-gb"]},
+}
 
 
 def rdg(sen=None, **changes) -> RDG:
@@ -28,6 +46,14 @@ def rdg(sen=None, **changes) -> RDG:
         seed=0,
     )
     return RDG(RDGConfig(**values | changes), sen)
+
+
+def models(config: dict = SEN) -> None:
+    """models/ with random weights, in the present folder: a SEN of `config`, and a generator that listens to it."""
+    sen = build_sen(config)
+    for name in ("sen", "rdg_sen"):
+        save_sen(f"models/{name}", sen, config)
+    rdg(embedding_dim=sen.speech.embedding_dim).save("models/rdg", {"sen": config})
 
 
 class Frozen(nn.Module):

@@ -1,0 +1,84 @@
+"""Pictures, sound and curves as text within one file of HTML."""
+
+# S size, T samples
+
+from __future__ import annotations
+
+import base64
+import io
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from s2igan.speech.audio import decode, encode_flac
+
+EXACT = 128  # pixels: larger images are stored with loss
+QUALITY = 88
+MOST_SECONDS = 10  # of one sound: a recording may take minutes
+INK = "#010203"  # stands for the page's own colour of text, in light and in dark
+
+
+def data_uri(kind: str, content: bytes) -> str:
+    return f"data:{kind};base64,{base64.b64encode(content).decode()}"
+
+
+def picture(pixels: np.ndarray) -> str:
+    """A uint8 image (3, S, S)."""
+    image = Image.fromarray(np.ascontiguousarray(pixels.transpose(1, 2, 0)))
+    return _encoded(image, "png" if image.width <= EXACT else "jpeg")
+
+
+def figure(path: str | Path) -> str:
+    """A picture file, at a fraction of its size."""
+    with Image.open(path) as image:
+        return _encoded(image.convert("RGB"), "jpeg")
+
+
+def _encoded(image: Image.Image, kind: str) -> str:
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **({"optimize": True} if kind == "png" else {"quality": QUALITY, "subsampling": 0}))
+    return data_uri(f"image/{kind}", buffer.getvalue())
+
+
+def sound(flac: bytes, name: str) -> tuple[str, float]:
+    """What the store has of an utterance, its first MOST_SECONDS where it is longer; and how long it all is, in s."""
+    samples, rate = decode(flac, name)
+    if len(samples) > MOST_SECONDS * rate:
+        flac = encode_flac(samples[: MOST_SECONDS * rate], rate)
+    return data_uri("audio/flac", flac), len(samples) / rate
+
+
+def curve(table: Mapping[str, np.ndarray], x: str, names: Sequence[str]) -> str:
+    """SVG of the table's columns `names` over column `x`, those without a number left out; "" where none has one.
+
+    Equal tables, equal text: without date, version, or address of a name space.
+    """
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    there = {name: ~np.isnan(table[name]) for name in names if name in table}
+    there = {name: rows for name, rows in there.items() if rows.any()}
+    if not there:
+        return ""
+    inks = ("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color", "grid.color")
+    style: dict = {"svg.fonttype": "none", "svg.hashsalt": "/".join((x, *there)), **dict.fromkeys(inks, INK)}
+    with matplotlib.rc_context(style):
+        panel, axis = pyplot.subplots(figsize=(4.6, 2.9))
+        for name, rows in there.items():
+            axis.plot(table[x][rows], table[name][rows], label=name, marker="o" if rows.sum() < 12 else None)
+        axis.set_xlabel(x)
+        axis.grid(alpha=0.2)
+        axis.spines[["top", "right"]].set_visible(False)
+        axis.legend(frameon=False, fontsize=9)
+        panel.tight_layout()
+        buffer = io.StringIO()
+        panel.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+        pyplot.close(panel)
+    text = buffer.getvalue()
+    text = re.sub(r"<metadata>.*?</metadata>| xmlns(:\w+)?=\"[^\"]*\"", "", text[text.index("<svg") :], flags=re.DOTALL)
+    return text.replace(INK, "currentColor")
