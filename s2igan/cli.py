@@ -88,24 +88,6 @@ def speak(text, wav, output, voice, seed, count, save_wav, size, models):
 
 
 @main.command()
-@click.option("--host", default="127.0.0.1", show_default=True, help="0.0.0.0: for other machines too")
-@click.option("--port", type=click.IntRange(1, 65535), default=7860, show_default=True)
-@report_user_errors
-def demo(host, port):
-    """Serves a page where one speaks and sees, with the models and data of this folder.
-
-    \b
-    python -m pip install -e ".[demo]"
-    s2igan demo
-    """
-    from s2igan.demo.page import serve
-
-    page = serve(host, port)
-    click.echo(f"http://{host}:{port} (Ctrl+C ends it)")
-    page.block_thread()
-
-
-@main.command()
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("-o", "--output", type=Output(), required=True, help="the vectors to write (.npz)")
 @MODELS
@@ -208,6 +190,24 @@ def info(models, as_json):
     from s2igan.info import info as look
 
     echo(look(models), as_json, as_lines)
+
+
+@main.command()
+@click.option("--host", default="127.0.0.1", show_default=True, help="0.0.0.0: for other machines too")
+@click.option("--port", type=click.IntRange(1, 65535), default=7860, show_default=True)
+@report_user_errors
+def demo(host, port):
+    """Serves a page where one speaks and sees, with the models and data of this folder.
+
+    \b
+    python -m pip install -e ".[demo]"
+    s2igan demo
+    """
+    from s2igan.demo.page import serve
+
+    page = serve(host, port)
+    click.echo(f"http://{host}:{port} (Ctrl+C ends it)")
+    page.block_thread()
 
 
 @main.command()
