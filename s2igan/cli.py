@@ -201,7 +201,7 @@ def demo(host, port):
 
     \b
     python -m pip install -e ".[demo]"
-    s2igan demo
+    s2igan demo --port 7860
     """
     from s2igan.demo.page import serve
 
