@@ -8,7 +8,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
 
 from s2igan.errors import InputError
 
@@ -82,4 +81,6 @@ def paired_difference(values: Mapping[int, float], reference: Mapping[int, float
         return mean, float("nan")
     if np.allclose(differences, differences[0], rtol=1e-9, atol=0):  # a t-test would divide rounding by rounding
         return mean, float(mean == 0)
+    from scipy import stats  # slow to import
+
     return mean, float(stats.ttest_1samp(differences, 0.0).pvalue)

@@ -4,11 +4,6 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from torch_fidelity.metric_kid import (
-    KEY_METRIC_KID_MEAN,
-    KEY_METRIC_KID_STD,
-    kid_features_to_metric,
-)
 
 from s2igan.errors import InputError
 from s2igan.metrics.inception_score import key_order
@@ -148,6 +143,8 @@ def kernel_distance(
         ordered.append(torch.from_numpy(features[order].astype(np.float64)))
     if ordered[0].shape[1] != ordered[1].shape[1]:
         raise InputError("kernel distance: feature sizes differ; compute both with one encoder")
+    from torch_fidelity.metric_kid import KEY_METRIC_KID_MEAN, KEY_METRIC_KID_STD, kid_features_to_metric  # slow
+
     score = kid_features_to_metric(
         *ordered, kid_subsets=subsets, kid_subset_size=subset_size, rng_seed=seed, verbose=False
     )

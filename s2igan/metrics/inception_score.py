@@ -4,11 +4,6 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from torch_fidelity.metric_isc import (
-    KEY_METRIC_ISC_MEAN,
-    KEY_METRIC_ISC_STD,
-    isc_features_to_metric,
-)
 
 from s2igan.errors import InputError
 
@@ -72,6 +67,8 @@ def inception_score(
         with np.errstate(divide="ignore"):  # log 0 is clamped below
             log_probabilities = torch.from_numpy(np.log(values))
     log_probabilities = log_probabilities.clamp(min=LOWEST_LOG_PROBABILITY)
+    from torch_fidelity.metric_isc import KEY_METRIC_ISC_MEAN, KEY_METRIC_ISC_STD, isc_features_to_metric  # slow
+
     # torch-fidelity takes logits; log-probabilities are logits of the same probabilities.
     score = isc_features_to_metric(
         log_probabilities[torch.from_numpy(order)], splits=splits, shuffle=True, rng_seed=seed
