@@ -63,13 +63,34 @@ def decode(source: bytes | Path | str, name: str = "audio") -> tuple[np.ndarray,
             raise InputError(
                 f"{name}: not readable as audio ({error.error_string.rstrip('. ')}); convert it to WAV or FLAC"
             ) from None
-    mono = samples.mean(axis=1, dtype=np.float32)  # (T,)
+    return mix_down(samples), rate
+
+
+def mix_down(samples: np.ndarray) -> np.ndarray:
+    """Samples (T, channels), float32 -> (T,): the channels' mean, or the loudest one where that vanishes."""
+    mono = samples.mean(axis=1, dtype=np.float32)
     if samples.shape[1] > 1 and len(samples):
         with np.errstate(invalid="ignore"):  # of samples that are infinite
             loudness = samples.std(axis=0)
             if mono.std() < CANCELLED * loudness.max():
-                mono = samples[:, loudness.argmax()]
-    return mono, rate
+                return samples[:, loudness.argmax()]
+    return mono
+
+
+def is_silent(samples: np.ndarray) -> bool:
+    """Whether samples (T,) say nothing, about their mean, since a constant offset is not heard either."""
+    return bool(np.abs(samples - samples.mean()).max() < SILENT_PEAK)
+
+
+def resample(samples: np.ndarray, rate: int, wanted: int) -> np.ndarray:
+    """Samples (T,) at `rate` Hz -> float32 at `wanted` Hz."""
+    if rate == wanted:
+        return samples
+    # SciPy, and only here: torch takes seconds and half a gigabyte in each process that reads recordings.
+    from scipy.signal import resample_poly
+
+    common = math.gcd(rate, wanted)
+    return resample_poly(samples, wanted // common, rate // common).astype(np.float32)
 
 
 def _open(path: Path | str) -> BinaryIO:
@@ -118,8 +139,7 @@ def load_recording(
         raise InputError(f"{path}: no samples; record it again")
     if not np.isfinite(samples).all():
         raise InputError(f"{path}: samples that are NaN or infinite; export it again as 16-bit WAV")
-    # About the mean, since a constant offset is not heard either.
-    if np.abs(samples - samples.mean()).max() < SILENT_PEAK:
+    if is_silent(samples):
         raise InputError(f"{path}: silent; check the microphone and record it again")
     if len(samples) < min_seconds * recorded_rate:
         seconds = math.floor(100 * len(samples) / recorded_rate) / 100  # never rounded up to what is needed
@@ -137,13 +157,7 @@ def load_recording(
             f"{path}: clipped, {clipped:.1%} of its samples stand at the limit; record it again at a lower level, "
             "or raise catalog.max_clipped"
         )
-    if not sample_rate or recorded_rate == sample_rate:
-        return samples
-    # SciPy, and only here: torch takes seconds and half a gigabyte in each process that reads recordings.
-    from scipy.signal import resample_poly
-
-    common = math.gcd(sample_rate, recorded_rate)
-    return resample_poly(samples, sample_rate // common, recorded_rate // common).astype(np.float32)
+    return resample(samples, recorded_rate, sample_rate or recorded_rate)
 
 
 def clipped_share(samples: np.ndarray) -> float:
