@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-from math import gcd
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +11,7 @@ import numpy as np
 from s2igan import machine
 from s2igan.errors import InputError
 from s2igan.pipeline import Pipeline
-from s2igan.speech.audio import SILENT_PEAK
+from s2igan.speech.audio import is_silent, mix_down, resample
 
 
 class Models:
@@ -41,22 +40,18 @@ class Models:
 
         Raises InputError for a voice that is not there, and for models that have none.
         """
-        if self.reads_text:
-            raise InputError("these models read text and have no voice; give draw and embed the sentence")
-        voice = voice or next(iter(self.voices), "")
-        return self.pipeline.say([(text, text, voice)])[0], self.pipeline.sample_rate
+        return self.pipeline.say([(text, text, voice or "")])[0], self.pipeline.sample_rate
 
     def embed(self, speech: np.ndarray | str, rate: int | None = None) -> np.ndarray:
         """Speech, or a sentence -> its point in the space that it shares with images, float32 (A,) of length 1.
 
         Raises InputError for speech that is too short, silent or not finite.
         """
-        if isinstance(speech, str) and self.reads_text:
-            return self.pipeline.embed_sentences([(speech, speech, "")])[0]
-        if self.reads_text:
-            raise InputError("these models read text and hear nothing; give them a sentence")
-        samples, rate = self.say(speech) if isinstance(speech, str) else (np.asarray(speech), rate)
-        return self.pipeline.embed([_mono(samples, rate, self.pipeline.sample_rate)], ["speech"])[0]
+        if isinstance(speech, str):
+            return self.pipeline.hear(speech).embedding
+        self.pipeline.require_hearing("speech")
+        samples = _mono(np.asarray(speech), rate, self.pipeline.sample_rate)
+        return self.pipeline.embed([samples], ["speech"])[0]
 
     def draw(self, speech: np.ndarray | str, rate: int | None = None, seed: int = 0) -> np.ndarray:
         """Speech, or a sentence -> an image of what it describes, uint8 (H, W, 3): what `s2igan speak` draws.
@@ -78,11 +73,7 @@ def _mono(samples: np.ndarray, rate: int | None, wanted: int) -> np.ndarray:
         limits = np.iinfo(samples.dtype)
         middle = (limits.max + limits.min + 1) // 2
         samples = (samples.astype(np.float32) - middle) / (limits.max + 1 - middle)
-    mono = samples.reshape(len(samples), -1).mean(axis=1, dtype=np.float32)
-    if not np.isfinite(mono).all() or np.abs(mono - mono.mean()).max() < SILENT_PEAK:
+    mono = mix_down(samples.reshape(len(samples), -1).astype(np.float32))
+    if not np.isfinite(mono).all() or is_silent(mono):
         raise InputError("speech: silent, or not finite; check the microphone and record it again")
-    if rate == wanted:
-        return mono
-    from scipy.signal import resample_poly
-
-    return resample_poly(mono, wanted // gcd(rate, wanted), rate // gcd(rate, wanted)).astype(np.float32)
+    return resample(mono, rate, wanted)

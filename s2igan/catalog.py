@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 
@@ -65,8 +65,12 @@ class Catalog:
 
     def split(self, name: str) -> list[Caption]:
         """The captions whose image is in split `name`."""
-        wanted = {image.key for image in self.images if image.split == name}
+        wanted = {image.key for image in self.images_in(name)}
         return [caption for caption in self.captions if caption.image in wanted]
+
+    def images_in(self, *splits: str) -> list[Image]:
+        """The images of these splits."""
+        return [image for image in self.images if image.split in splits]
 
     def training_captions(self) -> list[Caption]:
         """The captions that training hears: SEN is selected by those of val, or learns from them, and RDG does."""
@@ -91,7 +95,7 @@ class Catalog:
 
         -1 for "", no class.
         """
-        trained = {image.class_name for image in self.images if image.split == "train"}
+        trained = {image.class_name for image in self.images_in("train")}
         names = {image.class_name for image in self.images} - {""}
         ordered = sorted(names, key=lambda n: (n not in trained, n))
         return {"": -1} | {name: i for i, name in enumerate(ordered)}
@@ -99,6 +103,11 @@ class Catalog:
     def group_of(self) -> dict[str, str]:
         """What each image, by its key, counts as in retrieval: its class; an image without one is one of its own."""
         return {image.key: image.class_name or image.key for image in self.images}
+
+
+def count_classes(images: Iterable[Image]) -> int:
+    """How many classes the images are of; no class is none."""
+    return len({image.class_name for image in images} - {""})
 
 
 def check(catalog: Catalog, where: str = "catalog") -> Catalog:
@@ -156,7 +165,7 @@ def check(catalog: Catalog, where: str = "catalog") -> Catalog:
     for split in SPLITS:
         if split not in splits.values():
             raise InputError(f"{where}: nothing in split {split}; assign a class or an image to it")
-    if sum(image.split == "test" for image in catalog.images) < 2:
+    if len(catalog.images_in("test")) < 2:
         raise InputError(f"{where}: one image in split test; the scores need two: assign another one to it")
     return catalog
 

@@ -13,7 +13,7 @@ import pandas as pd
 import PIL.Image
 
 from s2igan import catalog, selection
-from s2igan.catalog import SPLITS, UNKNOWN_LANGUAGE, Catalog, Image
+from s2igan.catalog import SPLITS, UNKNOWN_LANGUAGE, Catalog, Image, count_classes
 from s2igan.datasets.manifest import read_list
 from s2igan.errors import InputError
 from s2igan.images import read_images
@@ -114,12 +114,12 @@ def _splits(taken: Catalog) -> dict[str, dict[str, int]]:
     heard = {caption.speaker for caption in taken.training_captions()}
     counts = {}
     for split in SPLITS:
-        images, captions = [i for i in taken.images if i.split == split], taken.split(split)
+        images, captions = taken.images_in(split), taken.split(split)
         speakers = {caption.speaker for caption in captions} - {""}
         counts[split] = {
             "images": len(images),
             "descriptions": len(captions),
-            "classes": len({image.class_name for image in images} - {""}),
+            "classes": count_classes(images),
             "speakers": len(speakers),
         }
     return counts | {"test": counts["test"] | {"speakers_unheard_in_training": len(speakers - heard)}}

@@ -36,6 +36,12 @@ def echo(report: dict, as_json: bool, as_lines: Callable[..., Iterable[str]]) ->
         click.echo(line)
 
 
+def require_one(text: str | None, wav: Path | None) -> None:
+    """Ends in click's own line unless there is either a sentence or a recording."""
+    if bool(text and text.strip()) == bool(wav):
+        raise click.UsageError("give either a sentence or --wav FILE")
+
+
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="s2igan")
 def main():
@@ -60,30 +66,25 @@ def speak(text, wav, output, voice, seed, count, save_wav, size, models):
     s2igan speak "this bird has a red crown and a white belly" -o bird.png
     s2igan speak --wav mine.wav -o bird.png
     """
-    if bool(text and text.strip()) == bool(wav):
-        raise click.UsageError("give either a sentence or --wav FILE")
+    require_one(text, wav)
     from s2igan.figures import sheet
     from s2igan.machine import device
     from s2igan.pipeline import Pipeline
     from s2igan.speech.audio import write_wav
 
     pipeline = Pipeline(models, device())
-    if pipeline.reads_text and not (wav or save_wav or voice):
-        embedding, source = pipeline.embed_sentences([("your sentence", text, "")]), f"read: {text}"
-    else:
-        if wav:
-            samples, name, source = pipeline.listen(wav), str(wav), str(wav)
-        else:
-            voice = voice or next(iter(pipeline.voices), "")
-            samples, name = pipeline.say([("your sentence", text, voice)])[0], "your sentence"
-            source = f"{voice} says: {text}"
-        embedding = pipeline.embed([samples], [name])
-        source = f"{source} ({len(samples) / pipeline.sample_rate:.1f} s)"
+    if save_wav:
+        pipeline.require_hearing(save_wav)
+    heard = pipeline.hear(text, wav, voice)
+    source = f"read: {text}"
+    if heard.samples is not None:
+        told = wav or f"{voice or pipeline.voice} says: {text}"
+        source = f"{told} ({len(heard.samples) / pipeline.sample_rate:.1f} s)"
     keys = [f"{i}" for i in range(count)]
-    images = pipeline.draw(embedding.repeat(count, axis=0), pipeline.seeds(keys, seed))[-1]
+    images = pipeline.draw(heard.embedding[None].repeat(count, axis=0), pipeline.seeds(keys, seed))[-1]
     sheet(list(images), min(count, 8), output, size)
     if save_wav:  # last: nothing is left of a command that draws nothing
-        write_wav(save_wav, samples, pipeline.sample_rate)
+        write_wav(save_wav, heard.samples, pipeline.sample_rate)
     click.echo(f"{source} -> {output}")
 
 
@@ -135,19 +136,13 @@ def find(text, wav, voice, count, png, as_json):
     s2igan find "this bird has a red crown and a white belly"
     s2igan find --wav mine.wav --count 8 --png found.png
     """
-    if bool(text and text.strip()) == bool(wav):
-        raise click.UsageError("give either a sentence or --wav FILE")
+    require_one(text, wav)
     from s2igan.find import as_lines, draw_sheet, search
     from s2igan.machine import device
     from s2igan.pipeline import Pipeline
 
     pipeline = Pipeline("models", device())
-    if wav:
-        embedding = pipeline.embed([pipeline.listen(wav)], [str(wav)])[0]
-    else:
-        voice = voice or next(iter(pipeline.voices), "")
-        embedding = pipeline.embed_sentences([("your sentence", text, voice)])[0]
-    report = {"query": text or str(wav)} | search(pipeline, embedding, count)
+    report = {"query": text or str(wav)} | search(pipeline, pipeline.hear(text, wav, voice).embedding, count)
     if png:
         draw_sheet(report, png)
     echo(report, as_json, as_lines)

@@ -7,7 +7,6 @@ from __future__ import annotations
 import copy
 import importlib.util
 import io
-import json
 import os
 import shutil
 import warnings
@@ -110,12 +109,11 @@ def export(models: str | Path, folder: str | Path) -> list[str]:
     pipeline = Pipeline(models)
     if pipeline.reads_text:
         raise InputError(f"{models}/rdg_sen: reads text and hears nothing; export a system that hears")
-    drawing = json.loads((models / "rdg/model.json").read_text())["config"]
     folder.parent.mkdir(parents=True, exist_ok=True)
     partial = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
     try:
         partial.mkdir()
-        save_model(partial / "rdg", "rdg", {"generator": pipeline.generator}, drawing)
+        save_model(partial / "rdg", "rdg", {"generator": pipeline.generator}, pipeline.drawing)
         save_sen(partial / "rdg_sen", pipeline.sen, pipeline.config)
         for name, content in graphs(pipeline).items():
             (partial / f"{name}.onnx").write_bytes(content)

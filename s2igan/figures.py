@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import io
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +17,7 @@ from s2igan.files import write_bytes
 
 GAP = 4
 MARGIN = 10
+Columns = Mapping[str, Sequence[float] | np.ndarray]
 PAPER, INK, FAINT = (255, 255, 255), (35, 35, 35), (120, 120, 120)
 
 
@@ -46,9 +47,14 @@ def sample_captions(catalog: Catalog, count: int) -> list[Caption]:
     return [c for name, share in zip(languages, counts, strict=True) for c in evenly(list(first[name].values()), share)]
 
 
+def as_image(pixels: np.ndarray) -> Image.Image:
+    """A uint8 image (3, S, S) as Pillow has it."""
+    return Image.fromarray(np.ascontiguousarray(pixels.transpose(1, 2, 0)))
+
+
 def enlarge(pixels: np.ndarray, size: int) -> Image.Image:
     """A uint8 image (3, S, S) at `size` pixels: small scales by whole pixels, so that they look small."""
-    image = Image.fromarray(np.ascontiguousarray(pixels.transpose(1, 2, 0)))
+    image = as_image(pixels)
     smooth = size / image.width < 2 or size % image.width
     return image.resize((size, size), Image.LANCZOS if smooth else Image.NEAREST)
 
@@ -92,7 +98,7 @@ def sheet(images: Sequence[np.ndarray], columns: int, path: str | Path, size: in
     save_png(page, path)
 
 
-def curves(table: dict[str, Sequence[float]], x: str, panels: dict[str, Sequence[str]], path: str | Path) -> None:
+def curves(table: Columns, x: str, panels: dict[str, Sequence[str]], path: str | Path) -> None:
     """Lines of the table's columns over column `x`, a panel a group; columns that are missing or all NaN are left out.
 
     A line joins the numbers of its column over those that are NaN, where nothing was measured.
@@ -102,18 +108,11 @@ def curves(table: dict[str, Sequence[float]], x: str, panels: dict[str, Sequence
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    measured = {name for name, values in table.items() if not len(values) or not np.isnan(values).all()}
-    panels = {title: there for title, names in panels.items() if (there := [n for n in names if n in measured])}
+    panels = {title: there for title, names in panels.items() if (there := measured(table, names))}
     figure, axes = pyplot.subplots(1, len(panels), figsize=(4.6 * len(panels), 3.2), squeeze=False)
     for axis, (title, names) in zip(axes[0], panels.items(), strict=True):
-        for name in names:
-            places, values = np.array(table[x]), np.array(table[name])
-            there = ~np.isnan(values)
-            axis.plot(places[there], values[there], label=name, marker="o" if len(table[x]) < 12 else None)
+        draw_columns(axis, table, x, names)
         axis.set_title(title)
-        axis.set_xlabel(x)
-        axis.grid(alpha=0.3)
-        axis.legend(frameon=False, fontsize=8)
     figure.tight_layout()
     buffer = io.BytesIO()
     # No creation date or version: the same curves give the same file.
@@ -122,8 +121,29 @@ def curves(table: dict[str, Sequence[float]], x: str, panels: dict[str, Sequence
     write_bytes(path, buffer.getvalue())
 
 
+def measured(table: Columns, names: Sequence[str]) -> list[str]:
+    """Those of the columns `names` that the table has, but for those that are all NaN."""
+    return [name for name in names if name in table and (not len(table[name]) or not np.isnan(table[name]).all())]
+
+
+def draw_columns(axis, table: Columns, x: str, names: Sequence[str]) -> None:
+    """A line for each of the columns `names` over column `x`, through the numbers that are not NaN."""
+    for name in names:
+        places, values = np.array(table[x]), np.array(table[name])
+        there = ~np.isnan(values)
+        axis.plot(places[there], values[there], label=name, marker="o" if len(table[x]) < 12 else None)
+    axis.set_xlabel(x)
+    axis.grid(alpha=0.3)
+    axis.legend(frameon=False, fontsize=8)
+
+
 def save_png(image: Image.Image, path: str | Path) -> None:
     """Writes `image`, whole or not at all."""
+    write_bytes(path, png(image))
+
+
+def png(image: Image.Image) -> bytes:
+    """The content of a PNG file, as small as it gets."""
     buffer = io.BytesIO()
     image.save(buffer, "PNG", optimize=True)
-    write_bytes(path, buffer.getvalue())
+    return buffer.getvalue()

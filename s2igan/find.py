@@ -1,62 +1,56 @@
 """Search by speech: the images and captions of a run that lie nearest to an utterance in SEN's space."""
 
-# N images, A embedding size
+# N points, A embedding size
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch.nn import functional as F
 
 from s2igan.catalog import Caption, read_catalog
 from s2igan.errors import InputError
 from s2igan.figures import grid, words
+from s2igan.models import hash_files
 from s2igan.pipeline import Pipeline
-from s2igan.sen.embedding import caption_embeddings
+from s2igan.sen.embedding import GENERATOR_SEN, caption_embeddings, image_embeddings
 from s2igan.store import FixedReader, ImageReader
 from s2igan.vision.transforms import centre_crop
 
 KINDS = ("images", "captions")
-BLOCK = 4096  # images' features in memory at a time
-NEAR = 100  # nearest images whose captions are compared; hearing every caption of a run takes too long for a search
 
 
 def search(pipeline: Pipeline, embedding: np.ndarray, count: int) -> dict[str, list[dict[str, Any]]]:
     """The `count` images of the run in this folder that are nearest to `embedding` (A,), and as many captions.
 
     `images` and `captions`, the nearest first, each with its `similarity` (a cosine), `key`, `image`, `split` and
-    `words`. An image counts by its centre view, a caption by what `models/rdg_sen` hears (or reads) of it; captions
-    are those of the NEAR nearest images (of `count`, where that is more). Raises InputError where a file of the run is
-    missing or is of another image encoder.
+    `words`. An image counts by its centre view, a caption by what `models/rdg_sen` hears (or reads) of it. Raises
+    InputError where a file of the run is missing or is of another image encoder.
     """
+    _require_features_of(pipeline)
     catalog = read_catalog("data/catalog")
     split_of = {image.key: image.split for image in catalog.images}
-    keys, seen = _images(pipeline)
-    by_image = seen @ embedding
-    near = {keys[row] for row in _best(by_image, max(count, NEAR))}
-    captions = [caption for caption in catalog.captions if caption.image in near]
-    by_caption = caption_embeddings([caption.key for caption in captions], pipeline.device) @ embedding
-    first: dict[str, Caption] = {}
-    for caption in catalog.captions:
-        first.setdefault(caption.image, caption)
+    first = {caption.image: caption for caption in reversed(catalog.captions)}
+    seen = image_embeddings(pipeline.sen, list(split_of), pipeline.device)
+    said = heard_captions([caption.key for caption in catalog.captions], pipeline.device)
 
-    def found(similarity: np.floating, key: str, caption: Caption) -> dict[str, Any]:
+    def found(similarity: float, key: str, caption: Caption) -> dict[str, Any]:
         image = caption.image
         about = {"image": image, "split": split_of[image], "words": words(caption)}
-        return {"similarity": round(float(similarity), 4), "key": key, **about}
+        return {"similarity": round(similarity, 4), "key": key, **about}
 
+    images = [(catalog.images[row].key, cosine) for row, cosine in zip(*nearest(embedding, seen, count), strict=True)]
+    captions = [(catalog.captions[row], cosine) for row, cosine in zip(*nearest(embedding, said, count), strict=True)]
     return {
-        "images": [found(by_image[row], keys[row], first[keys[row]]) for row in _best(by_image, count)],
-        "captions": [found(by_caption[row], captions[row].key, captions[row]) for row in _best(by_caption, count)],
+        "images": [found(cosine, key, first[key]) for key, cosine in images],
+        "captions": [found(cosine, caption.key, caption) for caption, cosine in captions],
     }
 
 
-def _images(pipeline: Pipeline) -> tuple[list[str], np.ndarray]:
-    """Keys of all images (N), and their unit vectors (N, A)."""
+def _require_features_of(pipeline: Pipeline) -> None:
     expected = pipeline.config["image_encoder"]["weights_hash"]
     with FixedReader("data/image_features.h5", "image_features") as features:
         if (other := features.attributes["weights_hash"]) != expected:
@@ -64,17 +58,25 @@ def _images(pipeline: Pipeline) -> tuple[list[str], np.ndarray]:
                 f"{features.path}: of an image encoder with weights {other}, models/rdg_sen with {expected}; "
                 "run `dvc repro`, or `dvc checkout` what belongs together"
             )
-        blocks = []
-        for start in range(0, len(features), BLOCK):
-            centre = torch.from_numpy(features.values(slice(start, start + BLOCK))[:, 0]).to(pipeline.device)
-            with torch.inference_mode():
-                blocks.append(F.normalize(pipeline.sen.image(centre), dim=1).cpu().numpy())
-        return features.keys, np.concatenate(blocks)
 
 
-def _best(similarities: np.ndarray, count: int) -> list[int]:
-    """Rows of the largest, the largest first, equal ones in their order."""
-    return np.argsort(-similarities, kind="stable")[:count].tolist()
+def nearest(query: np.ndarray, points: np.ndarray, count: int) -> tuple[list[int], list[float]]:
+    """Rows of the `count` unit vectors `points` (N, A) nearest to the unit vector `query` (A,), and their cosines."""
+    cosines = points @ query
+    rows = np.argsort(-cosines, kind="stable")[:count]
+    return rows.tolist(), cosines[rows].tolist()
+
+
+def heard_captions(keys: Sequence[str], device: torch.device) -> np.ndarray:
+    """Embeddings (N, A) of captions by the generator's SEN: those of the embed stage where that SEN is models/sen.
+
+    Else they are heard anew.
+    """
+    ears = [Path(folder, "speech.safetensors") for folder in ("models/sen", GENERATOR_SEN)]
+    if all(path.exists() for path in (*ears, Path("data/embeddings.h5"))) and len({hash_files(e) for e in ears}) == 1:
+        with FixedReader("data/embeddings.h5", "embeddings") as embeddings:
+            return embeddings.values([embeddings.index(key) for key in keys])
+    return caption_embeddings(keys, device)
 
 
 def as_lines(report: dict[str, Any]) -> Iterator[str]:

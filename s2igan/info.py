@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import platform
-from collections import Counter
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from s2igan import machine
-from s2igan.catalog import SPLITS, read_catalog
+from s2igan.catalog import SPLITS, count_classes, read_catalog
 from s2igan.errors import InputError
 from s2igan.models import hash_files
 from s2igan.sen.model import is_text_encoder
@@ -88,13 +87,12 @@ def trained_on(models: Path) -> dict[str, Any]:
     folder = models.parent / "data/catalog"
     if folder.exists():
         catalog = read_catalog(folder)
-        images = Counter(image.split for image in catalog.images)
         found |= {
             "dataset": catalog.dataset,
             "disjoint": catalog.disjoint,
-            "images": {split: images[split] for split in SPLITS},
+            "images": {split: len(catalog.images_in(split)) for split in SPLITS},
             "captions": {split: len(catalog.split(split)) for split in SPLITS},
-            "classes": len({image.class_name for image in catalog.images} - {""}),
+            "classes": count_classes(catalog.images),
             "languages": sorted({caption.language for caption in catalog.captions} - {""}),
         }
     return found

@@ -11,6 +11,7 @@ import yaml
 
 from s2igan.info import trained_on, trained_on_lines
 from s2igan.pipeline import Pipeline
+from s2igan.report.measures import labels, less_is_better, value
 from s2igan.speech.recordings import RECORDINGS
 
 # What the data set's images and captions are, and whether the weights may go anywhere under the code's licence.
@@ -23,19 +24,14 @@ DATA = {
     "stamps": ("pictures and recorded words of the stamps of Tux Paint, GPL version 2 or later", False),
     "manifest": ("a data set of somebody's own", False),
 }
+Scores = dict[tuple[str, str], dict[str, float]]  # key and label of a measure -> column -> number
 FREE = "The code and these weights are under the MIT License."
 NOT_FREE = (
     "The code is under the MIT License. The weights were learned from data that keep their own terms; look at those "
     "before you pass the weights on."
 )
-SCORES = {
-    "speech_to_image_map": "speech finds images of its class, mAP",
-    "image_to_speech_map": "images find speech of their class, mAP",
-    "map": "real images find generated ones of their class, mAP",
-    "fd_efficientnet_lite0": "Fréchet distance, EfficientNet-Lite0 (lower is better)",
-    "is_mean": "Inception score, classifier of the test's classes",
-    "part_colour_accuracy": "parts drawn in the colour that was said",
-}
+MEASURES = ("speech_to_image_map", "image_to_speech_map", "map", "fid", "is_mean", "part_colour_accuracy")
+COLUMNS = {"score": "score", "chance": "chance", "untrained": "untrained", "real": "real images"}
 CARD = """\
 ---
 {header}---
@@ -112,14 +108,13 @@ def model_card(pipeline: Pipeline, models: Path) -> str:
     data, scores = trained_on(models), _scores(models.parent / "metrics")
     name = data["dataset"]
     words, free = DATA.get(name, ("not known here: there was no data/catalog beside the models", False))
-    size, window = pipeline.shape[1], pipeline.log_mel
-    frames = pipeline.sen.speech.min_frames
+    size, log_mel = pipeline.shape[1], pipeline.log_mel
     return CARD.format(
         header=yaml.safe_dump(_header(data, scores, free), sort_keys=False, allow_unicode=True),
         rate=pipeline.sample_rate,
         latent=pipeline.generator.latent_dim,
-        shortest=(window.window_length + (frames - 1) * window.shift_length) / pipeline.sample_rate + 0.005,
-        bands=window.bands,
+        shortest=log_mel.samples(pipeline.sen.speech.min_frames) / pipeline.sample_rate + 0.005,
+        bands=log_mel.bands,
         embedding=pipeline.sen.speech.embedding_dim,
         quarter=size // 4,
         half=size // 2,
@@ -132,7 +127,7 @@ def model_card(pipeline: Pipeline, models: Path) -> str:
     )
 
 
-def _header(data: dict[str, Any], scores: dict[str, dict[str, float]], free: bool) -> dict[str, Any]:
+def _header(data: dict[str, Any], scores: Scores, free: bool) -> dict[str, Any]:
     """The card's metadata, as https://huggingface.co/docs/hub/model-cards describes it."""
     header: dict[str, Any] = {"license": "mit"} if free else {"license": "other", "license_name": "terms-of-the-data"}
     header |= {"library_name": "s2igan", "tags": ["speech-to-image", "gan", "onnx"]}
@@ -140,35 +135,32 @@ def _header(data: dict[str, Any], scores: dict[str, dict[str, float]], free: boo
         header["language"] = data["languages"]
     if scores:
         name = data["dataset"] or "unknown"
-        metrics = [{"type": key, "name": SCORES[key], "value": found["score"]} for key, found in scores.items()]
+        metrics = [{"type": key, "name": label, "value": found["score"]} for (key, label), found in scores.items()]
         results = {"task": {"type": "speech-to-image"}, "dataset": {"type": name, "name": name}, "metrics": metrics}
         header["model-index"] = [{"name": "s2igan", "results": [results]}]
     return header
 
 
-def _scores(metrics: Path) -> dict[str, dict[str, float]]:
-    """Of each of SCORES that a run has: the score, and chance where it is there."""
+def _scores(metrics: Path) -> Scores:
+    """Of each of MEASURES that a run has, those of COLUMNS that are there."""
     found: dict[str, float] = {}
     for path in (metrics / f"{name}.json" for name in ("sen", "eval", "attributes")):
         found |= json.loads(path.read_text()) if path.is_file() else {}
-    if "colour_chance" in found:
-        found["part_colour_accuracy_chance"] = found["colour_chance"]
-    beside = {"chance": "_chance", "untrained": "_untrained", "real images": "_real"}
-    return {
-        key: {"score": found[key]} | {name: found[key + end] for name, end in beside.items() if key + end in found}
-        for key in SCORES
-        if isinstance(found.get(key), float)
-    }
+    scores = {}
+    for key, label in (item for measures in labels(found, MEASURES).values() for item in measures.items()):
+        numbers = {column: value(found, key, column) for column in COLUMNS}
+        told = label + " (lower is better)" * less_is_better(key)
+        scores[key, told] = {column: number for column, number in numbers.items() if number is not None}
+    return scores
 
 
-def _score_table(scores: dict[str, dict[str, float]]) -> Iterator[str]:
+def _score_table(scores: Scores) -> Iterator[str]:
     if not scores:
         yield "Not known here: there was no metrics/ beside the models."
         return
-    columns = ("score", "chance", "untrained", "real images")
     yield "Of the test split, by the run that made the models. Data and encoders differ from those of published scores."
     yield ""
-    yield f"| measure | {' | '.join(columns)} |"
+    yield f"| measure | {' | '.join(COLUMNS.values())} |"
     yield "|---|---|---|---|---|"
-    for key, found in scores.items():
-        yield f"| {SCORES[key]} | {' | '.join(f'{found[c]:.4g}' if c in found else '' for c in columns)} |"
+    for (_, label), found in scores.items():
+        yield f"| {label} | {' | '.join(f'{found[c]:.4g}' if c in found else '' for c in COLUMNS)} |"

@@ -126,7 +126,7 @@ def data_faults(catalog: Any, params: Mapping[str, dict]) -> Iterator[str]:
     """A line for each parameter that is too large for a catalog."""
     if not params:
         return
-    drawn = [image for image in catalog.images if image.split != "test"]
+    drawn = catalog.images_in("train", "val")
     if len(drawn) < params["rdg"]["batch_size"]:
         yield (
             f"{FILE}: rdg.batch_size={params['rdg']['batch_size']}, but {len(drawn)} images are not of the test; "

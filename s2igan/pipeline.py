@@ -1,11 +1,12 @@
 """Words or a recording to an image, for people: what the command line and the keyword test call."""
 
-# T samples, A speech embedding size, S base size
+# T samples, F frames, M mel bands, A speech embedding size, S base size
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,18 @@ from s2igan.speech.log_mel import LogMel
 from s2igan.speech.recordings import RECORDINGS
 from s2igan.speech.synthesis import synthesize
 
+SENTENCE = "your sentence"  # what a typed sentence is called in errors
+
+
+@dataclass(frozen=True)
+class Heard:
+    """One utterance: what it is called, its samples (T,) and log-mel (F, M) (None of a text read), embedding (A,)."""
+
+    name: str
+    samples: np.ndarray | None
+    log_mel: np.ndarray | None
+    embedding: np.ndarray
+
 
 class Pipeline:
     """The trained models in a row: text -> speech -> log-mel -> embedding -> image.
@@ -31,10 +44,10 @@ class Pipeline:
 
     def __init__(self, models: str | Path = "models", device: torch.device | str = "cpu"):
         self.device = torch.device(device)
-        self.generator, drawing = load_generator(Path(models) / "rdg")
+        self.generator, self.drawing = load_generator(Path(models) / "rdg")  # and its model.json's configuration
         self.sen, self.config = load_sen(Path(models) / "rdg_sen")
         self.sen.to(self.device)
-        size = 4 * drawing["network"]["base_size"]
+        size = 4 * self.drawing["network"]["base_size"]
         self.shape = (3, size, size)  # of an image of the last scale
         self.reads_text = is_text_encoder(self.config)
         self.log_mel = None if self.reads_text else LogMel(**self.config["log_mel"])
@@ -49,32 +62,62 @@ class Pipeline:
         """The test voices of the data set: unseen in training."""
         return self.config["speech"].get("test_voices", [])
 
+    @property
+    def voice(self) -> str:
+        """Who says a sentence unless told otherwise: the first of `voices`, "" where there is none."""
+        return next(iter(self.voices), "")
+
     def say(self, spoken: Sequence[tuple[str, str, str]], workers: int = 1) -> list[np.ndarray]:
-        """(key, text, voice) of each sentence -> samples (T,), by the engine that spoke the data set."""
+        """(key, text, voice) of each sentence -> samples (T,), by the engine that spoke the data set.
+
+        Without a voice, `voice` says it.
+        """
+        if self.reads_text:
+            raise InputError("these models read text and have no voice; give them the sentence alone")
         speech = self.config["speech"]
         if speech["engine"] == RECORDINGS:
             raise InputError("these models learned from recordings and have no voice of their own; use --wav FILE")
+        spoken = [(key, text, voice or self.voice) for key, text, voice in spoken]
         utterances = synthesize(spoken, speech["engine"], speech["options"], workers)
         return [decode(flac, key)[0] for key, flac, _ in utterances]
 
+    def require_hearing(self, what: str | Path) -> None:
+        """Raises InputError where these models read text: they cannot take the sound `what`."""
+        if self.reads_text:
+            raise InputError(f"{what}: these models read text and hear nothing; give them a sentence")
+
     def listen(self, recording: str | Path) -> np.ndarray:
         """A recording in any format that libsndfile reads -> samples (T,) at `sample_rate`."""
-        if self.reads_text:
-            raise InputError(f"{recording}: these models read text and hear nothing; give them a sentence")
+        self.require_hearing(recording)
         return load_recording(recording, self.sample_rate)
+
+    def hear(self, text: str | None = "", recording: str | Path | None = None, voice: str | None = "") -> Heard:
+        """A recording, or a sentence that is said by `voice`, or read by a system that reads."""
+        text = text or ""
+        if recording:
+            return self.heard(self.listen(recording), str(recording))
+        if self.reads_text and not voice:
+            return Heard(text, None, None, self.embed_sentences([(SENTENCE, text, "")])[0])
+        return replace(self.heard(self.say([(SENTENCE, text, voice or "")])[0], SENTENCE), name=text)
+
+    def heard(self, samples: np.ndarray, name: str) -> Heard:
+        """Samples (T,) at `sample_rate`, called `name` in errors, as these models hear them."""
+        log_mel = self._log_mel_of(samples, name)
+        return Heard(name, samples, log_mel, embed_speech(self.sen, [log_mel])[0])
 
     def embed(self, speech: Sequence[np.ndarray], names: Sequence[str], batch_size: int = 32) -> np.ndarray:
         """Samples (T,) of each utterance, called by `names` in errors -> speech embeddings (N, A)."""
-        log_mels = []
-        for samples, name in zip(speech, names, strict=True):
-            shortest = self.log_mel.window_length + (self.sen.speech.min_frames - 1) * self.log_mel.shift_length
-            if len(samples) < shortest:
-                # Rounded so that what there is never looks like what is needed.
-                found = math.floor(100 * len(samples) / self.sample_rate) / 100
-                needed = math.ceil(100 * shortest / self.sample_rate) / 100
-                raise InputError(f"{name}: {found:.2f} s of speech; at least {needed:.2f} s are needed: record more")
-            log_mels.append(self.log_mel(samples))
+        log_mels = [self._log_mel_of(*utterance) for utterance in zip(speech, names, strict=True)]
         return embed_speech(self.sen, log_mels, batch_size)
+
+    def _log_mel_of(self, samples: np.ndarray, name: str) -> np.ndarray:
+        shortest = self.log_mel.samples(self.sen.speech.min_frames)
+        if len(samples) < shortest:
+            # Rounded so that what there is never looks like what is needed.
+            found = math.floor(100 * len(samples) / self.sample_rate) / 100
+            needed = math.ceil(100 * shortest / self.sample_rate) / 100
+            raise InputError(f"{name}: {found:.2f} s of speech; at least {needed:.2f} s are needed: record more")
+        return self.log_mel(samples)
 
     def embed_sentences(self, spoken: Sequence[tuple[str, str, str]], workers: int = 1) -> np.ndarray:
         """(key, text, voice) of each sentence -> speech embeddings (N, A): said and heard, or read."""

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from s2igan.catalog import DISJOINT, UNKNOWN_LANGUAGE, Catalog, check, write_catalog
+from s2igan.catalog import DISJOINT, SPLITS, UNKNOWN_LANGUAGE, Catalog, check, count_classes, write_catalog
 from s2igan.command import progress, stage
 from s2igan.errors import InputError
 from s2igan.files import write_csv
@@ -75,10 +75,9 @@ def main(dataset, raw, disjoint, load_size, fit, unusable, **limits):
         kinds = {key: f"recordings in {code or UNKNOWN_LANGUAGE}" for key, code in language.items()}
         for line in by_reason(raw, ((kinds.get(key, "images"), reason) for key, reason in left_out.items())):
             click.echo(f"  {line}")
-    for split in ("train", "val", "test"):
-        images = [image for image in catalog.images if image.split == split]
-        classes = len({image.class_name for image in images if image.class_name})
-        click.echo(f"{split}: {classes} classes, {len(images)} images, {len(catalog.split(split))} captions")
+    for split in SPLITS:
+        images, captions = catalog.images_in(split), catalog.split(split)
+        click.echo(f"{split}: {count_classes(images)} classes, {len(images)} images, {len(captions)} captions")
 
 
 def without_a_single_class(catalog: Catalog) -> Catalog:

@@ -4,7 +4,6 @@ from collections.abc import Iterator
 
 import click
 import numpy as np
-import torch
 
 from s2igan.catalog import Caption, read_catalog
 from s2igan.command import SEED, Number, progress, stage
@@ -17,13 +16,13 @@ from s2igan.metrics.robustness import (
     robustness_scores,
     rows_to_resynthesise,
 )
-from s2igan.sen.embedding import GENERATOR_SEN
-from s2igan.sen.model import SEN, embed_speech, is_text_encoder, load_sen
+from s2igan.sen.embedding import GENERATOR_SEN, image_embeddings
+from s2igan.sen.model import embed_speech, is_text_encoder, load_sen
 from s2igan.speech.disturbance import NOISES, RATE_RANGE, SNR_RANGE, Disturbance, disturbed_log_mels
 from s2igan.speech.engine import create_engine
 from s2igan.speech.synthesis import assign_voice, synthesize, voices_in
 from s2igan.splits import draw
-from s2igan.store import FixedReader, RaggedReader
+from s2igan.store import RaggedReader
 from s2igan.tables import write_json, write_tsv
 
 PROTOCOL = (
@@ -53,7 +52,7 @@ def main(captions, snr_db, rates, noise, batch_size, seed):
     tested = catalog.split("test")
     drawn = draw((caption.key for caption in tested), captions, seed, "robustness")
     chosen = [caption for caption in tested if caption.key in drawn]
-    pictures = [image.key for image in catalog.images if image.split == "test"]
+    searched = [image.key for image in catalog.images_in("test")]
     group_of = catalog.group_of()
     sen, config = load_sen(GENERATOR_SEN)
     if is_text_encoder(config):  # the files are there, as for every system, and say that nothing was heard
@@ -61,7 +60,7 @@ def main(captions, snr_db, rates, noise, batch_size, seed):
         write_tsv("metrics/robustness.tsv", [], COLUMNS)
         return
     sen.to(device())
-    gallery = Gallery(pictures, [group_of[key] for key in pictures], embed_images(sen, pictures))
+    gallery = Gallery(searched, [group_of[key] for key in searched], image_embeddings(sen, searched, device()))
     with RaggedReader("data/speech.h5", "speech") as speech:
         engine_voices = speech.column("voice")
         voice_of = {c.key: c.speaker if c.recording else engine_voices[speech.index(c.key)] for c in catalog.captions}
@@ -81,14 +80,6 @@ def main(captions, snr_db, rates, noise, batch_size, seed):
     write_tsv("metrics/robustness.tsv", table, COLUMNS)
     for row in table:
         click.echo(f"{row['condition']:16s} mAP {row['map']:.3f}  R@10 {row['r10']:.3f}  of {row['captions']}")
-
-
-def embed_images(sen: SEN, keys: list[str]) -> np.ndarray:
-    """Embeddings (G, D) of the images' centre views."""
-    with FixedReader("data/image_features.h5", "image_features") as features:
-        centre = features.values([features.index(key) for key in keys])[:, 0]
-    with torch.inference_mode():
-        return sen.image(torch.from_numpy(centre).to(device())).cpu().numpy()
 
 
 def said_in_seen_voices(captions: list[Caption], speech: RaggedReader) -> list[tuple[str, str, str]]:

@@ -45,7 +45,7 @@ def main(**values):
     values["weights"] = start_weights
     checkpoints = Checkpoints("train_classifier", values, INPUTS, code_of("train_classifier"))
     catalog = read_catalog("data/catalog")
-    names = [name for name in classes_of([i for i in catalog.images if i.split == "test"]) if name]
+    names = [name for name in classes_of(catalog.images_in("test")) if name]
     if not names:
         reason = "the data set has no classes that a classifier could learn"
         save_no_classifier("models/classifier", "classifier", reason)

@@ -111,7 +111,7 @@ def image_table(catalog: Catalog, speech) -> ImageTable:
         captions.setdefault(caption.image, []).append(speech.index(caption.key))
     classes = np.array([ids[catalog.images[i].class_name] for i in rows])
     # SEN's classifier knows the classes that train_sen learns from; validation's teach it nothing here either.
-    known = np.unique([ids[image.class_name] for image in catalog.images if image.split == "train"])
+    known = np.unique([ids[image.class_name] for image in catalog.images_in("train")])
     caption_rows = [np.array(captions[catalog.images[i].key]) for i in rows]
     return ImageTable(np.array(rows), classes, caption_rows, class_labels(classes, known[known >= 0]))
 

@@ -66,6 +66,8 @@ def test_speech_may_come_in_any_form_that_sound_has():
     expected = api.embed(sound(1), RATE)
     for same in (sound(1) / 32768, np.stack([sound(1), sound(1)], axis=1), sound(1).astype(np.int32) << 16):
         np.testing.assert_allclose(api.embed(same, RATE), expected, atol=1e-6)
+    opposite = np.stack([sound(1), -sound(1)], axis=1)  # whose mean is silence: the loudest channel is heard
+    np.testing.assert_allclose(api.embed(opposite, RATE), expected, atol=1e-6)
     soundfile.write("fast.wav", sound(2), 48000)
     heard = pipeline.embed([pipeline.listen("fast.wav")], ["fast"])[0]
     np.testing.assert_allclose(api.embed(*soundfile.read("fast.wav")), heard, atol=1e-6)

@@ -18,8 +18,11 @@ from PIL import Image
 
 from s2igan import cli
 from s2igan.demo import page
-from s2igan.demo.run import MAX_BYTES, VARIATIONS, Heard, Limit, Near, Run, line, nearest, project, scores
+from s2igan.demo.run import MAX_BYTES, VARIATIONS, Limit, Near, Run, line, scores
 from s2igan.errors import InputError
+from s2igan.find import nearest
+from s2igan.pipeline import Heard
+from s2igan.sen.embedding import project
 from s2igan.speech.audio import decode
 from s2igan.store import RaggedReader
 
@@ -188,7 +191,7 @@ def test_what_phones_and_browsers_record_is_heard(run, name, codec):
 
 def test_scores_stand_beside_chance_floor_and_ceiling(run):
     rows = dict(scores())
-    assert rows["real images find generated ones, mAP ↑"] == [0.25, 0.02, None, None, 0.5, None]
+    assert rows["real images find generated ones of their class, mAP ↑"] == [0.25, 0.02, None, None, 0.5, None]
     assert rows["parts in the spoken colour ↑"] == [0.75, 0.125, None, None, None, None]
     table = page.score_table(list(rows.items()))
     assert "<td><b>0.250</b></td><td>0.020</td><td></td><td></td><td>0.500</td><td></td>" in table

@@ -2,6 +2,7 @@
 
 import json
 import math
+from pathlib import Path
 
 import pytest
 import torch
@@ -298,6 +299,10 @@ def test_from_speech_to_scores(system, project, monkeypatch):
     if system == "stackgan_v2_text":
         heard = CliRunner().invoke(cli.main, ["speak", "--wav", "one.wav", "-o", "two.png"])
         assert heard.exit_code == 1 and "these models read text and hear nothing" in heard.output
+        for option, value, told in (("--voice", "en-gb", "have no voice"), ("--save-wav", "said.wav", "hear nothing")):
+            said = CliRunner().invoke(cli.main, ["speak", "a red bird", option, value, "-o", "two.png"])
+            assert said.exit_code == 1 and f"these models read text and {told}" in said.output
+        assert not Path("two.png").exists()
 
 
 def test_the_alphabet_names_each_character_once():

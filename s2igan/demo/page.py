@@ -1,6 +1,5 @@
 """The page itself: what `Run` gives as HTML, and the Gradio app around it. Nothing on it comes from elsewhere."""
 
-import base64
 import html
 import io
 import os
@@ -8,12 +7,13 @@ import warnings
 from collections.abc import Callable, Sequence
 
 import numpy as np
-from PIL import Image
 
 from s2igan.datasets.drawn.birds import COLOURS, random_bird
 from s2igan.datasets.drawn.grammar import changeable, describe, read
 from s2igan.demo.run import MAX_BYTES, MAX_CHARACTERS, MAX_SECONDS, Heard, Limit, Near, Run, scores
 from s2igan.errors import InputError
+from s2igan.figures import as_image, png
+from s2igan.report.embedded import data_uri
 from s2igan.speech.audio import encode_flac
 
 WAITING = 20  # calls in the queue; one is at work
@@ -45,24 +45,17 @@ STYLE = """
 # ---------------------------------------------------------------- HTML of what is shown
 
 
-def data_uri(content: bytes, kind: str) -> str:
-    """A file within the page."""
-    return f"data:{kind};base64,{base64.b64encode(content).decode()}"
-
-
 def picture(pixels: np.ndarray, size: int, words: str, below: str = "") -> str:
     """An image (3, S, S), uint8, `size` pixels wide on the screen, with `words` for who cannot see it."""
-    file = io.BytesIO()
-    Image.fromarray(pixels.transpose(1, 2, 0)).save(file, "PNG")
     return (
-        f'<figure><img src="{data_uri(file.getvalue(), "image/png")}" width="{size}" height="{size}" '
+        f'<figure><img src="{data_uri("image/png", png(as_image(pixels)))}" width="{size}" height="{size}" '
         f'alt="{html.escape(words)}">{below and f"<figcaption>{below}</figcaption>"}</figure>'
     )
 
 
 def player(flac: bytes) -> str:
     """A sound with a button to play it."""
-    return f'<audio controls preload="metadata" src="{data_uri(flac, "audio/flac")}"></audio>'
+    return f'<audio controls preload="metadata" src="{data_uri("audio/flac", flac)}"></audio>'
 
 
 def section(title: str, *parts: str) -> str:
@@ -75,7 +68,7 @@ def sound(heard: Heard, rate: int) -> str:
     if heard.samples is None:
         return section("Read", f'<div class="s2-note">“{html.escape(heard.name)}”</div>')
     below = f"<figcaption>{html.escape(heard.name)}<br>{player(encode_flac(heard.samples, rate))}</figcaption>"
-    chart = f'<img class="chart" src="{data_uri(charts(heard, rate), "image/png")}" alt="waveform and log-mel">'
+    chart = f'<img class="chart" src="{data_uri("image/png", charts(heard, rate))}" alt="waveform and log-mel">'
     return section("Heard", f'<figure class="wide">{chart}{below}</figure>')
 
 

@@ -14,19 +14,18 @@ from pathlib import Path
 
 import numpy as np
 import soundfile
-import torch
-from torch.nn import functional as F
 
 from s2igan.catalog import Caption, Image, read_catalog
 from s2igan.datasets.drawn.grammar import recolour
 from s2igan.errors import InputError
+from s2igan.find import heard_captions, nearest
 from s2igan.machine import device
-from s2igan.pipeline import Pipeline
-from s2igan.sen.embedding import GENERATOR_SEN, caption_embeddings
-from s2igan.sen.model import SEN
+from s2igan.pipeline import Heard, Pipeline
+from s2igan.report.measures import arrow, labels, value
+from s2igan.sen.embedding import image_embeddings
 from s2igan.speech.audio import write_wav
 from s2igan.speech.recordings import RECORDINGS
-from s2igan.store import FixedReader, ImageReader, RaggedReader
+from s2igan.store import ImageReader, RaggedReader
 from s2igan.vision.transforms import centre_crop
 
 MAX_SECONDS = 30
@@ -36,18 +35,18 @@ VARIATIONS = 8
 WALK = 8  # images from one caption to the other
 NEAREST = 4
 
-# What a row of the scores is, its key in metrics/*.json, and where its chance level is not `<key>_chance`.
-SCORES = (
-    ("speech finds images of its class, mAP ↑", "speech_to_image_map", ""),
-    ("images find speech of their class, mAP ↑", "image_to_speech_map", ""),
-    ("real images find generated ones, mAP ↑", "map", ""),
-    ("Fréchet distance, EfficientNet-Lite0 ↓", "fd_efficientnet_lite0", ""),
-    ("Fréchet distance, Inception-v3 ↓", "fd_inception_v3_fid", ""),
-    ("Inception score ↑", "is_mean", ""),
-    ("parts in the spoken colour ↑", "part_colour_accuracy", "colour_chance"),
-    ("a changed colour word changes its part ↑", "keyword_changed", "keyword_changed_before"),
-    ("… and leaves the other parts ↑", "keyword_kept", ""),
+# Of the measures that metrics/report.html has, those that the page shows, and what stands beside each.
+MEASURES = (
+    "speech_to_image_map",
+    "image_to_speech_map",
+    "map",
+    "fid",
+    "is_mean",
+    "part_colour_accuracy",
+    "keyword_changed",
+    "keyword_kept",
 )
+COLUMNS = ("score", "chance", "untrained", "shuffled", "oracle", "real")
 
 
 class Limit:
@@ -65,16 +64,6 @@ class Limit:
         if len(past) == self.calls and (left := past[0] + self.seconds - now) > 0:
             raise InputError(f"{self.calls} drawings in {self.seconds:g} s are enough; wait {left:.0f} s")
         past.append(now)
-
-
-@dataclass
-class Heard:
-    """One utterance: what it is called, its samples (T,) and log-mel (F, M) (None of a text read), embedding (A,)."""
-
-    name: str
-    samples: np.ndarray | None
-    log_mel: np.ndarray | None
-    embedding: np.ndarray
 
 
 @dataclass
@@ -107,22 +96,14 @@ class Run:
         """
         pipeline, text = self.pipeline, " ".join((text or "").split())
         if recording:
-            if pipeline.reads_text:
-                raise InputError("these models read text and hear nothing; type a sentence")
-            name, samples = "your recording", listen(Path(recording), pipeline)
-        elif not text:
+            return pipeline.heard(listen(Path(recording), pipeline), "your recording")
+        if not text:
             raise InputError("nothing to draw yet: record or upload a description, or type one")
-        elif len(text) > MAX_CHARACTERS:
+        if len(text) > MAX_CHARACTERS:
             raise InputError(f"{len(text)} characters; {MAX_CHARACTERS} are the most: say it shorter")
-        elif pipeline.reads_text:
-            return Heard(text, None, None, pipeline.embed_sentences([("your sentence", text, "")])[0])
-        else:
-            if voice and voice not in pipeline.voices:
-                raise InputError(f"voice {voice}: choose one of {', '.join(pipeline.voices)}")
-            voice = voice or next(iter(pipeline.voices), "")
-            name, samples = text, pipeline.say([("your sentence", text, voice)])[0]
-        embedding = pipeline.embed([samples], [name])[0]
-        return Heard(name, samples, pipeline.log_mel(samples), embedding)
+        if voice and voice not in pipeline.voices:
+            raise InputError(f"voice {voice}: choose one of {', '.join(pipeline.voices)}")
+        return pipeline.hear(text, voice=voice)
 
     def draw(self, embeddings: np.ndarray, noises: Sequence[int], seed: int = 0) -> list[np.ndarray]:
         """Embeddings (N, A) -> images at three scales, each (N, 3, S, S).
@@ -168,10 +149,8 @@ class Memory:
         trained = {caption.image: caption for caption in reversed(self._captions)}  # the first caption of each image
         self._images: list[Image] = [image for image in catalog.images if image.key in trained]
         self._first = [trained[image.key] for image in self._images]
-        self._speech = _embeddings([caption.key for caption in self._captions])
-        with FixedReader("data/image_features.h5", "image_features") as features:
-            views = features.values([features.index(image.key) for image in self._images])[:, 0]
-        self._seen = project(pipeline.sen, views)
+        self._speech = heard_captions([caption.key for caption in self._captions], pipeline.device)
+        self._seen = image_embeddings(pipeline.sen, [image.key for image in self._images], pipeline.device)
 
     def nearest(self, embedding: np.ndarray, count: int = NEAREST) -> tuple[list[Near], list[Near]]:
         """The training captions, with their sound, and the training images nearest to `embedding` (A,)."""
@@ -195,6 +174,7 @@ def listen(path: Path, pipeline: Pipeline) -> np.ndarray:
 
     Raises InputError, which calls the file by its name alone, for one that is too long, too large or no speech.
     """
+    pipeline.require_hearing(path.name)
     if (size := path.stat().st_size) > MAX_BYTES:
         raise InputError(f"{path.name}: {size >> 20} MB; {MAX_BYTES >> 20} MB are the most: cut out the description")
     try:
@@ -242,30 +222,6 @@ def line(start: np.ndarray, end: np.ndarray, count: int) -> np.ndarray:
     return points / np.linalg.norm(points, axis=1, keepdims=True)
 
 
-def nearest(query: np.ndarray, points: np.ndarray, count: int) -> tuple[list[int], list[float]]:
-    """Rows of the `count` unit vectors `points` (N, A) nearest to the unit vector `query` (A,), and their cosines."""
-    cosines = points @ query
-    rows = np.argsort(-cosines, kind="stable")[:count]
-    return rows.tolist(), cosines[rows].tolist()
-
-
-@torch.inference_mode()
-def project(sen: SEN, features: np.ndarray) -> np.ndarray:
-    """Frozen image features (N, F) -> unit vectors (N, A) of the space that SEN shares with speech."""
-    where = next(sen.parameters()).device
-    return F.normalize(sen.image(torch.from_numpy(features).float().to(where)), dim=1).cpu().numpy()
-
-
-def _embeddings(keys: Sequence[str]) -> np.ndarray:
-    """Of captions, (N, A): those of the embed stage where the generator listens to the same SEN, else made anew."""
-    ears = [Path(folder, "speech.safetensors") for folder in ("models/sen", GENERATOR_SEN)]
-    if all(path.exists() for path in (*ears, Path("data/embeddings.h5"))):
-        if ears[0].read_bytes() == ears[1].read_bytes():
-            with FixedReader("data/embeddings.h5", "embeddings") as embeddings:
-                return embeddings.values([embeddings.index(key) for key in keys])
-    return caption_embeddings(keys, device())
-
-
 def scores(folder: str | Path = "metrics") -> list[tuple[str, list[float | None]]]:
     """Each score of metrics/*.json that is there, by name: the score, chance, untrained, shuffled, oracle, real.
 
@@ -277,9 +233,8 @@ def scores(folder: str | Path = "metrics") -> list[tuple[str, list[float | None]
             found |= json.loads(path.read_text())
         except (ValueError, TypeError):
             raise InputError(f"{path}: not a file of scores; run `dvc repro` to make it anew") from None
-    rows = []
-    for name, key, chance in SCORES:
-        if key in found:
-            beside = [f"{key}_{control}" for control in ("untrained", "shuffled", "oracle", "real")]
-            rows.append((name, [found.get(k) for k in (key, chance or f"{key}_chance", *beside)]))
-    return rows
+    return [
+        (f"{label} {arrow(key)}", [value(found, key, column) for column in COLUMNS])
+        for measures in labels(found, MEASURES).values()
+        for key, label in measures.items()
+    ]

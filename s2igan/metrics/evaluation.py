@@ -13,7 +13,7 @@ from itertools import chain
 import numpy as np
 import torch
 
-from s2igan.catalog import Catalog, Image
+from s2igan.catalog import Catalog, Image, count_classes
 from s2igan.datasets.drawn.grammar import read
 from s2igan.errors import InputError
 from s2igan.metrics.attributes import keyword_scores, named_colours, part_colour_accuracy
@@ -33,7 +33,7 @@ from s2igan.metrics.retrieval import (
     precision_at,
     speaker_control,
 )
-from s2igan.sen.embedding import GENERATOR_SEN
+from s2igan.sen.embedding import GENERATOR_SEN, image_embeddings
 from s2igan.sen.model import load_sen
 from s2igan.splits import limit
 from s2igan.store import FixedReader, ImageReader
@@ -71,17 +71,14 @@ def retrieval_scores(
     sen, config = load_sen(GENERATOR_SEN)
     group_of = catalog.group_of()
     captions = catalog.split("test")
-    pictures = [image for image in catalog.images if image.split == "test"]
+    tested = catalog.images_in("test")
     speech = np.stack([speech_of[caption.key] for caption in captions])
-    with FixedReader("data/image_features.h5", "image_features") as features:
-        centre = features.values([features.index(image.key) for image in pictures])[:, 0]
-    with torch.inference_mode():
-        images = sen.image.to(device)(torch.from_numpy(centre).to(device)).cpu().numpy()
+    images = image_embeddings(sen, [image.key for image in tested], device)
     speech_classes = [group_of[caption.image] for caption in captions]
-    image_classes = [group_of[image.key] for image in pictures]
-    row_of = {image.key: row for row, image in enumerate(pictures)}
+    image_classes = [group_of[image.key] for image in tested]
+    row_of = {image.key: row for row, image in enumerate(tested)}
     own_image = np.array([row_of[caption.image] for caption in captions])
-    own_speech = [np.flatnonzero(own_image == row) for row in range(len(pictures))]
+    own_speech = [np.flatnonzero(own_image == row) for row in range(len(tested))]
     most = max(len(rows) for rows in own_speech)
     padded = np.stack([np.pad(rows, (0, most - len(rows)), constant_values=-1) for rows in own_speech])
 
@@ -92,7 +89,7 @@ def retrieval_scores(
     if judge is not None:  # captions and classes as the colours that they name
         truth_of, parts, colours = _named_of_classes(catalog), names["parts"], names["colours"]
         told = named_colours([read(caption.text) for caption in captions], parts, colours)
-        shown = named_colours([truth_of[image.class_name] for image in pictures], parts, colours)
+        shown = named_colours([truth_of[image.class_name] for image in tested], parts, colours)
         ear, eye = (np.eye(len(colours) + 1)[found][..., :-1].reshape(len(found), -1) for found in (told, shown))
         oracle = {
             "speech_to_image_map_oracle": cross_modal_retrieval(ear, eye, speech_classes, image_classes, own_image)[
@@ -112,8 +109,8 @@ def retrieval_scores(
         **{f"image_to_speech_r{k}": back[f"r{k}"] for k in (1, 5, 10)},
         "image_to_speech_median_rank": back["median_rank"],
         "captions": len(captions),
-        "images": len(pictures),
-        "classes": _classes(pictures),
+        "images": len(tested),
+        "classes": count_classes(tested),
         "voices": len(config["speech"].get("test_voices", [])),
         "sen_precision": config.get("precision", "float32"),
         "encoder": config["image_encoder"]["encoder"],
@@ -125,7 +122,7 @@ def retrieval_scores(
             "…_speaker: images by how often training heard the caption's speaker describe their class",
         ],
     }
-    ks = [k for k in PRECISION_AT if k <= min(len(pictures), len(captions))]
+    ks = [k for k in PRECISION_AT if k <= min(len(tested), len(captions))]
     curves = (
         precision_at(speech, images, speech_classes, image_classes, ks),
         precision_at(images, speech, image_classes, speech_classes, ks),
@@ -245,14 +242,14 @@ def image_scores(
     classifier, _ = load_classifier("models/classifier", "classifier")
     if classifier is not None:
         classifier.to(encoder.mean.device)
-    tested = [image for image in catalog.images if image.split == "test"]
+    tested = catalog.images_in("test")
     with FixedReader("data/generated.h5", "generated") as generated:
         if classifier is not None:
             _check_size(classifier, generated, "classifier")
         size, drawn = min(generated.shape[1:]), len(generated)
         precision = generated.attributes.get("precision", "float32")
     see = _Networks(encoder, fid_encoder, classifier, size)
-    trained_keys = limit([image.key for image in catalog.images if image.split != "test"], drawn, seed, "evaluate")
+    trained_keys = limit([image.key for image in catalog.images_in("train", "val")], drawn, seed, "evaluate")
     with ImageReader("data/images.h5") as images:
         real = see.real(images, [image.key for image in tested])
         trained = see.real(images, trained_keys, distances_only=True)
@@ -284,7 +281,7 @@ def image_scores(
         "real_images": len(tested),
         "training_images": len(trained_keys),
         "generated_images": drawn,
-        "classes": _classes(tested),
+        "classes": count_classes(tested),
         "rdg_precision": precision,
         "queries": len(queries),
         "query_images": max(queried.values()),
@@ -310,10 +307,6 @@ def _split(catalog: Catalog) -> str:
         recorded = any(caption.recording for caption in catalog.split("test"))
         return f"{words}, speakers not named" if recorded else f"{words}, voices as tts.test_voices"
     return f"{words}, {len(tested - trained)} of {len(tested)} speakers unheard in training"
-
-
-def _classes(images: list[Image]) -> int:
-    return len({image.class_name for image in images if image.class_name})
 
 
 def _queries(catalog: Catalog, real: list[Image], per_class: int, seed: int) -> tuple[np.ndarray, bool]:
@@ -383,16 +376,16 @@ class _Networks:
             yield control, found
 
     def _see(
-        self, pictures: FixedReader | Rows, keys: list[str], images: list[str], encoders: list[FrozenEncoder]
+        self, source: FixedReader | Rows, keys: list[str], images: list[str], encoders: list[FrozenEncoder]
     ) -> ImageSet:
         blocks = []  # a block at a time: images may not fit in memory
-        for start in range(0, len(pictures), BLOCK):
-            block = centre_crop(pictures.values(slice(start, start + BLOCK)), self.size)
+        for start in range(0, len(source), BLOCK):
+            block = centre_crop(source.values(slice(start, start + BLOCK)), self.size)
             blocks.append([encode_images(encoder, block) for encoder in encoders])
         features = [np.concatenate(parts) for parts in zip(*blocks, strict=True)]
         pooled, probabilities = None, None
         if self.classifier is not None:
-            pooled, (probabilities, *_) = describe(self.classifier, pictures)
+            pooled, (probabilities, *_) = describe(self.classifier, source)
         return ImageSet(keys, images, features[0], features[-1], pooled, probabilities)
 
 
@@ -422,13 +415,13 @@ def attribute_scores(catalog: Catalog) -> dict:
     text_of = {caption.key: caption.text for caption in catalog.captions}
     truth_of = _named_of_classes(catalog)
 
-    def readings(pictures: FixedReader | Rows) -> np.ndarray:
-        return np.stack([answer.argmax(axis=1) for answer in predict(judge, pictures)], axis=1)  # (N, P)
+    def readings(source: FixedReader | Rows) -> np.ndarray:
+        return np.stack([answer.argmax(axis=1) for answer in predict(judge, source)], axis=1)  # (N, P)
 
     def truth(class_names: list[str]) -> np.ndarray:
         return named_colours([truth_of[name] for name in class_names], parts, colours)
 
-    real = [image for image in catalog.images if image.split == "test"]
+    real = catalog.images_in("test")
     with ImageReader("data/images.h5") as images:
         seen = readings(Rows(images, [images.index(image.key) for image in real]))
     of_real = part_colour_accuracy(seen, truth([image.class_name for image in real]), parts, len(colours))

@@ -94,11 +94,11 @@ def speaker_control(catalog: Catalog) -> dict[str, float]:
     in a random order, so that it is chance for speakers unheard, and where no class is. Only for captions whose
     speaker is known; nothing where there are none.
     """
-    image_of, group_of = catalog.image_of(), catalog.group_of()
+    group_of = catalog.group_of()
     spoke_of = Counter(
         (caption.speaker, group_of[caption.image]) for caption in catalog.training_captions() if caption.recording
     )
-    gallery = np.array([group_of[key] for key, image in image_of.items() if image.split == "test"])
+    gallery = np.array([group_of[image.key] for image in catalog.images_in("test")])
     asked = Counter((c.speaker, group_of[c.image]) for c in catalog.split("test") if c.recording and c.speaker)
     if not asked:
         return {}

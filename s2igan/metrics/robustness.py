@@ -129,8 +129,8 @@ def robustness_scores(
         scores[f"{name}_captions"] = len(rows)
     scores[f"{CLEAN.name}_map_chance"] = table[0]["map_chance"]
     # In a random order each image is as likely as the next to be in a place.
-    pictures = len(gallery.images)
-    scores |= {f"r{k}_chance": min(k, pictures) / pictures for k in RECALL_AT}
+    searched = len(gallery.images)
+    scores |= {f"r{k}_chance": min(k, searched) / searched for k in RECALL_AT}
     scores |= counts | {"voices": len(set(voices) - {""})}
     languages = np.array([caption.language or UNKNOWN_LANGUAGE for caption in captions])
     names = sorted(set(languages.tolist()))

@@ -16,7 +16,7 @@ import pandas as pd
 import torch
 import yaml
 
-from s2igan.catalog import Caption, Catalog, read_catalog
+from s2igan.catalog import SPLITS, Caption, Catalog, count_classes, read_catalog
 from s2igan.datasets.drawn.grammar import read
 from s2igan.figures import sample_captions, words
 from s2igan.metrics.attributes import named_colours
@@ -25,7 +25,7 @@ from s2igan.models import hash_files
 from s2igan.pipeline import Pipeline
 from s2igan.report.embedded import MOST_SECONDS, curve, figure, picture, sound
 from s2igan.report.measures import COLUMNS, arrow, published_scores, shown, tables
-from s2igan.sen.embedding import caption_embeddings
+from s2igan.sen.embedding import caption_embeddings, image_embeddings
 from s2igan.store import FixedReader, ImageReader, RaggedReader
 from s2igan.vision.transforms import centre_crop
 
@@ -44,7 +44,7 @@ CURVES: dict[tuple[str, str], dict[str, Sequence[str]]] = {
         "RDG, discriminators": ("d_0", "d_1", "d_2"),
         "RDG, generator": ("g_0", "g_1", "g_2"),
         "RDG, matching": [f"{player}_matching_{scale}" for player in "dg" for scale in range(3)],
-        "RDG, other terms": ("relation", "g_relation", "kl", "sen", "g_colour"),
+        "RDG, other terms": ("relation", "g_relation", "kl", "sen"),
     },
     ("retrieval", "k"): {"Retrieval, precision at k": ("speech_to_image", "image_to_speech")},
 }
@@ -78,7 +78,7 @@ class Run:
         self.params: Mapping = yaml.safe_load(self.params_text) or {}
         self.group_of = self.catalog.group_of()
         self.kind = "class" if any(image.class_name for image in self.catalog.images) else "image"
-        self.gallery = [image.key for image in self.catalog.images if image.split == "test"]
+        self.gallery = [image.key for image in self.catalog.images_in("test")]
 
     def content(self, samples: int, captions: int, seed: int) -> dict:
         """All of the page: `samples` captions and keyword pairs, `captions` of the best and as many of the worst."""
@@ -119,10 +119,9 @@ class Run:
         """What was run, in words."""
         catalog, speech = self.catalog, self.pipeline.config.get("speech") or {}
         counts = []
-        for split in ("train", "val", "test"):
-            spoken = catalog.split(split)
-            images = [image for image in catalog.images if image.split == split]
-            classes = len({image.class_name for image in images if image.class_name})
+        for split in SPLITS:
+            spoken, images = catalog.split(split), catalog.images_in(split)
+            classes = count_classes(images)
             counts.append(
                 f"{split}: {len(images)} images"
                 + f" of {classes} classes" * bool(classes)
@@ -158,7 +157,7 @@ class Run:
         speech = caption_embeddings(keys, self.device)
         seeds = self.pipeline.seeds([key + noise for key in keys for noise in "ab"], seed)  # as in samples.png
         drawn = self.pipeline.draw(np.repeat(speech, 2, axis=0), seeds)
-        cosines = _unit(speech) @ self.pictures().T
+        cosines = speech @ self.seen.T
         nearest = np.argsort(-cosines, axis=1, kind="stable")[:, :NEAREST]
         found = [self.gallery[i] for i in nearest.ravel()]
         real = dict(
@@ -186,12 +185,10 @@ class Run:
             })  # fmt: skip
         return made
 
-    def pictures(self) -> np.ndarray:
+    @cached_property
+    def seen(self) -> np.ndarray:
         """The test images in SEN's space, unit vectors (G, D)."""
-        with FixedReader("data/image_features.h5", "image_features") as features:
-            centre = features.values([features.index(key) for key in self.gallery])[:, 0]
-        with torch.inference_mode():
-            return _unit(self.pipeline.sen.image(torch.from_numpy(centre).to(self.device)).cpu().numpy())
+        return image_embeddings(self.pipeline.sen, self.gallery, self.device)
 
     def real(self, keys: Sequence[str]) -> list[str]:
         """Images of the data set, cut as the drawn ones are."""
@@ -246,7 +243,7 @@ class Run:
         return made
 
     def _margins(self, keys: Sequence[str]) -> np.ndarray:
-        cosines = _unit(caption_embeddings(keys, self.device)) @ self.pictures().T  # (N, G)
+        cosines = caption_embeddings(keys, self.device) @ self.seen.T  # (N, G)
         groups = np.array([self.group_of[key] for key in self.gallery])
         own = np.array([self.group_of[key.rsplit("/", 1)[0]] for key in keys])[:, None] == groups
         return np.where(own, cosines, -np.inf).max(axis=1) - np.where(own, -np.inf, cosines).max(axis=1)
@@ -371,7 +368,3 @@ def _numbers(path: Path) -> int:
     with open(path, "rb") as file:
         header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
     return sum(math.prod(tensor["shape"]) for name, tensor in header.items() if name != "__metadata__")
-
-
-def _unit(vectors: np.ndarray) -> np.ndarray:
-    return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from s2igan.figures import as_image, draw_columns, measured, png
 from s2igan.speech.audio import decode, encode_flac
 
 EXACT = 128  # pixels: larger images are stored with loss
@@ -22,25 +23,26 @@ INK = "#010203"  # stands for the page's own colour of text, in light and in dar
 
 
 def data_uri(kind: str, content: bytes) -> str:
+    """A file within the page."""
     return f"data:{kind};base64,{base64.b64encode(content).decode()}"
 
 
 def picture(pixels: np.ndarray) -> str:
     """A uint8 image (3, S, S)."""
-    image = Image.fromarray(np.ascontiguousarray(pixels.transpose(1, 2, 0)))
-    return _encoded(image, "png" if image.width <= EXACT else "jpeg")
+    image = as_image(pixels)
+    return data_uri("image/png", png(image)) if image.width <= EXACT else _jpeg(image)
 
 
 def figure(path: str | Path) -> str:
     """A picture file, at a fraction of its size."""
     with Image.open(path) as image:
-        return _encoded(image.convert("RGB"), "jpeg")
+        return _jpeg(image.convert("RGB"))
 
 
-def _encoded(image: Image.Image, kind: str) -> str:
+def _jpeg(image: Image.Image) -> str:
     buffer = io.BytesIO()
-    image.save(buffer, kind, **({"optimize": True} if kind == "png" else {"quality": QUALITY, "subsampling": 0}))
-    return data_uri(f"image/{kind}", buffer.getvalue())
+    image.save(buffer, "jpeg", quality=QUALITY, subsampling=0)
+    return data_uri("image/jpeg", buffer.getvalue())
 
 
 def sound(flac: bytes, name: str) -> tuple[str, float]:
@@ -61,20 +63,15 @@ def curve(table: Mapping[str, np.ndarray], x: str, names: Sequence[str]) -> str:
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    there = {name: ~np.isnan(table[name]) for name in names if name in table}
-    there = {name: rows for name, rows in there.items() if rows.any()}
-    if not there:
+    names = [name for name in measured(table, names) if len(table[name])]
+    if not names:
         return ""
     inks = ("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color", "grid.color")
-    style: dict = {"svg.fonttype": "none", "svg.hashsalt": "/".join((x, *there)), **dict.fromkeys(inks, INK)}
+    style: dict = {"svg.fonttype": "none", "svg.hashsalt": "/".join((x, *names)), **dict.fromkeys(inks, INK)}
     with matplotlib.rc_context(style):
         panel, axis = pyplot.subplots(figsize=(4.6, 2.9))
-        for name, rows in there.items():
-            axis.plot(table[x][rows], table[name][rows], label=name, marker="o" if rows.sum() < 12 else None)
-        axis.set_xlabel(x)
-        axis.grid(alpha=0.2)
+        draw_columns(axis, table, x, names)
         axis.spines[["top", "right"]].set_visible(False)
-        axis.legend(frameon=False, fontsize=9)
         panel.tight_layout()
         buffer = io.StringIO()
         panel.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})

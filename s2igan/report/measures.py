@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from s2igan.metrics.evaluation import distance_names
@@ -73,15 +73,18 @@ def arrow(key: str) -> str:
     return "↓" if less_is_better(key) else "↑"
 
 
-def labels(scores: Mapping[str, Any]) -> dict[str, dict[str, str]]:
-    """The measures of each group that `scores` have, by their names there; distances say whose features they are of."""
+def labels(scores: Mapping[str, Any], wanted: Collection[str] = ()) -> dict[str, dict[str, str]]:
+    """The measures of each group that `scores` have, by their names there; distances say whose features they are of.
+
+    Of the `wanted` ones alone, by the keys of MEASURES, where any are given.
+    """
     encoder = scores.get("fid_encoder", "")
     named = dict(zip(("fid", "fjd", "kid"), distance_names(encoder), strict=True))
     found = {
         group: {
             named.get(key, key): f"{label}, {encoder}" if key in named else label
             for key, label in measures.items()
-            if scores.get(named.get(key, key)) is not None
+            if scores.get(named.get(key, key)) is not None and (not wanted or key in wanted)
         }
         for group, measures in MEASURES.items()
     }
@@ -98,14 +101,18 @@ def tables(scores: Mapping[str, Any], published: Mapping[str, str]) -> dict[str,
     return made
 
 
+def value(scores: Mapping[str, Any], key: str, column: str) -> float | None:
+    """The score `key`, or what stands beside it in a column of COLUMNS; None where there is no such number."""
+    if column == "chance" and (recall := re.fullmatch(r"speech_to_image_r(\d+)", key)):
+        return min(1.0, int(recall[1]) / scores["images"])
+    return scores.get(BESIDE.get((key, column), key if column == "score" else f"{key}_{column}"))
+
+
 def _cell(scores: Mapping[str, Any], published: Mapping[str, str], key: str, column: str) -> str:
     if column == "published":
         return published.get(key, "")
-    if column == "chance" and (recall := re.fullmatch(r"speech_to_image_r(\d+)", key)):
-        value = min(1.0, int(recall[1]) / scores["images"])
-    else:
-        value = scores.get(BESIDE.get((key, column), key if column == "score" else f"{key}_{column}"))
-    return "" if value is None else shown(value)
+    found = value(scores, key, column)
+    return "" if found is None else shown(found)
 
 
 def published_scores(dataset: str, system: str, size: int, scores: Mapping[str, Any]) -> dict[str, str]:

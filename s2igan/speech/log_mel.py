@@ -93,6 +93,10 @@ class LogMel:
             return 0
         return 1 + (samples - self.window_length) // self.shift_length
 
+    def samples(self, frames: int) -> int:
+        """The fewest samples that make so many frames, one or more."""
+        return self.window_length + (frames - 1) * self.shift_length
+
     @torch.inference_mode()
     def __call__(self, samples: np.ndarray) -> np.ndarray:
         if samples.ndim != 1 or not np.issubdtype(samples.dtype, np.floating):
