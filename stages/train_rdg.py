@@ -1,5 +1,6 @@
 """train_rdg: the densely-stacked generator against three discriminators, under the relation supervisor."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -85,18 +86,28 @@ def main(**values):
             image_embedding=heard_by.image if relation or matching else None,
             frozen_encoder=load_frozen(config["image_encoder"]) if relation else None,
             checkpoints=checkpoints,
-            report=lambda history: write_history(history, [words(caption) for caption in shown]),
+            report=history_writer([words(caption) for caption in shown]),
         )
     model.save("models/rdg", {"sen": config, "precision": recipe.precision, "parameters": values})
     save_sen(GENERATOR_SEN, heard_by, config)
     checkpoints.clear()
 
 
-def write_history(history: History, captions: list[str]) -> None:
-    """The curves, and what the same captions are drawn as with the same noise, a row per moment of training."""
-    write_tsv("metrics/rdg_training.tsv", history.rows)
-    moments = [f"after {images} images" for images in history.sheet_items]
-    grid([list(sheet) for sheet in history.sheets] or [[]], moments or ["nothing yet"], captions, SHEETS, 96, 170)
+def history_writer(captions: list[str]) -> Callable[[History], None]:
+    """What writes the curves, and, when there are more, what these captions are drawn as: a row per moment."""
+    drawn = None
+
+    def write(history: History) -> None:
+        nonlocal drawn
+        write_tsv("metrics/rdg_training.tsv", history.rows)
+        if drawn != len(history.sheets):
+            moments = [f"after {images} images" for images in history.sheet_items]
+            grid(
+                [list(sheet) for sheet in history.sheets] or [[]], moments or ["nothing yet"], captions, SHEETS, 96, 170
+            )
+            drawn = len(history.sheets)
+
+    return write
 
 
 def image_table(catalog: Catalog, speech) -> ImageTable:
