@@ -10,7 +10,7 @@ import numpy as np
 
 from s2igan import machine
 from s2igan.errors import InputError
-from s2igan.pipeline import Pipeline
+from s2igan.pipeline import Heard, Pipeline
 from s2igan.speech.audio import is_silent, mix_down, resample
 
 
@@ -47,20 +47,22 @@ class Models:
 
         Raises InputError for speech that is too short, silent or not finite.
         """
-        if isinstance(speech, str):
-            return self.pipeline.hear(speech).embedding
-        self.pipeline.require_hearing("speech")
-        samples = _mono(np.asarray(speech), rate, self.pipeline.sample_rate)
-        return self.pipeline.embed([samples], ["speech"])[0]
+        return self._hear(speech, rate).embedding
 
     def draw(self, speech: np.ndarray | str, rate: int | None = None, seed: int = 0) -> np.ndarray:
         """Speech, or a sentence -> an image of what it describes, uint8 (H, W, 3): what `s2igan speak` draws.
 
         Another `seed`, another image of the same. Raises InputError as `embed` does.
         """
-        embedding = self.embed(speech, rate)
-        largest = self.pipeline.draw(embedding[None], self.pipeline.seeds(["0"], seed))[-1]  # (1, 3, H, W)
+        heard = self._hear(speech, rate)
+        largest = self.pipeline.draw(heard.speech[None], self.pipeline.seeds(["0"], seed))[-1]  # (1, 3, H, W)
         return np.ascontiguousarray(largest[0].transpose(1, 2, 0))
+
+    def _hear(self, speech: np.ndarray | str, rate: int | None) -> Heard:
+        if isinstance(speech, str):
+            return self.pipeline.hear(speech)
+        self.pipeline.require_hearing("speech")
+        return self.pipeline.heard(_mono(np.asarray(speech), rate, self.pipeline.sample_rate), "speech")
 
 
 def _mono(samples: np.ndarray, rate: int | None, wanted: int) -> np.ndarray:

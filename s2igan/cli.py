@@ -81,7 +81,7 @@ def speak(text, wav, output, voice, seed, count, save_wav, size, models):
         told = wav or f"{voice or pipeline.voice} says: {text}"
         source = f"{told} ({len(heard.samples) / pipeline.sample_rate:.1f} s)"
     keys = [f"{i}" for i in range(count)]
-    images = pipeline.draw(heard.embedding[None].repeat(count, axis=0), pipeline.seeds(keys, seed))[-1]
+    images = pipeline.draw(heard.speech[None].repeat(count, axis=0), pipeline.seeds(keys, seed))[-1]
     sheet(list(images), min(count, 8), output, size)
     if save_wav:  # last: nothing is left of a command that draws nothing
         write_wav(save_wav, heard.samples, pipeline.sample_rate)

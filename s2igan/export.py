@@ -22,7 +22,7 @@ from s2igan.model_card import model_card
 from s2igan.models import save_model
 from s2igan.pipeline import Pipeline
 from s2igan.rdg.model import SpeechToImage
-from s2igan.sen.model import save_sen
+from s2igan.sen.model import SEN, save_sen
 from s2igan.sen.recurrent import BidirectionalGRU, BidirectionalLSTM
 from s2igan.speech.log_mel import CONSTANT_BAND, LogMel
 
@@ -56,17 +56,17 @@ class LogMelGraph(nn.Module):
 class SpeechEncoderGraph(nn.Module):
     """A speech encoder for one utterance, which has no padding."""
 
-    def __init__(self, encoder: nn.Module):
+    def __init__(self, sen: SEN):
         super().__init__()
-        self.encoder = copy.deepcopy(encoder).cpu()
-        for module in self.encoder.modules():
+        self.sen = copy.deepcopy(sen).cpu()
+        for module in self.sen.modules():
             if isinstance(module, BidirectionalGRU):
                 module.__class__ = BidirectionalLSTM  # torch's own GRUs, which ONNX has, not a loop of a fixed length
 
     def forward(self, log_mel: Tensor) -> Tensor:
-        """(F, M) -> unit vector (A,)."""
+        """(F, M) -> unit vector (A,), for attention (1 + P, A)."""
         frames = torch.ones_like(log_mel[:, 0], dtype=torch.long).sum()[None]
-        return F.normalize(self.encoder(log_mel[None], frames), dim=1)[0]
+        return self.sen.hear(log_mel[None], frames)[0]
 
 
 class GeneratorGraph(nn.Module):
@@ -77,7 +77,7 @@ class GeneratorGraph(nn.Module):
         self.generator = copy.deepcopy(generator).to("cpu", memory_format=torch.contiguous_format)
 
     def forward(self, embedding: Tensor, latent: Tensor) -> tuple[Tensor, ...]:
-        """(A,), (Z,) -> (S, S, 3), (2S, 2S, 3), (4S, 4S, 3)."""
+        """(A,) or (1 + P, A), (Z,) -> (S, S, 3), (2S, 2S, 3), (4S, 4S, 3)."""
         images = self.generator(latent[None], embedding[None])[0]
         return tuple((image[0].permute(1, 2, 0) + 1) / 2 for image in images)
 
@@ -130,7 +130,7 @@ def graphs(pipeline: Pipeline) -> dict[str, bytes]:
     """The models as ONNX, for one utterance of any length and one image, by their names.
 
     log_mel, speech_encoder and generator, and speech_to_image, which is all three."""
-    log_mel, encoder = LogMelGraph(pipeline.log_mel), SpeechEncoderGraph(pipeline.sen.speech)
+    log_mel, encoder = LogMelGraph(pipeline.log_mel), SpeechEncoderGraph(pipeline.sen)
     generator = GeneratorGraph(pipeline.generator)
     noise = np.random.default_rng(0).standard_normal(int(EXAMPLE_SECONDS * pipeline.sample_rate))
     samples = torch.from_numpy(noise.astype(np.float32))

@@ -1,6 +1,6 @@
 """Words or a recording to an image, for people: what the command line and the keyword test call."""
 
-# T samples, F frames, M mel bands, A speech embedding size, S base size
+# T samples, F frames, M mel bands, P places, A speech embedding size, S base size
 
 from __future__ import annotations
 
@@ -27,12 +27,20 @@ SENTENCE = "your sentence"  # what a typed sentence is called in errors
 
 @dataclass(frozen=True)
 class Heard:
-    """One utterance: what it is called, its samples (T,) and log-mel (F, M) (None of a text read), embedding (A,)."""
+    """One utterance: what it is called, its samples (T,) and log-mel (F, M) (None of a text read), and as it is drawn.
+
+    `speech` is the embedding (A,), for a generator with attention followed by places (1 + P, A).
+    """
 
     name: str
     samples: np.ndarray | None
     log_mel: np.ndarray | None
-    embedding: np.ndarray
+    speech: np.ndarray
+
+    @property
+    def embedding(self) -> np.ndarray:
+        """Its point in the space that it shares with images, (A,)."""
+        return self.speech if self.speech.ndim == 1 else self.speech[0]
 
 
 class Pipeline:
@@ -103,12 +111,17 @@ class Pipeline:
     def heard(self, samples: np.ndarray, name: str) -> Heard:
         """Samples (T,) at `sample_rate`, called `name` in errors, as these models hear them."""
         log_mel = self._log_mel_of(samples, name)
-        return Heard(name, samples, log_mel, embed_speech(self.sen, [log_mel])[0])
+        return Heard(name, samples, log_mel, embed_speech(self.sen, [log_mel], places=True)[0])
 
-    def embed(self, speech: Sequence[np.ndarray], names: Sequence[str], batch_size: int = 32) -> np.ndarray:
-        """Samples (T,) of each utterance, called by `names` in errors -> speech embeddings (N, A)."""
+    def embed(
+        self, speech: Sequence[np.ndarray], names: Sequence[str], batch_size: int = 32, places: bool = False
+    ) -> np.ndarray:
+        """Samples (T,) of each utterance, called by `names` in errors -> speech embeddings (N, A).
+
+        With `places`, as `draw` takes them.
+        """
         log_mels = [self._log_mel_of(*utterance) for utterance in zip(speech, names, strict=True)]
-        return embed_speech(self.sen, log_mels, batch_size)
+        return embed_speech(self.sen, log_mels, batch_size, places=places)
 
     def _log_mel_of(self, samples: np.ndarray, name: str) -> np.ndarray:
         shortest = self.log_mel.samples(self.sen.speech.min_frames)
@@ -120,16 +133,19 @@ class Pipeline:
         return self.log_mel(samples)
 
     def embed_sentences(self, spoken: Sequence[tuple[str, str, str]], workers: int = 1) -> np.ndarray:
-        """(key, text, voice) of each sentence -> speech embeddings (N, A): said and heard, or read."""
+        """(key, text, voice) of each sentence, said and heard, or read -> what `draw` takes."""
         if self.reads_text:
-            return embed_speech(self.sen, [one_hot(text, key) for key, text, _ in spoken])
+            return embed_speech(self.sen, [one_hot(text, key) for key, text, _ in spoken], places=True)
         if not spoken:
-            return np.empty((0, self.sen.speech.embedding_dim), np.float32)
-        return self.embed(self.say(spoken, workers), [key for key, *_ in spoken])
+            return embed_speech(self.sen, [], places=True)
+        return self.embed(self.say(spoken, workers), [key for key, *_ in spoken], places=True)
 
-    def draw(self, embeddings: np.ndarray, seeds: Sequence[int], batch_size: int = 32) -> list[np.ndarray]:
-        """Embeddings (N, A) -> uint8 images at the three scales: (N, 3, S, S), (N, 3, 2S, 2S), (N, 3, 4S, 4S)."""
-        batches = list(generate(self.generator, embeddings, seeds, batch_size, self.device))
+    def draw(self, speech: np.ndarray, seeds: Sequence[int], batch_size: int = 32) -> list[np.ndarray]:
+        """Embeddings (N, A), or with places (N, 1 + P, A), -> uint8 images at the three scales, (N, 3, S, S) and so on.
+
+        `Heard.speech` of each.
+        """
+        batches = list(generate(self.generator, speech, seeds, batch_size, self.device))
         return [np.concatenate(scale) for scale in zip(*batches, strict=True)]
 
     def seeds(self, keys: Sequence[str], seed: int) -> list[int]:

@@ -26,6 +26,7 @@ TARGET = "evaluate"
 FILES = ("sen", "eval", "attributes", "classifier")
 SYSTEMS = {
     "s2igan": "S2IGAN (the paper)",
+    "s2igan_attention": "S2IGAN with attention to speech",
     "reference": "S2IGAN (the authors' code)",
     "stackgan_v2": "StackGAN-v2 on SEN's embedding",
     "stackgan_v2_text": "StackGAN-v2 on text",

@@ -37,7 +37,7 @@ def main(samples, birds, seed):
         picked = sample_captions(catalog, samples)
         keys = [caption.key for caption in picked]
         pipeline = Pipeline(device=device())
-        speech = caption_embeddings(keys, device())
+        speech = caption_embeddings(keys, device(), places=True)
         drawn = pipeline.draw(np.repeat(speech, 2, axis=0), pipeline.seeds([k + s for k in keys for s in "ab"], seed))
         real = images.values([images.index(caption.image) for caption in picked])
     real = centre_crop(real, drawn[-1].shape[-1]).numpy()

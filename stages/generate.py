@@ -31,7 +31,7 @@ def main(captions_per_image, batch_size, seed):
     keys, images = [caption.key for caption in captions], [caption.image for caption in captions]
     partner = partners([group_of[image] for image in images], images, seed)
     seeds = [image_seed(key, seed) for key in keys]
-    speech = caption_embeddings(keys, device())
+    speech = caption_embeddings(keys, device(), places=True)
     for control in CONTROLS:
         model, config = load_generator("models/rdg", trained=control != "_untrained")
         condition = speech[partner] if control == "_shuffled" else speech

@@ -6,7 +6,7 @@ import numpy as np
 from s2igan.command import progress, stage
 from s2igan.machine import device
 from s2igan.store import FixedWriter, ImageReader
-from s2igan.vision.encoders import ENCODERS, encode_images, load_encoder
+from s2igan.vision.encoders import ENCODERS, encode_images, encode_regions, load_encoder
 from s2igan.vision.transforms import views as cut_views
 
 BATCH = 64
@@ -18,9 +18,10 @@ BATCH = 64
 @click.option("--input_size", type=click.IntRange(32), required=True, help="pixels that the encoder sees")
 @click.option("--crop_size", type=click.IntRange(8), required=True, help="pixels of a view")
 @click.option("--views", type=click.IntRange(2), required=True, help="centre, mirrored centre, random crops")
+@click.option("--regions", type=click.IntRange(0), required=True, help="a side: 4 gives 16 of each view; 0: none")
 @stage
-def main(encoder, weights, input_size, crop_size, views):
-    """Reads data/images.h5; writes data/image_features.h5."""
+def main(encoder, weights, input_size, crop_size, views, regions):
+    """Reads data/images.h5; writes data/image_features.h5, and data/image_regions.h5, empty without `regions`."""
     network = load_encoder(encoder, weights, input_size).to(device())
     attributes = {
         "encoder": encoder,
@@ -30,15 +31,22 @@ def main(encoder, weights, input_size, crop_size, views):
         "crop_size": crop_size,
     }
     shape = (views, network.feature_dim)
+    by_region = (views, regions**2, network.feature_dim) if regions else (1,)
     with (
         ImageReader("data/images.h5") as images,
         FixedWriter("data/image_features.h5", "image_features", shape, "float32", attributes) as out,
+        FixedWriter("data/image_regions.h5", "image_regions", by_region, "float16", attributes) as out_regions,
     ):
         for start in progress(range(0, len(images), BATCH), "image features"):
             keys = images.keys[start : start + BATCH]
             block = images.values(range(start, start + len(keys)))
             cut = cut_views(block, crop_size, views, np.random.default_rng(start)).flatten(0, 1)
-            out.append(keys, encode_images(network, cut).reshape(len(keys), *shape))
+            if regions:
+                features, of_regions = encode_regions(network, cut, regions)
+                out_regions.append(keys, of_regions.reshape(len(keys), *by_region))
+            else:
+                features = encode_images(network, cut)
+            out.append(keys, features.reshape(len(keys), *shape))
 
 
 if __name__ == "__main__":

@@ -39,7 +39,7 @@ def main(enabled, pairs, seed):
         (caption.key, text, "" if pipeline.reads_text else assign_voice(caption.key, pipeline.voices))
         for caption, *_, text in changed
     ]
-    before = caption_embeddings(keys, device())
+    before = caption_embeddings(keys, device(), places=True)
     after = pipeline.embed_sentences(spoken, workers())
     seeds = pipeline.seeds(keys, seed)
     columns = {

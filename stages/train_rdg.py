@@ -17,9 +17,10 @@ from s2igan.options import choice, fill, options
 from s2igan.rdg.batches import BatchConfig, ImageTable, TrainingSet
 from s2igan.rdg.model import RDG, RDGConfig
 from s2igan.rdg.training import Preview, Recipe, train
-from s2igan.sen.embedding import GENERATOR_SEN, open_captions
-from s2igan.sen.model import class_labels, load_sen, pad, save_sen
-from s2igan.store import FixedReader, ImageReader
+from s2igan.sen.embedding import GENERATOR_SEN, HeardCaptions, open_captions
+from s2igan.sen.model import SEN, class_labels, load_sen, pad, save_sen
+from s2igan.sen.text_encoder import TextReader
+from s2igan.store import FixedReader, ImageReader, RaggedReader
 from s2igan.tables import write_tsv
 from s2igan.training import Checkpoints, History, code_of
 from s2igan.vision.encoders import FrozenEncoder, load_encoder
@@ -48,19 +49,22 @@ class Hearing:
 def main(**values):
     """Reads the catalog, images, features, embeddings and models/sen; writes models/rdg{,_sen}, curves and sheets.
 
-    A speech encoder that is trained along begins as models/sen and reads data/logmel.h5 in place of embeddings.
+    A speech encoder that is trained along begins as models/sen and reads data/logmel.h5 in place of embeddings; so
+    does a frozen one whose frames the generator attends to.
     """
     values["precision"] = training_precision("rdg.precision", values["precision"], device())
     trained = fill(Hearing, values).speech_encoder == "trained"
-    inputs = [*INPUTS, *sorted(Path("models/sen").glob("*")), *(["data/logmel.h5"] if trained else [])]
+    sen, config = load_sen("models/sen")
+    attention = sen.places > 0
+    inputs = [*INPUTS, *sorted(Path("models/sen").glob("*")), *(["data/logmel.h5"] if trained or attention else [])]
     checkpoints = Checkpoints("train_rdg", values, inputs, code_of("train_rdg"))
 
     recipe = fill(Recipe, values)
     matching = recipe.matching_weight > 0
     relation = values["relation_outputs"] > 0 and recipe.relation_weight > 0
-    sen, config = load_sen("models/sen")
     size = sen.speech.embedding_dim
-    network = fill(RDGConfig, values, embedding_dim=size, image_embedding_dim=size, matching=matching)
+    sizes = {"embedding_dim": size, "image_embedding_dim": size}
+    network = fill(RDGConfig, values, **sizes, matching=matching, attention=attention)
     if not relation:  # one without weight would teach nobody
         network = replace(network, relation_outputs=0)
     check_sizes(config["image_encoder"]["crop_size"], 4 * network.base_size)
@@ -68,14 +72,15 @@ def main(**values):
     with (
         ImageReader("data/images.h5") as images,
         FixedReader("data/image_features.h5", "image_features") as features,
-        open_captions(config) if trained else FixedReader("data/embeddings.h5", "embeddings") as speech,
+        open_speech(sen, config, trained) as speech,
     ):
         batches = fill(BatchConfig, values, crop_size=4 * network.base_size, relation=relation)
         if trained or not matching:
             # Of an encoder that changes with every step, further captions would have to be heard anew.
             batches = replace(batches, matching_captions=0)
         table = image_table(catalog, speech)
-        data = TrainingSet(images, features.values(), speech if trained else speech.values(), table, batches)
+        heard = speech.values() if isinstance(speech, FixedReader) else speech
+        data = TrainingSet(images, features.values(), heard, table, batches)
         shown = sample_captions(catalog, PREVIEWS)
         said = speech.values([speech.index(caption.key) for caption in shown])
         preview = Preview(*pad(said)) if trained else Preview(torch.from_numpy(said))
@@ -91,6 +96,13 @@ def main(**values):
     model.save("models/rdg", {"sen": config, "precision": recipe.precision, "parameters": values})
     save_sen(GENERATOR_SEN, heard_by, config)
     checkpoints.clear()
+
+
+def open_speech(sen: SEN, config: dict, trained: bool) -> RaggedReader | TextReader | HeardCaptions | FixedReader:
+    """What the step takes of every caption: what a trained encoder hears, what a frozen one heard of it."""
+    if trained:
+        return open_captions(config)
+    return HeardCaptions(sen.to(device()), config) if sen.places else FixedReader("data/embeddings.h5", "embeddings")
 
 
 def history_writer(captions: list[str]) -> Callable[[History], None]:

@@ -7,6 +7,7 @@ import numpy as np
 
 from s2igan.catalog import read_catalog
 from s2igan.command import stage
+from s2igan.errors import InputError
 from s2igan.machine import device, training_precision
 from s2igan.options import choice, fill, options, switch
 from s2igan.sen.embedding import open_captions
@@ -17,7 +18,13 @@ from s2igan.store import FixedReader
 from s2igan.tables import write_tsv
 from s2igan.training import Checkpoints, code_of
 
-INPUTS = ("data/catalog/images.csv", "data/catalog/captions.csv", "data/logmel.h5", "data/image_features.h5")
+INPUTS = (
+    "data/catalog/images.csv",
+    "data/catalog/captions.csv",
+    "data/logmel.h5",
+    "data/image_features.h5",
+    "data/image_regions.h5",
+)
 
 
 @dataclass(frozen=True)
@@ -33,7 +40,7 @@ class Splits:
 @options(SpeechEncoderConfig, SENConfig, Splits, Recipe)
 @stage
 def main(**values):
-    """Reads the catalog, data/logmel.h5 and data/image_features.h5; writes models/sen and its curves.
+    """Reads the catalog, data/logmel.h5 and data/image_{features,regions}.h5; writes models/sen and its curves.
 
     An encoder of text reads the catalog's captions in place of the log-mels.
     """
@@ -47,7 +54,9 @@ def main(**values):
     with (
         open_captions(values) as log_mels,
         FixedReader("data/image_features.h5", "image_features") as features,
+        FixedReader("data/image_regions.h5", "image_regions") as regions,
     ):
+        check_regions(regions, values["region_weight"], values["places"])
         val_teaches = splits.learn_val or splits.selection == "test"
         taught = catalog.training_captions() if val_teaches else catalog.split("train")
         training, validation = (pairs(catalog, captions, log_mels, features) for captions in (taught, chosen_by))
@@ -65,6 +74,7 @@ def main(**values):
         result = train(
             *(model, log_mels, features, training, validation, recipe, checkpoints),
             report=lambda history: write_tsv("metrics/sen_training.tsv", history.rows, CURVES),
+            image_regions=regions,
         )
     save_sen("models/sen", model, config)
     checkpoints.clear()
@@ -75,6 +85,13 @@ def main(**values):
     else:  # speakers and languages are held out for the test alone
         held_out = f"held-out {'classes' if catalog.disjoint == 'classes' else 'images'}"
         click.echo(f"kept epoch {result.best_epoch}: speech to image mAP {result.best_map:.3f} on {held_out}")
+
+
+def check_regions(regions: FixedReader, weight: float, places: int) -> None:
+    """Raises InputError where there is nothing to match, places or regions."""
+    for name, found in (("sen.places", places), ("image_features.regions", len(regions))):
+        if weight and not found:
+            raise InputError(f"sen.region_weight={weight}: needs {name}, which is 0; set it, or the weight to 0")
 
 
 def pairs(catalog, captions, log_mels, features) -> Pairs:

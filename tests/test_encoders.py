@@ -16,6 +16,7 @@ from s2igan.vision.encoders import (
     INCEPTION_FILE,
     _weight_file,
     encode_images,
+    encode_regions,
     load_encoder,
 )
 from s2igan.vision.transforms import to_float
@@ -89,6 +90,17 @@ def test_lite0_names_what_photographs_show():
     features = encode_images(encoder, np.stack(pictures).transpose(0, 3, 1, 2))
     logits = torch.from_numpy(features) @ weight.T + bias
     assert logits.argmax(1).tolist() == [698, 985]
+
+
+def test_regions_are_what_the_features_are_the_mean_of(lite):
+    images = photographs(3, 64)
+    images[0, :, :32] = 0
+    features, regions = encode_regions(lite, images, 2)
+    np.testing.assert_array_equal(features, encode_images(lite, images))
+    assert regions.shape == (3, 4, 1280)
+    np.testing.assert_allclose(regions.mean(axis=1), features, atol=1e-5)
+    _, whole = encode_regions(lite, images, 1)
+    np.testing.assert_allclose(whole[:, 0], features, atol=1e-5)
 
 
 def test_features_do_not_depend_on_the_batch_size(lite):

@@ -43,7 +43,9 @@ def test_the_log_mel_of_the_graph_is_the_log_mel(settings):
         np.testing.assert_allclose(LogMelGraph(log_mel)(torch.from_numpy(samples)), log_mel(samples), atol=1e-4)
 
 
-@pytest.mark.parametrize("changes", [{}, {"mask_padding": False}, {"encoder": "li2020", "width": 0.01}], ids=str)
+@pytest.mark.parametrize(
+    "changes", [{}, {"mask_padding": False}, {"encoder": "li2020", "width": 0.01}, {"places": 3}], ids=str
+)
 def test_onnxruntime_draws_what_torch_draws(changes):
     pytest.importorskip("onnx")
     onnxruntime = pytest.importorskip("onnxruntime")
@@ -54,7 +56,7 @@ def test_onnxruntime_draws_what_torch_draws(changes):
     run = {path.stem: onnxruntime.InferenceSession(path).run for path in Path("out").glob("*.onnx")}
     latent = np.random.default_rng(0).standard_normal(pipeline.generator.latent_dim, np.float32)
     for samples in SOUNDS:  # shorter and longer than what was traced
-        log_mel, embedding = pipeline.log_mel(samples), pipeline.embed([samples], ["it"])
+        log_mel, embedding = pipeline.log_mel(samples), pipeline.embed([samples], ["it"], places=True)
         with torch.inference_mode():
             drawn = pipeline.generator(torch.from_numpy(latent)[None], torch.from_numpy(embedding))[0]
         images = [(image[0].permute(1, 2, 0).numpy() + 1) / 2 for image in drawn]

@@ -4,6 +4,7 @@ import json
 import math
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
@@ -15,12 +16,13 @@ from torch.nn import functional as F
 
 from s2igan import cli
 from s2igan.catalog import read_catalog
+from s2igan.errors import InputError
 from s2igan.options import fill
 from s2igan.rdg.batches import Batch
 from s2igan.rdg.model import RDG, RDGConfig
 from s2igan.rdg.training import Recipe, Setup, build_optimizers, draw_latent, real_pyramid, training_step
 from s2igan.sen.conv_lstm_encoder import ConvLSTMEncoder
-from s2igan.sen.embedding import caption_embeddings
+from s2igan.sen.embedding import HEARD_BYTES, HeardCaptions, caption_embeddings
 from s2igan.sen.model import build_sen, load_sen
 from s2igan.sen.speech_encoder import SpeechEncoder
 from s2igan.sen.text_encoder import ALPHABET, CharacterEncoder
@@ -39,6 +41,7 @@ def built(system: str, **changes):
     trained = rdg_values["speech_encoder"] == "trained"
     size = sen.speech.embedding_dim
     network = {"embedding_dim": size, "image_embedding_dim": size, "matching": recipe.matching_weight > 0}
+    network["attention"] = sen.places > 0
     model = RDG(fill(RDGConfig, rdg_values, **network), sen if trained else None)
     return sen, model.train(), recipe, trained
 
@@ -53,7 +56,8 @@ def batch_for(model: RDG, sen, trained: bool) -> Batch:
     if trained:
         speech, frames = draw(BATCH, FRAMES, BANDS), torch.tensor([40, 24, 33, 37])
     else:
-        speech, frames = F.normalize(draw(BATCH, sen.speech.embedding_dim), dim=1), None
+        places = (1 + sen.places,) if sen.places else ()
+        speech, frames = F.normalize(draw(BATCH, *places, sen.speech.embedding_dim), dim=-1), None
     return Batch(
         images=draw(BATCH, 3, size, size).tanh(), speech=speech, frames=frames, ground_truth=draw(BATCH, FEATURES),
         same_class=draw(BATCH, FEATURES), other_class=draw(BATCH, FEATURES),
@@ -80,6 +84,7 @@ PLAYERS = {"generator", "discriminators"}
 # system: encoder, classifier, image projection, dense, loss terms of a step, networks with an optimizer
 EXPECTED = {
     "s2igan": (SpeechEncoder, True, True, "all", RELATION, {"relation"}),
+    "s2igan_attention": (SpeechEncoder, True, True, "all", RELATION, {"relation"}),
     "reference": (SpeechEncoder, True, True, "previous", RELATION, {"relation"}),
     "stackgan_v2": (SpeechEncoder, True, True, "none", set(), set()),
     "stackgan_v2_text": (CharacterEncoder, False, False, "none", set(), set()),
@@ -121,10 +126,12 @@ def test_a_system_has_what_its_name_says_and_nothing_else(system):
     stacking = {n for n in theirs if "generator.stages.1.join." in n and dense != "all"}
     repeated = {n for n in theirs if ".up.1." in n and "generator.stages." in n and dense == "previous"}
     logits = {n for n in theirs if n.startswith("relation.layers.3") and system == "reference"}
-    assert other_size == condition | stacking | repeated | logits
+    attending = {n for n in theirs if "generator.stages." in n and ".join." in n and system == "s2igan_attention"}
+    assert other_size == condition | stacking | repeated | logits | attending
     assert gone == {name for name in theirs if name.startswith("relation.") and "relation" not in players}
-    assert new == {name for name in ours if name.startswith(("sen.", "average_sen.")) and "sen" in players}
-    assert bool(new) == ("sen" in players) and bool(gone) == ("relation" not in players)
+    attention = {name for name in ours if name.endswith(".attention.project.weight") and attending}
+    assert new == {n for n in ours if n.startswith(("sen.", "average_sen.")) and "sen" in players} | attention
+    assert bool(new) == ("sen" in players or bool(attending)) and bool(gone) == ("relation" not in players)
 
 
 def test_mismatched_pairs_and_training_of_sen_are_the_systems_to_say():
@@ -268,10 +275,14 @@ def test_classes_of_val_pick_the_epoch_or_teach(system, learn_val, project):
     assert (expected in told) == (learn_val and system == "s2igan") == ("mAP" not in told)
 
 
-@pytest.mark.parametrize("system", ["end_to_end", "stackgan_v2_text", "li2020"])
+@pytest.mark.parametrize("system", ["end_to_end", "stackgan_v2_text", "li2020", "s2igan_attention"])
 def test_from_speech_to_scores(system, project, monkeypatch):
     monkeypatch.setenv("S2IGAN_WORKERS", "1")
     config = smoke(system)
+    if system == "s2igan_attention":
+        with pytest.raises(InputError, match="sen.region_weight=1.0: needs image_features.regions, which is 0"):
+            run_stage("train_sen", config)
+        run_stage("image_features", config)
     told = run_stage("train_sen", config)
     assert ("not trained" in told) == (system == "end_to_end")
     for stage in ("embed", "train_rdg", "generate", "robustness"):
@@ -291,6 +302,15 @@ def test_from_speech_to_scores(system, project, monkeypatch):
     found = torch.from_numpy(caption_embeddings(keys, torch.device("cpu")))
     assert torch.allclose(found.norm(dim=1), torch.ones(3), atol=1e-5)
     assert torch.allclose(found, stored, atol=1e-4) == (system != "end_to_end")
+    if system == "s2igan_attention":
+        heard = caption_embeddings(keys, torch.device("cpu"), places=True)
+        assert heard.shape == (3, 25, 32) and torch.equal(torch.from_numpy(heard[:, 0]), found)
+        assert "regions" in Path("metrics/sen_training.tsv").read_text().split("\n")[0].split("\t")
+        for limit in (0, HEARD_BYTES):  # as asked for, or all at once
+            monkeypatch.setattr("s2igan.sen.embedding.HEARD_BYTES", limit)
+            with HeardCaptions(*load_sen("models/sen")) as captions:
+                values = captions.values([captions.index(key) for key in keys])
+                np.testing.assert_allclose(values, heard, atol=1e-5)
     traced = CliRunner().invoke(cli.main, ["trace", keys[0]])
     assert traced.exit_code == 0 and "heard as        models/rdg_sen" in traced.output
     spoken = CliRunner().invoke(cli.main, ["speak", "this bird has a red crown", "-o", "one.png", "--size", "32"])

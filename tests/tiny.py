@@ -53,7 +53,7 @@ def models(config: dict = SEN) -> None:
     sen = build_sen(config)
     for name in ("sen", "rdg_sen"):
         save_sen(f"models/{name}", sen, config)
-    rdg(embedding_dim=sen.speech.embedding_dim).save("models/rdg", {"sen": config})
+    rdg(embedding_dim=sen.speech.embedding_dim, attention=sen.places > 0).save("models/rdg", {"sen": config})
 
 
 class Frozen(nn.Module):

@@ -105,22 +105,22 @@ class Run:
             raise InputError(f"voice {voice}: choose one of {', '.join(pipeline.voices)}")
         return pipeline.hear(text, voice=voice)
 
-    def draw(self, embeddings: np.ndarray, noises: Sequence[int], seed: int = 0) -> list[np.ndarray]:
-        """Embeddings (N, A) -> images at three scales, each (N, 3, S, S).
+    def draw(self, speech: np.ndarray, noises: Sequence[int], seed: int = 0) -> list[np.ndarray]:
+        """`Heard.speech` of N -> images at three scales, each (N, 3, S, S).
 
         `noises` numbers the noise of each, as `s2igan speak --count` does: number 0 is its first image.
         """
-        return self.pipeline.draw(embeddings, self.pipeline.seeds([str(noise) for noise in noises], int(seed or 0)))
+        return self.pipeline.draw(speech, self.pipeline.seeds([str(noise) for noise in noises], int(seed or 0)))
 
     def variations(self, heard: Heard, seed: int = 0) -> tuple[list[np.ndarray], np.ndarray]:
         """The image at its three scales, [(3, S, S), (3, 2S, 2S), (3, 4S, 4S)], and with VARIATIONS other noises."""
         many = 1 + VARIATIONS
-        scales = self.draw(np.repeat(heard.embedding[None], many, axis=0), range(many), seed)
+        scales = self.draw(np.repeat(heard.speech[None], many, axis=0), range(many), seed)
         return [scale[0] for scale in scales], scales[-1][1:]
 
     def walk(self, start: Heard, end: Heard, seed: int = 0) -> np.ndarray:
         """Images (WALK, 3, S, S) on the line from one embedding to the other, all with one noise."""
-        return self.draw(line(start.embedding, end.embedding, WALK), [0] * WALK, seed)[-1]
+        return self.draw(line(start.speech, end.speech, WALK), [0] * WALK, seed)[-1]
 
     def change(
         self, text: str, part: str, colour: str, voice: str | None = "", seed: int = 0
@@ -131,7 +131,7 @@ class Run:
         """
         before = self.hear(text=text, voice=voice)
         after = self.hear(text=recolour(text, part, colour), voice=voice)
-        return before, after, self.draw(np.stack([before.embedding, after.embedding]), [0, 0], seed)[-1]
+        return before, after, self.draw(np.stack([before.speech, after.speech]), [0, 0], seed)[-1]
 
 
 class Memory:
@@ -216,10 +216,13 @@ def _by_ffmpeg(path: Path, sample_rate: int) -> np.ndarray:
 
 
 def line(start: np.ndarray, end: np.ndarray, count: int) -> np.ndarray:
-    """`count` points (N, A), from `start` (A,) to `end` (A,), brought back to norm 1, as all that a generator hears."""
-    share = np.linspace(0, 1, count, dtype=np.float32)[:, None]
+    """`count` points (N, A), from `start` (A,) to `end` (A,), brought back to norm 1, as all that a generator hears.
+
+    Of embeddings with places (1 + P, A) each goes its own way; where only one of them has a place, it is that.
+    """
+    share = np.linspace(0, 1, count, dtype=np.float32).reshape(-1, *[1] * start.ndim)
     points = (1 - share) * start + share * end
-    return points / np.linalg.norm(points, axis=1, keepdims=True)
+    return points / np.linalg.norm(points, axis=-1, keepdims=True).clip(1e-12)
 
 
 def scores(folder: str | Path = "metrics") -> list[tuple[str, list[float | None]]]:

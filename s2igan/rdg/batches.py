@@ -1,10 +1,12 @@
 """What one training step of RDG sees, drawn from nothing but (seed, step)."""
 
-# B batch, K further captions, S load size, V views, F features, A speech embedding size, T frames, M mel bands
+# B batch, K further captions, S load size, V views, F features, A speech embedding size, P places, T frames,
+# M mel bands
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,6 +14,7 @@ from torch import Tensor
 
 from s2igan.errors import InputError
 from s2igan.options import choice, integer, switch
+from s2igan.sen.embedding import HeardCaptions
 from s2igan.sen.model import pad
 from s2igan.sen.text_encoder import TextReader
 from s2igan.store import ImageReader, RaggedReader
@@ -26,11 +29,12 @@ NEGATIVES = ("different_class", "redrawn_once")
 class Batch:
     """Images (B, 3, 4S, 4S) in [-1, 1], their speech, and frozen features of the relation's images.
 
-    Speech is embeddings (B, A); where the encoder is trained, it is log-mels (B, T, M) with their lengths in frames.
+    Speech is embeddings (B, A), for attention with their places (B, 1 + P, A); where the encoder is trained, it is
+    log-mels (B, T, M) with their lengths in frames.
     """
 
     images: Tensor
-    speech: Tensor  # (B, A), or (B, T, M)
+    speech: Tensor  # (B, A) or (B, 1 + P, A), or (B, T, M)
     ground_truth: Tensor  # (B, F), I^GT
     same_class: Tensor  # (B, F), I^RI
     other_class: Tensor  # (B, F), I^MI
@@ -68,7 +72,8 @@ class ImageTable:
 class TrainingSet:
     """The training split: images, their captions' speech embeddings, their frozen features.
 
-    `speech` are embeddings (N, A), or what a trained encoder takes; only embeddings have `matching_captions`. An image
+    `speech` are embeddings (N, A), captions that are heard with their places, or what a trained encoder takes;
+    only the first two have `matching_captions`. An image
     that is alone in its class has another view of itself as its same-class partner. Raises InputError for batches of
     more images than there are, and where the relation needs a different class and there is none.
     """
@@ -77,7 +82,7 @@ class TrainingSet:
         self,
         images: ImageReader,
         features: np.ndarray,
-        speech: np.ndarray | RaggedReader | TextReader,
+        speech: np.ndarray | HeardCaptions | RaggedReader | TextReader,
         table: ImageTable,
         config: BatchConfig,
     ):
@@ -88,6 +93,7 @@ class TrainingSet:
         self.rows, self.caption_rows = rows, table.caption_rows
         self.labels = np.full(len(rows), -1) if table.labels is None else table.labels
         self.features, self.speech = features, speech
+        self.embeddings: Any = speech.embeddings if isinstance(speech, HeardCaptions) else speech
         self._images = images.values(rows) if images.lengths[rows].sum() <= IN_MEMORY_BYTES else None
         self._reader = images
         self.groups = np.where(classes < 0, classes.max() + 1 + np.arange(len(rows)), classes)
@@ -149,7 +155,7 @@ class TrainingSet:
             groups=torch.from_numpy(self.groups[chosen]),
             frames=frames,
             labels=torch.from_numpy(self.labels[chosen]),
-            more_speech=self._speech(self.all_captions[more])[0] if len(more) else None,
+            more_speech=torch.from_numpy(self.embeddings[self.all_captions[more]]) if len(more) else None,
             more_groups=torch.from_numpy(self.caption_groups[more]) if len(more) else None,
             shifts=torch.rand(2, len(chosen), 2, generator=step_generator(seed, step, "shifts")) * 2 - 1,
         )
@@ -161,6 +167,8 @@ class TrainingSet:
     def _speech(self, rows: np.ndarray) -> tuple[Tensor, Tensor | None]:
         if isinstance(self.speech, np.ndarray):
             return torch.from_numpy(self.speech[rows]), None
+        if isinstance(self.speech, HeardCaptions):
+            return torch.from_numpy(self.speech.values(rows)), None
         return pad(self.speech.values(rows))
 
     def _same_class(self, i: int, rng: np.random.Generator) -> int:

@@ -1,6 +1,6 @@
 """The densely-stacked generator (paper, section 2.3.1): three images from a noise vector and a condition."""
 
-# B batch, Z noise size, C condition size, N base channels, S base size (first scale)
+# B batch, Z noise size, C condition size, N base channels, S base size (first scale), P places, A embedding size
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from s2igan.rdg.attention import PlaceAttention
 from s2igan.rdg.conditioning import JoinCondition
 
 DENSE = ("all", "previous", "none")
@@ -90,7 +91,7 @@ class RefinementStage(nn.Module):
     """F_i of eq. 7, i > 0: joins the hidden features it is given with the condition and doubles their size.
 
     `repeat_input` concatenates the last hidden feature once more before up-sampling, as the published
-    code does.
+    code does. With a `place_dim` it also joins what the last hidden feature attends to of the speech.
     """
 
     def __init__(
@@ -101,11 +102,14 @@ class RefinementStage(nn.Module):
         residual_blocks: int,
         repeat_input: bool,
         upsampling: str = "nearest",
+        place_dim: int = 0,
     ):
         super().__init__()
         channels = hidden_channels[-1]
         self.repeat_input, self.upsampling = repeat_input, upsampling
-        self.join = JoinCondition(condition_dim, sum(hidden_channels), 2 * channels)
+        self.attention = PlaceAttention(place_dim, channels) if place_dim else None
+        attended = channels if place_dim else 0
+        self.join = JoinCondition(condition_dim, sum(hidden_channels) + attended, 2 * channels)
         self.refine = nn.Sequential(
             nn.BatchNorm2d(2 * channels),
             GatedLinearUnit(),
@@ -113,11 +117,13 @@ class RefinementStage(nn.Module):
         )
         self.up = UpBlock(2 * channels if repeat_input else channels, out_channels, upsampling)
 
-    def forward(self, hidden: list[Tensor], condition: Tensor) -> Tensor:
+    def forward(self, hidden: list[Tensor], condition: Tensor, places: Tensor | None = None) -> Tensor:
         last = hidden[-1]
         size = last.shape[-2:]
         # "h_0 up-sampled to h_1's size": earlier features come at half the size or less.
         joined = [h if h.shape[-2:] == size else F.interpolate(h, size=size, mode=self.upsampling) for h in hidden]
+        if self.attention is not None:
+            joined.append(self.attention(last, places))
         x = self.refine(self.join(torch.cat(joined, dim=1), condition))
         return self.up(torch.cat([x, last], dim=1) if self.repeat_input else x)
 
@@ -136,6 +142,9 @@ class DenseGenerator(nn.Module):
     `all`       every earlier one (the paper's eq. 7);
     `previous`  the last, concatenated once more before up-sampling (the published code);
     `none`      the last (StackGAN-v2).
+
+    With a `place_dim` each of them attends to places of that size, h_i = F_i(…, F^ca(A), F^attn(e, h_{i-1})):
+    AttnGAN's eq. 1 in the paper's eq. 7.
     """
 
     def __init__(
@@ -148,6 +157,7 @@ class DenseGenerator(nn.Module):
         dense: str = "all",
         upsampling: str = "nearest",
         scales: int = 3,
+        place_dim: int = 0,
     ):
         super().__init__()
         if dense not in DENSE:
@@ -163,15 +173,16 @@ class DenseGenerator(nn.Module):
                 residual_blocks,
                 repeat_input=dense == "previous",
                 upsampling=upsampling,
+                place_dim=place_dim,
             )
             for i in range(1, scales)
         )
         self.to_image = nn.ModuleList(ToImage(c) for c in channels)
 
-    def forward(self, noise: Tensor, condition: Tensor) -> list[Tensor]:
-        """noise (B, Z), condition (B, C) -> images (B, 3, S, S), (B, 3, 2S, 2S), (B, 3, 4S, 4S)."""
+    def forward(self, noise: Tensor, condition: Tensor, places: Tensor | None = None) -> list[Tensor]:
+        """noise (B, Z), condition (B, C), places (B, P, A) -> images (B, 3, S, S), (B, 3, 2S, 2S), (B, 3, 4S, 4S)."""
         hidden = [self.initial(noise, condition)]
         for stage in self.stages:
             seen = hidden if self.dense == "all" else hidden[-1:]
-            hidden.append(stage(seen, condition))
+            hidden.append(stage(seen, condition, places))
         return [to_image(h) for to_image, h in zip(self.to_image, hidden, strict=True)]

@@ -3,7 +3,7 @@
 And the speech encoder, where it is trained along with them.
 """
 
-# B batch, A speech embedding size, Z noise size, C condition size, S base size, T frames, M mel bands
+# B batch, P places, A speech embedding size, Z noise size, C condition size, S base size, T frames, M mel bands
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from s2igan.models import load_model, load_state, save_model
 from s2igan.options import choice, integer, number, seed, switch
@@ -21,7 +20,7 @@ from s2igan.rdg.conditioning import ConditioningAugmentation
 from s2igan.rdg.discriminator import Discriminator
 from s2igan.rdg.generator import DENSE, UPSAMPLINGS, DenseGenerator
 from s2igan.rdg.relation import RelationSupervisor
-from s2igan.sen.model import SEN
+from s2igan.sen.model import SEN, sentence
 
 SCALES = 3
 
@@ -47,14 +46,19 @@ class RDGConfig:
     projection: bool = switch("inner product in D's conditional logit")
     relation_outputs: int = choice([0, 3, 4], "0: no supervisor")
     seed: int = seed()
+    attention: bool = False  # whether the generator attends to the places of what SEN hears
 
 
 class SpeechToImage(nn.Module):
-    """F^ca and the densely-stacked generator: speech embedding and noise to three images (eq. 7)."""
+    """F^ca and the densely-stacked generator: speech embedding and noise to three images (eq. 7).
+
+    What it takes of speech is what `SEN.hear` returns: embeddings (B, A), or with their places (B, 1 + P, A).
+    """
 
     def __init__(self, config: RDGConfig):
         super().__init__()
         self.noise_dim = config.noise_dim
+        self.attention = config.attention
         # The noise of F^ca is drawn with z, so that one seed fixes the whole image.
         self.condition_noise_dim = config.condition_dim if config.condition_noise else 0
         self.augment = ConditioningAugmentation(config.embedding_dim, config.condition_dim, config.condition_scale)
@@ -67,6 +71,7 @@ class SpeechToImage(nn.Module):
             config.dense,
             config.upsampling,
             SCALES,
+            config.embedding_dim if config.attention else 0,
         )
 
     @property
@@ -74,10 +79,11 @@ class SpeechToImage(nn.Module):
         """How many N(0, 1) numbers an image needs: z, and the noise of F^ca where there is one."""
         return self.noise_dim + self.condition_noise_dim
 
-    def forward(self, latent: Tensor, embedding: Tensor) -> tuple[list[Tensor], Tensor, Tensor, Tensor]:
-        """latent (B, latent_dim), embedding (B, A) -> images at S, 2S, 4S; condition, mean, log-variance (B, C)."""
-        condition, mean, log_variance = self.condition(latent, embedding)
-        return self.generator(latent[:, : self.noise_dim], condition), condition, mean, log_variance
+    def forward(self, latent: Tensor, heard: Tensor) -> tuple[list[Tensor], Tensor, Tensor, Tensor]:
+        """latent (B, latent_dim), speech as heard -> images at S, 2S, 4S; condition, mean, log-variance (B, C)."""
+        condition, mean, log_variance = self.condition(latent, sentence(heard))
+        places = self.augment.scale * heard[:, 1:] if self.attention else None
+        return self.generator(latent[:, : self.noise_dim], condition, places), condition, mean, log_variance
 
     def condition(self, latent: Tensor, embedding: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """F^ca alone: latent (B, latent_dim), embedding (B, A) -> condition, mean, log-variance, each (B, C)."""
@@ -123,7 +129,7 @@ class RDG(nn.Module):
         return self
 
     def embed(self, speech: Tensor, frames: Tensor | None, average: bool = False) -> Tensor:
-        """Speech embeddings (B, A) as they are; or log-mels (B, T, M) of `frames` (B,), by the trained encoder.
+        """Speech as heard, as it is; or log-mels (B, T, M) of `frames` (B,), as the trained encoder hears them.
 
         `average` takes the averaged encoder, as the averaged generator does.
         """
@@ -131,7 +137,7 @@ class RDG(nn.Module):
         if sen is None:
             return speech
         with torch.autocast(speech.device.type, enabled=False):  # float32, as in SEN's own training
-            return F.normalize(sen.speech(speech, frames), dim=1)
+            return sen.hear(speech, frames)
 
     def sen_loss(self, speech: Tensor, features: Tensor, groups: Tensor, labels: Tensor) -> Tensor:
         """L_SEN of the trained encoder's embeddings (B, A) with the frozen features (B, F) of their images.

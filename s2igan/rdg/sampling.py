@@ -1,6 +1,6 @@
 """Images from speech embeddings, each with a seed of its own, so that none depends on its batch."""
 
-# B batch, A speech embedding size, S base size
+# B batch, P places, A speech embedding size, S base size
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def generate(
 ) -> Iterator[list[np.ndarray]]:
     """Yields batches of uint8 images at the three scales, [(B, 3, S, S), (B, 3, 2S, 2S), (B, 3, 4S, 4S)].
 
-    `speech` is (N, A), `seeds` N numbers; the order of the output is theirs.
+    `speech` is (N, A), for attention (N, 1 + P, A), `seeds` N numbers; the order of the output is theirs.
     """
     model = model.to(device, memory_format=torch.channels_last).eval()  # convolutions are faster so
     for start in range(0, len(seeds), batch_size):

@@ -21,6 +21,7 @@ from s2igan.rdg.batches import Batch, TrainingSet
 from s2igan.rdg.model import RDG, SCALES
 from s2igan.rdg.relation import Relation
 from s2igan.sen.losses import matching_loss
+from s2igan.sen.model import sentence
 from s2igan.training import Checkpoints, History, Row, Schedule, step_generator
 from s2igan.vision.transforms import to_uint8
 
@@ -210,8 +211,9 @@ def draw_fakes(setup: Setup, batch: Batch, latent: Tensor, step: int) -> View:
     """F^ca and the generator (eq. 7) on the batch's speech, and all else that the players share."""
     model, recipe = setup.model, setup.recipe
     told = 1 if recipe.condition_to_discriminator == "mean" else 0
-    speech = model.embed(batch.speech, batch.frames)
-    fakes, *conditions = model.speech_to_image(latent, speech)
+    heard = model.embed(batch.speech, batch.frames)
+    fakes, *conditions = model.speech_to_image(latent, heard)
+    speech = sentence(heard)
     real_embedding = None
     if model.relation is not None or recipe.matching_weight > 0:
         real_embedding = setup.image_embedding(batch.ground_truth)
@@ -253,9 +255,9 @@ def real_pyramid(images: Tensor) -> list[Tensor]:
 
 @dataclass(frozen=True)
 class Preview:
-    """Speech that is drawn again and again with the same noise: embeddings (n, A), or log-mels and their frames."""
+    """Speech that is drawn again and again with the same noise: as heard, or log-mels and their frames."""
 
-    speech: Tensor  # (n, A), or (n, T, M)
+    speech: Tensor  # (n, A) or (n, 1 + P, A), or (n, T, M)
     frames: Tensor | None = None  # (n,)
 
 

@@ -154,10 +154,10 @@ class Run:
         """Captions, what was drawn from them at three scales, and the test images nearest to them."""
         picked = sample_captions(self.catalog, count)
         keys = [caption.key for caption in picked]
-        speech = caption_embeddings(keys, self.device)
+        speech = caption_embeddings(keys, self.device, places=True)
         seeds = self.pipeline.seeds([key + noise for key in keys for noise in "ab"], seed)  # as in samples.png
         drawn = self.pipeline.draw(np.repeat(speech, 2, axis=0), seeds)
-        cosines = speech @ self.seen.T
+        cosines = (speech if speech.ndim == 2 else speech[:, 0]) @ self.seen.T
         nearest = np.argsort(-cosines, axis=1, kind="stable")[:, :NEAREST]
         found = [self.gallery[i] for i in nearest.ravel()]
         real = dict(

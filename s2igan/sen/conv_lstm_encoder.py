@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from s2igan.sen.recurrent import BidirectionalLSTM
 from s2igan.sen.speech_encoder import (
     Embedding,
+    Encoder,
     ValidBatchNorm,
     check_lengths,
     mean_over_time,
@@ -25,7 +26,7 @@ STRIDES = (2, 1, 1, 2, 1, 1, 1, 1)
 POOLED_AFTER = (1, 4)
 
 
-class ConvLSTMEncoder(nn.Module):
+class ConvLSTMEncoder(Encoder):
     """Log-mel frames -> an embedding, by eight 2-d convolutions over bands and time with two max-pools.
 
     Then the mean over the bands that are left, a one-layer bidirectional LSTM, and the mean over time. Each
@@ -50,11 +51,8 @@ class ConvLSTMEncoder(nn.Module):
         self.embedding = Embedding(2 * hidden, output_dim)
         self.embedding_dim = self.embedding.size
 
-    def forward(self, log_mel: Tensor, lengths: Tensor) -> Tensor:
-        """Embed utterances: (B, T, M) padded with anything, lengths (B,) in frames -> (B, D).
-
-        Raises InputError if an utterance has no frame or more than T.
-        """
+    def encode(self, log_mel: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """Log-mels (B, T, M), lengths (B,) in frames -> frames of the LSTM (B, T', 2 H), lengths (B,)."""
         lengths = lengths.to(log_mel.device)
         check_lengths(lengths, log_mel.shape[1], self.min_frames)
         x = log_mel.masked_fill(~valid_frames(lengths, log_mel.shape[1])[..., None], 0)[:, None]  # (B, 1, T, M)
@@ -71,7 +69,11 @@ class ConvLSTMEncoder(nn.Module):
                 x = F.max_pool2d(x, 2, ceil_mode=True)
                 lengths = _shrunk(lengths, 2)
         x = x.mean(dim=3).transpose(1, 2)  # (B, C, T, M) -> (B, T, C)
-        return self.embedding(mean_over_time(self.lstm(x, lengths), lengths))
+        return self.lstm(x, lengths), lengths
+
+    def summarise(self, x: Tensor, lengths: Tensor) -> Tensor:
+        """Frames (B, T', 2 H), lengths (B,) -> (B, D)."""
+        return self.embedding(mean_over_time(x, lengths))
 
 
 def _shrunk(lengths: Tensor, by: int) -> Tensor:

@@ -13,8 +13,8 @@ class ImageProjection(nn.Module):
         self.linear = nn.Linear(feature_dim, embedding_dim)
 
     def forward(self, features: Tensor) -> Tensor:
-        """(B, feature_dim) -> (B, embedding_dim), each row of length 1."""
-        return F.normalize(self.linear(features), dim=1)
+        """(..., feature_dim) -> (..., embedding_dim), each row of length 1: of whole images, or of their regions."""
+        return F.normalize(self.linear(features), dim=-1)
 
 
 class CentredFeatures(nn.Module):
@@ -30,5 +30,5 @@ class CentredFeatures(nn.Module):
         self.register_buffer("mean", torch.zeros(feature_dim))
 
     def forward(self, features: Tensor) -> Tensor:
-        """(B, feature_dim) -> (B, feature_dim)."""
+        """(..., feature_dim) -> (..., feature_dim)."""
         return features - self.mean

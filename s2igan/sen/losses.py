@@ -1,6 +1,7 @@
 """Objective of the speech embedding network (equations 1 to 6), with batch means for batch sums.
 
-Beside it the structured joint embedding loss, by which Li et al.'s speech encoder and the text baseline learn.
+Beside it the structured joint embedding loss, by which Li et al.'s speech encoder and the text baseline learn, and
+AttnGAN's matching of places with regions.
 """
 
 from dataclasses import dataclass
@@ -9,7 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-# n batch, K further utterances, D embedding, N classes; a class of -1 means that none is known
+# n batch, K further utterances, P places of an utterance, R regions of an image, D embedding, N classes; a class of -1
+# means that none is known
 
 
 def matching_loss(speech: Tensor, image: Tensor, classes: Tensor, beta: float = 10.0) -> Tensor:
@@ -21,13 +23,46 @@ def matching_loss(speech: Tensor, image: Tensor, classes: Tensor, beta: float = 
     class -1 shares its class with no other. Scalar, float32: the mean over the batch of both directions'
     negative log probabilities, added.
     """
-    n = len(image)
-    scores = beta * F.normalize(image.float(), dim=1) @ F.normalize(speech.float(), dim=1).T  # (n, n + K)
+    return _told_apart(beta * F.normalize(image.float(), dim=1) @ F.normalize(speech.float(), dim=1).T, classes)
+
+
+def _told_apart(scores: Tensor, classes: Tensor) -> Tensor:
+    """Eqs. 2 to 4 of the scores (n, n + K) of images with utterances, classes (n + K,): scalar."""
+    n = len(scores)
     same_class = (classes[:n, None] == classes) & (classes >= 0)
     own = torch.eye(*scores.shape, dtype=torch.bool, device=scores.device)
     scores = scores.masked_fill(same_class & ~own, float("-inf"))
     target = torch.arange(n, device=scores.device)
     return F.cross_entropy(scores[:, :n].T, target) + F.cross_entropy(scores, target)
+
+
+def region_matching_loss(
+    places: Tensor,
+    regions: Tensor,
+    classes: Tensor,
+    beta: float = 10.0,
+    gammas: tuple[float, float, float] = (5.0, 5.0, 10.0),
+) -> Tensor:
+    """Tell each utterance's image by what its regions share with the utterance's places, and each image's utterance.
+
+    The word-level half of AttnGAN's DAMSM (Xu et al. 2018, eqs. 7 to 13), of places for words. places (n, P, D) of
+    length 1, or 0 where there is none; regions (n, R, D), taken at length 1; classes (n,) as in `matching_loss`.
+    s = `beta` e . v, with a factor because both are unit vectors (eq. 7); normalised over the places (eq. 8); each
+    place's context c is a mean of the regions by softmax of gamma_1 times that (eq. 9); an image's relevance is
+    log(sum_k exp(gamma_2 cos(c_k, e_k))) / gamma_2 (eq. 10); gamma_3 times it, both directions are told apart as in
+    `matching_loss` (eqs. 11 to 13). Scalar, float32.
+    """
+    gamma_1, gamma_2, gamma_3 = gammas
+    places, regions = places.float(), F.normalize(regions.float(), dim=2)
+    padding = ~places.any(dim=2)[:, None]  # (n, 1, P)
+    cosines = torch.einsum("ikd,jrd->ijkr", places, regions)  # of utterance i and image j, (n, n, P, R)
+    shares = (beta * cosines).masked_fill(padding[..., None], float("-inf")).softmax(dim=2)
+    weights = (gamma_1 * shares).softmax(dim=3)
+    # c itself would be (n, n, P, D): its length comes from the regions' inner products.
+    lengths = ((weights @ (regions @ regions.transpose(1, 2))) * weights).sum(dim=3).clamp(min=1e-12).sqrt()
+    alike = (weights * cosines).sum(dim=3) / lengths  # cos(c, e), (n, n, P)
+    relevance = (gamma_2 * alike).masked_fill(padding, float("-inf")).logsumexp(dim=2) / gamma_2
+    return _told_apart(gamma_3 * relevance.T, classes)
 
 
 def joint_embedding_loss(speech: Tensor, image: Tensor, classes: Tensor) -> Tensor:
@@ -76,6 +111,7 @@ class Objective:
     smoothing: float = 10.0
     matching_weight: float = 1.0
     distinctive_weight: float = 1.0
+    region_weight: float = 0.0  # of `region_matching_loss`, which is not of the paper
 
     def pair_loss(self, speech: Tensor, image: Tensor, groups: Tensor) -> Tensor:
         """Loss of embeddings (n, D) matched row by row; groups (n,) say which pairs are alike."""

@@ -11,14 +11,14 @@ from torch import Tensor, nn
 
 from s2igan.errors import InputError
 from s2igan.models import load_model, load_state, save_model
-from s2igan.options import choice, fill, number
+from s2igan.options import choice, fill, integer, number
 from s2igan.sen.conv_lstm_encoder import ConvLSTMEncoder
 from s2igan.sen.image_encoder import CentredFeatures, ImageProjection
 from s2igan.sen.losses import Objective
 from s2igan.sen.speech_encoder import SpeechEncoder, SpeechEncoderConfig
 from s2igan.sen.text_encoder import CharacterEncoder
 
-# B batch, T frames, M mel bands, F image features, D embedding, N classes
+# B batch, T frames, M mel bands, P places, R regions, F image features, D embedding, N classes
 
 ENCODERS = ("conv_gru", "li2020", "char_cnn_rnn")
 OBJECTIVES = ("matching", "joint_embedding")
@@ -38,17 +38,23 @@ class SENConfig:
     smoothing: float = number(0, min_open=True, help="beta of eq. 1", default=10.0)
     matching_weight: float = number(0, default=1.0)
     distinctive_weight: float = number(0, help="0 leaves the classifier out", default=1.0)
+    places: int = integer(0, help="of an utterance that the generator attends to; 0: none", default=0)
+    region_weight: float = number(0, help="of matching places with regions of the image", default=0.0)
 
 
 class SEN(nn.Module):
     """Dual encoder of section 2.2 and the objective that it learns by.
 
     `speech` is one of ENCODERS, built; `image` maps frozen features into the same space, `CentredFeatures`
-    where they are that space. `classes` 0 leaves the classifier of eq. 5 out.
+    where they are that space. `classes` 0 leaves the classifier of eq. 5 out. `places` is how many of an utterance
+    are heard beside its embedding.
     """
 
-    def __init__(self, speech: nn.Module, image: nn.Module, classes: int, objective: Objective | None = None):
+    def __init__(
+        self, speech: nn.Module, image: nn.Module, classes: int, objective: Objective | None = None, places: int = 0
+    ):
         super().__init__()
+        self.places = places
         self.speech = speech
         self.image = image
         self.classes = classes
@@ -66,6 +72,22 @@ class SEN(nn.Module):
             return speech, image, speech[:, :0], image[:, :0]
         return speech, image, self.classifier(speech), self.classifier(image)
 
+    def hear(self, x: Tensor, lengths: Tensor) -> Tensor:
+        """Utterances as a generator takes them, from the speech encoder's input (B, T, M) of lengths (B,).
+
+        Embeddings (B, D) of length 1; where there are places, (B, 1 + P, D): the embedding, then its places
+        (`Encoder.with_places`), unit vectors, and zeros where there is none.
+        """
+        if not self.places:
+            return F.normalize(self.speech(x, lengths), dim=1)
+        embedding, places = self.speech.with_places(x, lengths, self.places)
+        return torch.cat([F.normalize(embedding, dim=1)[:, None], places], dim=1)
+
+
+def sentence(heard: Tensor) -> Tensor:
+    """Of what `SEN.hear` returned, with places or without, the embeddings (B, D)."""
+    return heard if heard.ndim == 2 else heard[:, 0]
+
 
 def build_sen(config: Mapping, seed: int = 0) -> SEN:
     """Build the network that `config` describes, with weights drawn from `seed` alone.
@@ -77,7 +99,9 @@ def build_sen(config: Mapping, seed: int = 0) -> SEN:
         if key not in config:
             raise InputError(f"SEN configuration: no {key!r}; write the model again with train_sen")
     values = fill(SENConfig, config)
-    objective = Objective(values.objective, values.smoothing, values.matching_weight, values.distinctive_weight)
+    objective = Objective(
+        values.objective, values.smoothing, values.matching_weight, values.distinctive_weight, values.region_weight
+    )
     projected = values.image_projection == "linear"
     size = values.feature_dim
     with torch.random.fork_rng(devices=[]):  # leave the caller's generator as it was
@@ -90,7 +114,7 @@ def build_sen(config: Mapping, seed: int = 0) -> SEN:
             network = {"li2020": ConvLSTMEncoder, "char_cnn_rnn": CharacterEncoder}[values.encoder]
             speech = network(values.width, output_dim)
         image = ImageProjection(size, speech.embedding_dim) if projected else CentredFeatures(size)
-        return SEN(speech, image, values.classes, objective)
+        return SEN(speech, image, values.classes, objective, values.places)
 
 
 def class_labels(classes: np.ndarray, known: np.ndarray) -> np.ndarray:
@@ -129,8 +153,12 @@ def _modules(model: SEN) -> dict[str, nn.Module]:
     return {name: module for name, module in modules.items() if module is not None and module.state_dict()}
 
 
-def embed_speech(model: SEN, log_mels: Sequence[np.ndarray], batch_size: int = 128, unit: bool = True) -> np.ndarray:
+def embed_speech(
+    model: SEN, log_mels: Sequence[np.ndarray], batch_size: int = 128, unit: bool = True, places: bool = False
+) -> np.ndarray:
     """Embed utterances, each a log-mel (t, M), to float32 unit vectors (N, D) in input order.
+
+    With `places`, to what a generator takes, (N, 1 + P, D) where the network has places (`SEN.hear`).
 
     An embedding does not depend on its neighbours or on `batch_size`, to float tolerance: a network that was built
     with `mask_padding=False` sees one utterance at a time, as in the published export. Without `unit` it has the
@@ -149,14 +177,16 @@ def embed_speech(model: SEN, log_mels: Sequence[np.ndarray], batch_size: int = 1
     device = next(model.parameters()).device
     was_training = model.training
     model.eval()
-    embeddings = np.empty((len(log_mels), model.speech.embedding_dim), np.float32)
+    shape = (1 + model.places,) if places and model.places else ()
+    embeddings = np.empty((len(log_mels), *shape, model.speech.embedding_dim), np.float32)
     order = np.argsort(lengths, kind="stable")  # neighbours in length need little padding
     with torch.inference_mode():
         for start in range(0, len(order), batch_size):
             rows = order[start : start + batch_size]
             padded, frames = pad([log_mels[row] for row in rows])
-            embedded = model.speech(padded.to(device), frames)
-            embeddings[rows] = (F.normalize(embedded, dim=1) if unit else embedded).cpu().numpy()
+            hear = model.hear if shape else model.speech
+            embedded = hear(padded.to(device), frames)
+            embeddings[rows] = (F.normalize(embedded, dim=1) if unit and not shape else embedded).cpu().numpy()
     model.train(was_training)
     return embeddings
 

@@ -39,7 +39,42 @@ class SpeechEncoderConfig:
         return frames
 
 
-class SpeechEncoder(nn.Module):
+class Encoder(nn.Module):
+    """What every encoder is: a sequence of frames, and their summary, the embedding.
+
+    A subclass has `encode`, `summarise`, and `embedding`, its end.
+    """
+
+    embedding: "Embedding"
+
+    def encode(self, x: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """Input (B, T, M) of lengths (B,) -> frames (B, T', C), of which the first lengths (B,) count."""
+        raise NotImplementedError
+
+    def summarise(self, frames: Tensor, lengths: Tensor) -> Tensor:
+        """What `encode` returned -> embeddings (B, D)."""
+        raise NotImplementedError
+
+    def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
+        """Embed utterances: (B, T, M) padded with anything, lengths (B,) -> (B, D).
+
+        Raises InputError if an utterance is shorter than `min_frames` or longer than T.
+        """
+        return self.summarise(*self.encode(x, lengths))
+
+    def with_places(self, x: Tensor, lengths: Tensor, count: int) -> tuple[Tensor, Tensor]:
+        """The embeddings (B, D) and, in order of time, `count` places of each utterance (B, count, D).
+
+        A place is a unit vector of the embeddings' space; where an utterance has fewer frames than `count`, zeros
+        follow. Raises InputError as `forward`.
+        """
+        frames, lengths = self.encode(x, lengths)
+        pooled, valid = pool_places(frames, lengths, count)
+        places = F.normalize(self.embedding.of_places(pooled).float(), dim=2)
+        return self.summarise(frames, lengths), places * valid[..., None]
+
+
+class SpeechEncoder(Encoder):
     """Log-mel frames -> a point in the space that speech shares with images.
 
     Each convolution is followed by batch norm and no activation; the self-attention has a weight
@@ -69,11 +104,8 @@ class SpeechEncoder(nn.Module):
         self.embedding = Embedding(2 * config.gru_hidden, output_dim)
         self.embedding_dim = self.embedding.size
 
-    def forward(self, log_mel: Tensor, lengths: Tensor) -> Tensor:
-        """Embed utterances: (B, T, M) padded with anything, lengths (B,) in frames -> (B, D).
-
-        Raises InputError if an utterance has fewer than `min_frames` frames or more than T.
-        """
+    def encode(self, log_mel: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """Log-mels (B, T, M), lengths (B,) in frames -> frames of the GRU (B, T', D), lengths (B,)."""
         lengths = lengths.to(log_mel.device)
         check_lengths(lengths, log_mel.shape[1], self.min_frames)
         if self.mask_padding:
@@ -87,7 +119,10 @@ class SpeechEncoder(nn.Module):
             lengths = (lengths - self.kernel) // self.stride + 1
             valid = valid_frames(lengths, x.shape[2])
             x = norm(x, valid if self.mask_padding else torch.ones_like(valid))
-        x = self.gru(x.transpose(1, 2), lengths)  # (B, C, T) -> (B, T, D)
+        return self.gru(x.transpose(1, 2), lengths), lengths  # (B, C, T) -> (B, T, D)
+
+    def summarise(self, x: Tensor, lengths: Tensor) -> Tensor:
+        """Frames (B, T', D), lengths (B,) -> (B, D)."""
         valid = valid_frames(lengths, x.shape[1])
         if not self.mask_padding:
             x = x * valid[..., None]  # a packed GRU gives zeros there
@@ -126,6 +161,10 @@ class Embedding(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B, width) -> (B, size)."""
         return F.normalize(x, dim=1) if self.linear is None else self.linear(x)
+
+    def of_places(self, x: Tensor) -> Tensor:
+        """Frames (B, P, width) -> (B, P, size), of any length; centred by the mean that embeddings had lately."""
+        return x if self.linear is None else self.linear[0](x).float() - self.linear[1].mean
 
 
 class Centred(nn.Module):
@@ -193,3 +232,18 @@ def mean_over_time(x: Tensor, lengths: Tensor) -> Tensor:
     """Mean of the valid frames: (B, T, C), lengths (B,) -> (B, C)."""
     valid = valid_frames(lengths, x.shape[1])[..., None]
     return x.masked_fill(~valid, 0).sum(dim=1) / lengths[:, None]
+
+
+def pool_places(frames: Tensor, lengths: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """Means over `count` stretches of each utterance, or over its frames one by one where it has fewer.
+
+    frames (B, T, C), lengths (B,) -> (B, count, C), and which of them there are, bool (B, count); the others are 0.
+    Stretch p of n has the frames t with floor(t n / length) = p.
+    """
+    step = torch.arange(frames.shape[1], device=frames.device)
+    stretches = lengths.clamp(max=count)[:, None]  # (B, 1)
+    valid = valid_frames(lengths, frames.shape[1])
+    number = torch.arange(count, device=frames.device)
+    member = ((step * stretches // lengths[:, None])[:, None] == number[:, None]) & valid[:, None]  # (B, count, T)
+    share = member / member.sum(dim=2, keepdim=True).clamp(min=1)
+    return share.to(frames.dtype) @ frames.masked_fill(~valid[..., None], 0), number < stretches

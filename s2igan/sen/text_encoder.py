@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from s2igan.errors import InputError
 from s2igan.sen.recurrent import run_float32
-from s2igan.sen.speech_encoder import Embedding, check_lengths, mean_over_time, valid_frames
+from s2igan.sen.speech_encoder import Embedding, Encoder, check_lengths, mean_over_time, valid_frames
 
 # B batch, T characters (padded to the longest of the batch), M size of the alphabet, C channels, D embedding
 
@@ -20,7 +20,7 @@ KERNEL = 4
 POOLS = ((3, 3), (3, 3), (3, 2))  # size and stride of the max-pool after each convolution
 
 
-class CharacterEncoder(nn.Module):
+class CharacterEncoder(Encoder):
     """One-hot characters -> an embedding: temporal convolutions with max-pooling, then a recurrent layer.
 
     Reed, Akata, Schiele, Lee 2016, "Learning deep representations of fine-grained visual descriptions": three
@@ -45,11 +45,8 @@ class CharacterEncoder(nn.Module):
         self.embedding = Embedding(hidden, output_dim)
         self.embedding_dim = self.embedding.size
 
-    def forward(self, characters: Tensor, lengths: Tensor) -> Tensor:
-        """Embed texts: (B, T, M) padded with anything, lengths (B,) in characters -> (B, D).
-
-        Raises InputError if a text has no character or more than T.
-        """
+    def encode(self, characters: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """Texts (B, T, M), lengths (B,) in characters -> frames of the GRU (B, T', C), lengths (B,)."""
         lengths = lengths.to(characters.device)
         check_lengths(lengths, characters.shape[1], self.min_frames)
         characters = characters.masked_fill(~valid_frames(lengths, characters.shape[1])[..., None], 0)
@@ -60,7 +57,10 @@ class CharacterEncoder(nn.Module):
             # Neither pads, so a frame that is counted in `lengths` has seen the text alone.
             x = F.max_pool1d(F.relu(convolution(x)), size, stride)
             lengths = (lengths - KERNEL + 1 - size) // stride + 1
-        x = run_float32(self.recurrent, x.transpose(1, 2))  # (B, C, T) -> (B, T, C); what lies behind comes last
+        return run_float32(self.recurrent, x.transpose(1, 2)), lengths  # (B, C, T) -> (B, T, C); padding comes last
+
+    def summarise(self, x: Tensor, lengths: Tensor) -> Tensor:
+        """Frames (B, T', C), lengths (B,) -> (B, D)."""
         return self.embedding(mean_over_time(x, lengths))
 
 

@@ -14,11 +14,12 @@ from s2igan.errors import InputError
 from s2igan.machine import PRECISIONS
 from s2igan.options import choice, integer, number, seed
 from s2igan.sen.image_encoder import CentredFeatures
+from s2igan.sen.losses import region_matching_loss
 from s2igan.sen.model import SEN, class_labels, embed_speech, pad
 from s2igan.store import FixedReader, RaggedReader
 from s2igan.training import Checkpoints, History, Row, Schedule
 
-# n captions, B batch, V views, F image features, D embedding, Q queries, G gallery
+# n captions, B batch, V views, R regions, F image features, D embedding, Q queries, G gallery
 
 POOL_BATCHES = 50  # batches' worth of captions that are sorted by length together
 EMBED_BLOCK = 4096  # validation utterances that are read at a time
@@ -92,6 +93,7 @@ def train(
     recipe: Recipe,
     checkpoints: Checkpoints | None = None,
     report: Callable[[History], None] = lambda history: None,
+    image_regions: FixedReader | None = None,
 ) -> TrainingResult:
     """Train `model` in place by its objective and leave it with the weights of its best pass over the captions.
 
@@ -100,11 +102,13 @@ def train(
     by `lr_gamma` after each `lr_step_captions` captions. Adam; a view of the image is drawn
     for each caption in each pass. `precision` bfloat16 is for the products of the speech encoder; all else, and
     validation, is float32. Captions of class -1 teach by the matching loss alone. No caption at all
-    leaves the network as it is.
+    leaves the network as it is. `image_regions` (V, R, F), in the order of `image_features`, are for an objective with
+    a `region_weight`.
 
     Raises InputError for an utterance too short, class counts that do not fit the model, and a
     loss that is not finite. Source: section 2.2.1.
     """
+    by_region, beta = model.objective.region_weight > 0, model.objective.smoothing
     labels = _class_labels(model, training)
     groups = torch.from_numpy(training.groups)
     _check_lengths(model, log_mels, training, validation)
@@ -140,16 +144,26 @@ def train(
         model.train()
         log_mel, frames = pad(speech_of(training.log_mel_rows[items]))
         features = features_of(training.image_rows[items])[np.arange(len(items)), views[items]]
+        places = None
         with fabric.autocast():
-            speech = model.speech(fabric.to_device(log_mel), frames)
+            if by_region:
+                speech, places = model.speech.with_places(fabric.to_device(log_mel), frames, model.places)
+            else:
+                speech = model.speech(fabric.to_device(log_mel), frames)
         outputs = model(speech.float(), fabric.to_device(torch.from_numpy(features)))
         classes = fabric.to_device(torch.from_numpy(labels[items]))
         loss, matching, distinctive = model.objective(outputs, fabric.to_device(groups[items]), classes)
+        curves = {"matching": matching, "distinctive": distinctive}
+        if by_region:
+            of_view = image_regions.values(training.image_rows[items])[np.arange(len(items)), views[items]]  # (B, R, F)
+            regions = model.image(fabric.to_device(torch.from_numpy(of_view.astype(np.float32))))
+            curves["regions"] = region_matching_loss(places, regions, fabric.to_device(groups[items]), beta)
+            loss = loss + model.objective.region_weight * curves["regions"]
         optimizer.zero_grad()
         fabric.backward(loss)
         optimizer.step()
         keys = [log_mels.keys[row] for row in training.log_mel_rows[items]]
-        return keys, {"loss": loss, "matching": matching, "distinctive": distinctive}
+        return keys, {"loss": loss, **curves}
 
     best = Best()
 
@@ -160,7 +174,7 @@ def train(
             best.epoch, best.map = epoch, val_map
             best.model = {key: value.cpu().clone() for key, value in model.state_dict().items()}
         row |= {"epoch": epoch, "lr": optimizer.param_groups[0]["lr"], "val_matching": val_matching, "val_map": val_map}
-        return {name: row[name] for name in CURVES}
+        return {name: row[name] for name in (*CURVES, *(["regions"] if by_region else []))}
 
     history = loop.train(
         Schedule("sen", steps, row_every=per_epoch),

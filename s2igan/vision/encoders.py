@@ -42,6 +42,7 @@ class Backbone:
     feature_dim: int
     mean: tuple[float, float, float]  # of its input, of pixels in 0…1
     deviation: tuple[float, float, float]
+    pool: str = ""  # the module that averages the last features over the plane; "" where there is none
     teaches: bool = True  # whether gradients pass to its input; if not it resizes by itself, and scores only
 
 
@@ -144,6 +145,26 @@ def encode_images(encoder: FrozenEncoder, images: Tensor | np.ndarray, batch_siz
             batch = to_float(images[start : start + batch_size].to(device))
             features[start : start + batch_size] = encoder(batch).cpu().numpy()
     return features
+
+
+def encode_regions(encoder: FrozenEncoder, images: Tensor | np.ndarray, side: int) -> tuple[np.ndarray, np.ndarray]:
+    """As `encode_images`, and the features of side x side regions of each image, float32 (N, side^2, feature_dim).
+
+    Row by row, they are what the network averages over the whole plane, averaged over each region. Raises InputError
+    for an encoder that averages nothing.
+    """
+    if not (pool := BACKBONES[encoder.name].pool):
+        raise InputError(f"image_features.regions={side}: {encoder.name} has no regions; set it to 0")
+    found = []
+
+    def keep(_, given: tuple[Tensor]) -> None:
+        found.append(F.adaptive_avg_pool2d(given[0], side).flatten(2).transpose(1, 2).cpu().numpy())
+
+    hook = encoder.network.get_submodule(pool).register_forward_pre_hook(keep)
+    try:
+        return encode_images(encoder, images), np.concatenate(found)
+    finally:
+        hook.remove()
 
 
 def _weight_file(name: str, weights: str) -> Path:
@@ -286,9 +307,9 @@ BACKBONES = {
     # torchvision's weights expect -1…1: loading them, it sets `transform_input`, which turns the ImageNet
     # normalisation of its transforms back into that.
     "inception_v3": Backbone(
-        _build_inception, partial(_hub_file, INCEPTION_FILE, _inception_address), 299, 75, 2048, _HALF, _HALF
+        _build_inception, partial(_hub_file, INCEPTION_FILE, _inception_address), 299, 75, 2048, _HALF, _HALF, "avgpool"
     ),
-    "efficientnet_lite0": Backbone(_build_lite0, _lite0_file, 224, 32, 1280, _HALF, _HALF),
+    "efficientnet_lite0": Backbone(_build_lite0, _lite0_file, 224, 32, 1280, _HALF, _HALF, "global_pool"),
     "inception_v3_fid": Backbone(
         _build_fid, partial(_hub_file, FID_FILE, _fid_address), 299, 299, 2048, _FID_RANGE, _FID_RANGE, teaches=False
     ),

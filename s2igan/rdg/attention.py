@@ -1,0 +1,32 @@
+"""Attention to places of the speech, between the generator's scales (AttnGAN: Xu et al. 2018, section 3.1)."""
+
+# B batch, H hidden channels, S size, P places (padded to the most that an utterance has), A speech embedding size
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+
+class PlaceAttention(nn.Module):
+    """F^attn of AttnGAN: for each place of h_{i-1}, a weighted mean over the projected places of the utterance.
+
+    e'_k = U e_k; of pixel j, beta_{j,k} = exp(h_j . e'_k) / sum_l exp(h_j . e'_l) and c_j = sum_k beta_{j,k} e'_k
+    (eq. 2). A place of zeros is padding and takes no weight.
+    """
+
+    def __init__(self, place_dim: int, channels: int):
+        super().__init__()
+        self.project = nn.Linear(place_dim, channels, bias=False)  # U
+
+    def forward(self, hidden: Tensor, places: Tensor) -> Tensor:
+        """h (B, H, S, S), e (B, P, A) -> c (B, H, S, S)."""
+        context = self.weights(hidden, places) @ self.project(places)  # (B, S·S, H)
+        return context.unflatten(1, hidden.shape[-2:]).permute(0, 3, 1, 2)  # in channels-last order, as h is
+
+    def weights(self, hidden: Tensor, places: Tensor) -> Tensor:
+        """beta (B, S·S, P), of each row the sum is 1."""
+        queries = hidden.permute(0, 2, 3, 1).flatten(1, 2)  # (B, S·S, H)
+        scores = queries @ self.project(places).transpose(1, 2)
+        padding = ~places.any(dim=2)[:, None]  # (B, 1, P)
+        return torch.softmax(scores.float().masked_fill(padding, float("-inf")), dim=2).to(scores.dtype)
