@@ -113,12 +113,55 @@ def curves(table: Columns, x: str, panels: dict[str, Sequence[str]], path: str |
     for axis, (title, names) in zip(axes[0], panels.items(), strict=True):
         draw_columns(axis, table, x, names)
         axis.set_title(title)
+    _save_figure(figure, path)
+
+
+def _save_figure(figure, path: str | Path) -> None:
+    from matplotlib import pyplot
+
     figure.tight_layout()
     buffer = io.BytesIO()
     # No creation date or version: the same curves give the same file.
     figure.savefig(buffer, format="png", dpi=100, metadata={"Software": None})
     pyplot.close(figure)
     write_bytes(path, buffer.getvalue())
+
+
+def attention_figure(
+    waveforms: Sequence[np.ndarray],
+    images: np.ndarray,
+    weights: np.ndarray,
+    counts: Sequence[int],
+    captions: Sequence[str],
+    path: str | Path,
+) -> None:
+    """A column per utterance: its samples (T,), the image (3, S, S), and which stretch of speech painted what.
+
+    weights (n, s, s, P) sum to 1 over the `counts` stretches of each utterance. Stretches have colours in order of
+    time; a place of the image has the mean of those that it attends to, grey where it attends to all alike.
+    """
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    columns = len(captions)
+    figure, axes = pyplot.subplots(
+        3, columns, figsize=(2.6 * columns, 6.4), squeeze=False, height_ratios=(0.4, 1, 1), layout=None
+    )
+    for (top, middle, bottom), samples, image, attention, count, caption in zip(
+        axes.T, waveforms, images, weights, counts, captions, strict=True
+    ):
+        colours = matplotlib.colormaps["hsv"](np.arange(count) / count)[:, :3]
+        edges = np.linspace(0, len(samples), count + 1).astype(int)
+        for start, stop, colour in zip(edges, edges[1:], colours, strict=False):
+            top.plot(np.arange(start, stop), samples[start:stop], color=colour, linewidth=0.4)
+        top.set_title("\n".join(textwrap.wrap(caption, 34)), fontsize=7)
+        middle.imshow(image.transpose(1, 2, 0))
+        bottom.imshow(attention[..., :count] @ colours)
+        for axis in (top, middle, bottom):
+            axis.axis("off")
+    _save_figure(figure, path)
 
 
 def measured(table: Columns, names: Sequence[str]) -> list[str]:

@@ -66,6 +66,9 @@ def _misfits(params: Mapping[str, dict]) -> Iterator[str]:
     for name in ("image_features", "classifier", "judge"):
         if (found := params[name]["crop_size"]) != size:
             yield f"{FILE}: {name}.crop_size={found}, but rdg.base_size draws {size} pixels; set it to {size}"
+    for section, name in (("sen", "places"), ("image_features", "regions")):
+        if params["sen"]["region_weight"] and not params[section][name]:
+            yield f"{FILE}: sen.region_weight is not 0, so that {section}.{name} cannot be; set it, or the weight to 0"
     robustness = params["robustness"]
     try:
         import_module("s2igan.metrics.robustness").conditions(robustness["snr_db"], robustness["rates"], "")

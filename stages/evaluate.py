@@ -5,6 +5,7 @@ import click
 from s2igan.catalog import read_catalog
 from s2igan.command import SEED, stage
 from s2igan.machine import device
+from s2igan.metrics.attention import attention_scores
 from s2igan.metrics.evaluation import attribute_scores, image_scores, retrieval_scores
 from s2igan.sen.embedding import caption_embeddings
 from s2igan.tables import write_json, write_tsv
@@ -32,7 +33,7 @@ def main(encoder, weights, input_size, fid_encoder, fid_weights, queries_per_cla
     networks = load_encoders((encoder, weights), (fid_encoder, fid_weights), input_size)
     scores = image_scores(catalog, speech_of, *networks, queries_per_class, is_splits, seed)
     write_json("metrics/eval.json", scores)
-    attributes = attribute_scores(catalog)
+    attributes = attribute_scores(catalog) | attention_scores(catalog, device())
     write_json("metrics/attributes.json", attributes)
     shown = {
         **{key: sen[key] for key in ("speech_to_image_map", "speech_to_image_map_chance", "median_rank")},

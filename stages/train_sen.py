@@ -7,7 +7,6 @@ import numpy as np
 
 from s2igan.catalog import read_catalog
 from s2igan.command import stage
-from s2igan.errors import InputError
 from s2igan.machine import device, training_precision
 from s2igan.options import choice, fill, options, switch
 from s2igan.sen.embedding import open_captions
@@ -56,7 +55,6 @@ def main(**values):
         FixedReader("data/image_features.h5", "image_features") as features,
         FixedReader("data/image_regions.h5", "image_regions") as regions,
     ):
-        check_regions(regions, values["region_weight"], values["places"])
         val_teaches = splits.learn_val or splits.selection == "test"
         taught = catalog.training_captions() if val_teaches else catalog.split("train")
         training, validation = (pairs(catalog, captions, log_mels, features) for captions in (taught, chosen_by))
@@ -85,13 +83,6 @@ def main(**values):
     else:  # speakers and languages are held out for the test alone
         held_out = f"held-out {'classes' if catalog.disjoint == 'classes' else 'images'}"
         click.echo(f"kept epoch {result.best_epoch}: speech to image mAP {result.best_map:.3f} on {held_out}")
-
-
-def check_regions(regions: FixedReader, weight: float, places: int) -> None:
-    """Raises InputError where there is nothing to match, places or regions."""
-    for name, found in (("sen.places", places), ("image_features.regions", len(regions))):
-        if weight and not found:
-            raise InputError(f"sen.region_weight={weight}: needs {name}, which is 0; set it, or the weight to 0")
 
 
 def pairs(catalog, captions, log_mels, features) -> Pairs:

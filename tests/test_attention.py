@@ -5,14 +5,20 @@ import math
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from tiny import SEN, rdg
 from torch.nn import functional as F
 
+from s2igan.datasets.drawn.birds import PARTS
+from s2igan.datasets.drawn.grammar import named_at
+from s2igan.figures import attention_figure
+from s2igan.metrics.attention import attention_of_parts, in_words, words_in_time
 from s2igan.rdg.attention import PlaceAttention
 from s2igan.sen.losses import region_matching_loss
 from s2igan.sen.model import build_sen, embed_speech, sentence
 from s2igan.sen.speech_encoder import pool_places
 from s2igan.sen.text_encoder import ALPHABET
+from s2igan.speech.espeak import Espeak
 
 ENCODERS = [{}, {"mask_padding": False}, {"encoder": "li2020", "width": 0.01},
             {"encoder": "char_cnn_rnn", "width": 0.1, "image_projection": "none"}]  # fmt: skip
@@ -120,3 +126,61 @@ def test_region_matching_leads_places_to_the_regions_of_their_own_image():
         region_matching_loss(shown.flip(1)[order], shown, torch.arange(4)) for order in (slice(None), [1, 2, 3, 0])
     )
     assert own < 0.2 < others
+
+
+SENTENCE = "this bird has a bright red crown, and its back and wings are blue"
+
+
+def test_the_words_of_a_part_are_found_in_the_text_and_in_time():
+    spans = {part: [SENTENCE[start:stop] for start, stop in found] for part, found in named_at(SENTENCE).items()}
+    assert spans == {"crown": ["red", "crown"], "back": ["blue", "back"], "wing": ["blue", "wings"]}
+    starts = [0, *(place + 1 for place, letter in enumerate(SENTENCE) if letter == " ")]
+    times = [(start, float(second), second + 1.0) for second, start in enumerate(starts)]  # 14 words, one a second
+    inside = words_in_time(SENTENCE, times, PARTS, 28)
+    assert {PARTS[part]: np.flatnonzero(within).tolist() for part, within in inside.items()} == {
+        "crown": [10, 11, 12, 13],  # words 5 and 6
+        "back": [18, 19, 26, 27],
+        "wing": [22, 23, 26, 27],
+    }
+    assert PARTS.index("crown") not in words_in_time(SENTENCE, times, PARTS, 1)  # the only middle is in another word
+
+
+def test_espeak_tells_when_each_word_is_heard():
+    engine = Espeak(200)
+    times = engine.word_times(SENTENCE, "en-us")
+    assert [SENTENCE[at:].split()[0].strip(",") for at, *_ in times] == SENTENCE.replace(",", "").split()
+    begins, ends = np.array([time[1:] for time in times]).T
+    assert (begins[1:] >= ends[:-1]).all() and (ends > begins).all() and begins[0] == 0
+    assert ends[-1] == pytest.approx(len(engine.speak(SENTENCE, "en-us")) / engine.sample_rate, abs=1e-3)
+    # What comes before a word does not depend on what follows it: said alone, its beginning is as long.
+    first = engine.speak("this bird has", "en-us")
+    assert begins[3] == pytest.approx(len(first) / engine.sample_rate, abs=0.25)
+
+
+def test_attention_in_words_is_its_share_beside_chance_and_other_parts():
+    # Two parts look at one pixel each of a plane of two; the pixels attend to stretches 0 and 1, and to 3 alone.
+    looks = np.array([[[[1.0, 0.0]], [[0.0, 3.0]]]])  # (1, 2, 1, 2)
+    weights = np.array([[[[0.25, 0.75, 0, 0], [0, 0, 0, 1.0]]]])  # (1, 1, 2, 4)
+    attention = attention_of_parts(weights, looks)
+    assert attention.tolist() == [[[0.25, 0.75, 0, 0], [0, 0, 0, 1]]]
+    inside = [{0: np.array([True, False, False, False]), 1: np.array([False, False, True, True])}]
+    scores = in_words(attention, inside)
+    assert scores["attention_in_words"] == (0.25 + 1) / 2
+    assert scores["attention_in_words_chance"] == (0.25 + 0.5) / 2
+    assert scores["attention_in_words_other"] == 0.0
+    assert scores["attention_most"]["share"] == 0.5 and scores["attention_most"]["count"] == 2
+    assert in_words(attention, [{}]) == {}
+
+
+def test_the_figure_has_a_column_for_each_utterance(tmp_path):
+    rng = np.random.default_rng(0)
+    weights = np.zeros((2, 4, 4, 3))
+    weights[0, ..., 0], weights[1, :, :2, 0], weights[1, :, 2:, 1] = 1, 1, 1
+    for count in (1, 2):
+        arguments = (rng.standard_normal((2, 300)), rng.integers(0, 255, (2, 3, 8, 8), np.uint8), weights, [1, 2])
+        attention_figure(*(part[:count] for part in arguments), ["a red bird"] * count, tmp_path / f"{count}.png")
+    one, two = (np.asarray(Image.open(tmp_path / f"{count}.png").convert("RGB")) for count in (1, 2))
+    assert abs(two.shape[1] - 2 * one.shape[1]) < 20
+    red, cyan = ((two.astype(int) - colour).__abs__().sum(axis=2) < 30 for colour in ((255, 0, 0), (0, 255, 255)))
+    assert red[:, : two.shape[1] // 2].sum() > 2000 and not cyan[:, : two.shape[1] // 2].any()
+    assert red[:, two.shape[1] // 2 :].sum() > 1000 and cyan[:, two.shape[1] // 2 :].sum() > 1000

@@ -112,6 +112,11 @@ def test_a_list_without_a_usable_row_is_told(rows):
         ("rdg", {"lr": 0}, "params.yaml: Invalid value for rdg.lr: 0.0 is not in the range 0<x<=1."),
         ("sen", {"kernal": 3}, "params.yaml: No such option sen.kernal."),
         ("rdg", {"base_size": 32}, "image_features.crop_size=32, but rdg.base_size draws 128 pixels; set it to 128"),
+        (
+            "sen",
+            {"region_weight": 1, "places": 8},
+            "sen.region_weight=1 needs image_features.regions, which is 0; set it",
+        ),
         ("robustness", {"rates": [1.25, 1.25]}, "condition rate1.25 is asked for twice"),
         ("catalog", {"min_seconds": 0.1}, "catalog.min_seconds=0.1, but sen.kernel and sen.stride need 0.225 s"),
         ("tts", {"test_voices": ["tlh"]}, "params.yaml: voice 'tlh': eSpeak NG has no such voice"),

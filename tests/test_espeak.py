@@ -138,7 +138,7 @@ def test_texts_without_words_are_refused(espeak, text):
 
 
 def test_silence_is_refused(espeak, monkeypatch):
-    monkeypatch.setattr(espeak, "_synthesize", lambda *_: np.zeros(22050, np.int16))
+    monkeypatch.setattr(espeak, "_synthesize", lambda *_: (np.zeros(22050, np.int16), []))
     with pytest.raises(InputError, match="silence"):
         espeak.speak(TEXT, "en-us")
 

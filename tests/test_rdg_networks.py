@@ -42,9 +42,9 @@ def h2_depends_on_h0_directly(dense: str) -> bool:
     seen = {}
 
     def spoil(module, inputs):
-        hidden, condition = inputs
+        hidden, condition, places = inputs
         seen["count"] = len(hidden)
-        return ([hidden[0] + 1, *hidden[1:]] if len(hidden) > 1 else hidden, condition)
+        return ([hidden[0] + 1, *hidden[1:]] if len(hidden) > 1 else hidden, condition, places)
 
     noise, condition = torch.randn(2, 4), torch.randn(2, 6)
     with torch.no_grad():

@@ -9,6 +9,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 from dag import composed, run_stage
+from PIL import Image
 from test_pipeline import SYSTEMS
 from tiny import Frozen
 from torch import nn
@@ -16,7 +17,6 @@ from torch.nn import functional as F
 
 from s2igan import cli
 from s2igan.catalog import read_catalog
-from s2igan.errors import InputError
 from s2igan.options import fill
 from s2igan.rdg.batches import Batch
 from s2igan.rdg.model import RDG, RDGConfig
@@ -280,9 +280,9 @@ def test_from_speech_to_scores(system, project, monkeypatch):
     monkeypatch.setenv("S2IGAN_WORKERS", "1")
     config = smoke(system)
     if system == "s2igan_attention":
-        with pytest.raises(InputError, match="sen.region_weight=1.0: needs image_features.regions, which is 0"):
-            run_stage("train_sen", config)
-        run_stage("image_features", config)
+        config["judge"]["enabled"] = True
+        for stage in ("image_features", "train_judge"):
+            run_stage(stage, config)
     told = run_stage("train_sen", config)
     assert ("not trained" in told) == (system == "end_to_end")
     for stage in ("embed", "train_rdg", "generate", "robustness"):
@@ -303,6 +303,10 @@ def test_from_speech_to_scores(system, project, monkeypatch):
     assert torch.allclose(found.norm(dim=1), torch.ones(3), atol=1e-5)
     assert torch.allclose(found, stored, atol=1e-4) == (system != "end_to_end")
     if system == "s2igan_attention":
+        scores = json.loads((project / "metrics/attributes.json").read_text())
+        assert 0 < scores["attention_in_words"] < 1 and 0 < scores["attention_in_words_chance"] < 0.5
+        run_stage("figures", config)
+        assert Image.open("metrics/figures/attention.png").width > 500
         heard = caption_embeddings(keys, torch.device("cpu"), places=True)
         assert heard.shape == (3, 25, 32) and torch.equal(torch.from_numpy(heard[:, 0]), found)
         assert "regions" in Path("metrics/sen_training.tsv").read_text().split("\n")[0].split("\t")

@@ -28,7 +28,7 @@ def wilson_interval(successes: int, trials: int, z: float = NORMAL_975) -> tuple
     return float(max(0.0, (centre - half) / scale)), float(min(1.0, (centre + half) / scale))
 
 
-def _share(right: np.ndarray) -> dict:
+def share(right: np.ndarray) -> dict:
     """Share, Wilson interval and count of a boolean array; share None when it is empty."""
     successes, trials = int(right.sum()), int(right.size)
     return {
@@ -86,12 +86,12 @@ def part_colour_accuracy(
     if not mentioned.any():
         raise InputError("attributes: no caption names a part's colour; nothing can be scored")
     right = read == named
-    by_part = {part: _share(right[mentioned[:, p], p]) for p, part in enumerate(parts)}
+    by_part = {part: share(right[mentioned[:, p], p]) for p, part in enumerate(parts)}
     shares = [score["share"] for score in by_part.values() if score["count"]]
     scores = {
         "accuracy": float(np.mean(shares)),
         "chance": 1 / colours,
-        "pooled": _share(right[mentioned]),
+        "pooled": share(right[mentioned]),
         "parts": by_part,
     }
     if truth is not None:
@@ -133,7 +133,7 @@ def keyword_scores(
     other[rows, part] = False
     other &= reference >= 0
     return {
-        "keyword_changed": _share(after[rows, part] == new_colour),
-        "keyword_changed_before": _share(before[rows, part] == new_colour),
-        "keyword_kept": _share((after == reference)[other]),
+        "keyword_changed": share(after[rows, part] == new_colour),
+        "keyword_changed_before": share(before[rows, part] == new_colour),
+        "keyword_kept": share((after == reference)[other]),
     }

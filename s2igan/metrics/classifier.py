@@ -79,11 +79,20 @@ class Classifier(nn.Module):
 
     def pooled(self, images: Tensor) -> Tensor:
         """(B, 3, S, S) in [-1, 1] -> what each head sees under its attention (B, H, A·C)."""
-        maps = self.features(images).flatten(2)  # (B, C, L)
-        weights = self.attention(maps.unflatten(2, (SMALLEST_MAP, SMALLEST_MAP))).flatten(2)
-        weights = (weights + self.place).softmax(dim=2)  # (B, H·A, L)
+        maps, weights = self._attend(images)
         pooled = weights @ maps.transpose(1, 2)  # (B, H·A, C)
         return pooled.unflatten(1, (len(self.answers), self.views)).flatten(2)
+
+    def looks_at(self, images: Tensor) -> Tensor:
+        """(B, 3, S, S) in [-1, 1] -> how much each head looks at each place (B, H, 8, 8), 1 in all."""
+        _, weights = self._attend(images)
+        return weights.unflatten(1, (len(self.answers), self.views)).mean(dim=2).unflatten(2, (SMALLEST_MAP,) * 2)
+
+    def _attend(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Features (B, C, L), and each head's maps over them (B, H·A, L)."""
+        maps = self.features(images).flatten(2)
+        weights = self.attention(maps.unflatten(2, (SMALLEST_MAP, SMALLEST_MAP))).flatten(2)
+        return maps, (weights + self.place).softmax(dim=2)
 
     def answer(self, pooled: Tensor) -> list[Tensor]:
         """What `pooled` gives -> a list of H logits (B, classes of the head)."""

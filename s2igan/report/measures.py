@@ -46,6 +46,7 @@ MEASURES = {
         "part_colour_accuracy_all_parts": "all parts in their class's colour",
         "keyword_changed": "a changed colour word changes its part",
         "keyword_kept": "… and leaves the other parts",
+        "attention_in_words": "a part's attention lies in the words that name it",
     },
 }
 # What stands beside a score under a name of its own.

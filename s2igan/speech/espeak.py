@@ -15,6 +15,7 @@ import re
 import tempfile
 import threading
 import unicodedata
+from itertools import pairwise, takewhile
 from pathlib import Path
 
 import espeakng_loader
@@ -33,10 +34,21 @@ _DO_NOT_EXIT = 0x8000  # report a failed start instead of ending the process
 _CHARACTERS_UTF8 = 1
 _RATE, _PITCH = 1, 3
 _POSITION_CHARACTER = 1
+_WORD, _CLAUSE_END = 1, 5  # of its events
 
 _SEED = 1
 _CONTROL_CHARACTERS = re.compile(r"[\x00-\x1f\x7f]+")  # eSpeak reads some of them as commands
-_SynthCallback = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_int, ctypes.c_void_p)
+
+
+class _Event(ctypes.Structure):
+    _fields_ = [
+        *((name, ctypes.c_int) for name in ("type", "identifier", "position", "length", "milliseconds", "sample")),
+        ("user_data", ctypes.c_void_p),
+        ("name", ctypes.c_char * 8),
+    ]
+
+
+_SynthCallback = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_int, ctypes.POINTER(_Event))
 
 # What eSpeak calls a language that has no voice of just its name.
 _MAIN_VOICE = {"en": "en-us", "fr": "fr-fr", "nn": "nb", "no": "nb", "zh": "cmn"}
@@ -128,19 +140,37 @@ class Espeak:
         InputError as `require_sayable`, and for speech shorter than 0.1 s or with a peak below 1 % of full scale.
         """
         self.require_sayable(text, voice)
-        samples = self._synthesize(_CONTROL_CHARACTERS.sub(" ", text), voice)
+        samples, _ = self._synthesize(_CONTROL_CHARACTERS.sub(" ", text), voice)
         seconds = len(samples) / self.sample_rate
         if seconds < SHORTEST_SPEECH or np.abs(samples.astype(np.int32)).max() < FAINTEST_SPEECH:
             raise InputError(f"{text!r} is silence in voice {voice}; give it words")
         return samples
 
-    def _synthesize(self, text: str, voice: str) -> np.ndarray:
+    def word_times(self, text: str, voice: str) -> list[tuple[int, float, float]]:
+        """Of each word as spoken, where it begins in `text`, and from when to when it is heard, in seconds.
+
+        Text without control characters. InputError as `require_sayable`.
+        """
+        self.require_sayable(text, voice)
+        _, events = self._synthesize(text, voice)
+        return [
+            (position - 1, start / self.sample_rate, stop / self.sample_rate)
+            for (kind, position, start), (_, _, stop) in pairwise(events)
+            if kind == _WORD
+        ]
+
+    def _synthesize(self, text: str, voice: str) -> tuple[np.ndarray, list[tuple[int, int, int]]]:
+        """Samples (T,), and in order of time each word's beginning and clause's end: kind, place in text, sample."""
         pieces: list[bytes] = []
+        heard: list[tuple[int, int, int]] = []
 
         @_SynthCallback
         def collect(wave, count, events):
             if wave and count > 0:
                 pieces.append(ctypes.string_at(wave, 2 * count))
+            for event in takewhile(lambda event: event.type, events or ()):
+                if event.type in (_WORD, _CLAUSE_END):
+                    heard.append((event.type, event.position, event.sample))
             return 0
 
         with _library_lock:
@@ -176,7 +206,7 @@ class Espeak:
                 del library
                 _ctypes.dlclose(handle)
             self._require_unloaded()
-        return np.frombuffer(b"".join(pieces), dtype="<i2")
+        return np.frombuffer(b"".join(pieces), dtype="<i2"), heard
 
     def _require_unloaded(self) -> None:
         """The promise of equal bytes hangs on the library really going away: check that it does."""

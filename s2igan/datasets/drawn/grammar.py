@@ -298,6 +298,13 @@ def read(text: str) -> dict[str, str]:
     return {part: tokens[where[part]].value for part in PARTS if part in where}
 
 
+def named_at(text: str) -> dict[str, list[tuple[int, int]]]:
+    """Where a caption names a part's colour and the part: part -> both words' beginnings and ends in the text."""
+    tokens, where = _resolve(text)
+    nouns = {token.value: token for token in reversed(tokens) if token.kind == "part"}  # of each part the first
+    return {part: [(t.start, t.stop) for t in (tokens[where[part]], nouns[part])] for part in where}
+
+
 def changeable(text: str) -> list[str]:
     """The parts whose colour stands in a word of their own, so that one word changes only them."""
     _, where = _resolve(text)
