@@ -26,8 +26,8 @@ TARGET = "evaluate"
 FILES = ("sen", "eval", "attributes", "classifier")
 SYSTEMS = {
     "s2igan": "S2IGAN (the paper)",
-    "s2igan_attention": "S2IGAN with attention to speech",
     "reference": "S2IGAN (the authors' code)",
+    "s2igan_attention": "S2IGAN with attention to speech",
     "stackgan_v2": "StackGAN-v2 on SEN's embedding",
     "stackgan_v2_text": "StackGAN-v2 on text",
     "li2020": "Li et al. 2020",

@@ -28,5 +28,5 @@ class PlaceAttention(nn.Module):
         """beta (B, S·S, P), of each row the sum is 1."""
         queries = hidden.permute(0, 2, 3, 1).flatten(1, 2)  # (B, S·S, H)
         scores = queries @ self.project(places).transpose(1, 2)
-        padding = ~places.any(dim=2)[:, None]  # (B, 1, P)
+        padding = (places == 0).all(dim=2)[:, None]  # (B, 1, P); ONNX knows no `any` of numbers
         return torch.softmax(scores.float().masked_fill(padding, float("-inf")), dim=2).to(scores.dtype)
