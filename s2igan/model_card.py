@@ -115,7 +115,7 @@ def model_card(pipeline: Pipeline, models: Path) -> str:
         latent=pipeline.generator.latent_dim,
         shortest=log_mel.samples(pipeline.sen.speech.min_frames) / pipeline.sample_rate + 0.005,
         bands=log_mel.bands,
-        embedding=pipeline.sen.speech.embedding_dim,
+        embedding=", ".join(map(str, pipeline.hears)),
         quarter=size // 4,
         half=size // 2,
         size=size,

@@ -61,6 +61,12 @@ class Pipeline:
         self.log_mel = None if self.reads_text else LogMel(**self.config["log_mel"])
 
     @property
+    def hears(self) -> tuple[int, ...]:
+        """The shape of an utterance as it is drawn, (A,) or (1 + P, A)."""
+        places = (1 + self.sen.places,) if self.sen.places else ()
+        return (*places, self.sen.speech.embedding_dim)
+
+    @property
     def sample_rate(self) -> int:
         """Of the speech that the models were trained on, in Hz."""
         return self.config["log_mel"]["sample_rate"]
@@ -143,8 +149,12 @@ class Pipeline:
     def draw(self, speech: np.ndarray, seeds: Sequence[int], batch_size: int = 32) -> list[np.ndarray]:
         """Embeddings (N, A), or with places (N, 1 + P, A), -> uint8 images at the three scales, (N, 3, S, S) and so on.
 
-        `Heard.speech` of each.
+        `Heard.speech` of each. Raises InputError for embeddings alone where the generator attends to places.
         """
+        if speech.shape[1:] != self.hears:
+            raise InputError(
+                f"speech of shape {speech.shape[1:]}: these models draw {self.hears}; give what `hear` has as `speech`"
+            )
         batches = list(generate(self.generator, speech, seeds, batch_size, self.device))
         return [np.concatenate(scale) for scale in zip(*batches, strict=True)]
 

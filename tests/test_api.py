@@ -60,6 +60,21 @@ def test_python_draws_what_the_pipeline_draws():
     assert not np.array_equal(image, api.draw(sound(1), RATE, seed=4))
 
 
+def test_models_with_attention_draw_from_places_and_compare_by_embeddings():
+    models(SEN | {"places": 3})
+    api, pipeline = s2igan.load(), Pipeline("models")
+    soundfile.write("one.wav", sound(1), RATE)
+    heard = pipeline.hear(recording="one.wav")
+    assert heard.speech.shape == pipeline.hears == (4, 8) and np.array_equal(heard.embedding, heard.speech[0])
+    np.testing.assert_allclose(api.embed(sound(1), RATE), heard.embedding, atol=1e-6)
+    expected = pipeline.draw(heard.speech[None], pipeline.seeds(["0"], 3))[-1][0]
+    assert np.array_equal(api.draw(sound(1), RATE, seed=3), expected.transpose(1, 2, 0))
+    with pytest.raises(InputError, match=r"speech of shape \(8,\): these models draw \(4, 8\); give what `hear` has"):
+        pipeline.draw(heard.embedding[None], [0])
+    drawn = run("speak", "--wav", "one.wav", "-o", "one.png")
+    assert drawn.exit_code == 0 and Path("one.png").exists()
+
+
 def test_speech_may_come_in_any_form_that_sound_has():
     models()
     api, pipeline = s2igan.load(), Pipeline("models")
