@@ -146,9 +146,8 @@ def attention_figure(
     from matplotlib import pyplot
 
     columns = len(captions)
-    figure, axes = pyplot.subplots(
-        3, columns, figsize=(2.6 * columns, 6.4), squeeze=False, height_ratios=(0.4, 1, 1), layout=None
-    )
+    size = (2.6 * columns, 6.4)
+    figure, axes = pyplot.subplots(3, columns, figsize=size, squeeze=False, height_ratios=(0.4, 1, 1))
     for (top, middle, bottom), samples, image, attention, count, caption in zip(
         axes.T, waveforms, images, weights, counts, captions, strict=True
     ):
