@@ -151,7 +151,7 @@ def attention_figure(
     for (top, middle, bottom), samples, image, attention, count, caption in zip(
         axes.T, waveforms, images, weights, counts, captions, strict=True
     ):
-        colours = matplotlib.colormaps["hsv"](np.arange(count) / count)[:, :3]
+        colours = matplotlib.colormaps["hsv"](np.linspace(0, 0.85, count))[:, :3]  # the circle ends before red again
         edges = np.linspace(0, len(samples), count + 1).astype(int)
         for start, stop, colour in zip(edges, edges[1:], colours, strict=False):
             top.plot(np.arange(start, stop), samples[start:stop], color=colour, linewidth=0.4)
