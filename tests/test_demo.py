@@ -4,6 +4,8 @@ import base64
 import io
 import re
 import sys
+from importlib import metadata
+from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -13,6 +15,7 @@ import soundfile
 import torch
 from click.testing import CliRunner
 from demo_run import TEXTS, write_run
+from packaging.requirements import Requirement
 from phones import record
 from PIL import Image
 
@@ -26,6 +29,7 @@ from s2igan.sen.embedding import project
 from s2igan.speech.audio import decode
 from s2igan.store import RaggedReader
 
+LOCK = Path(__file__).parents[1] / "requirements.lock"
 TONE = (0.5 * np.sin(np.arange(2 * 22050) / 10)).astype(np.float32)  # 351 Hz at 22050 Hz
 
 
@@ -206,6 +210,17 @@ def test_a_text_that_was_read_has_no_sound():
 def test_a_caption_without_a_recording_has_no_player(run):
     captions, _ = run.memory.nearest(run.hear(text="a red bird").embedding)
     assert "<audio" not in page.neighbours([Near(near.caption, near.cosine, near.image) for near in captions], [])
+
+
+@pytest.mark.skipif(not find_spec("gradio"), reason="the page needs Gradio: the extra `demo`")
+def test_gradio_fits_the_lock():
+    """So that `pip install -e ".[demo]"` changes no package that the pipeline runs with."""
+    pins = dict(
+        line.split(";")[0].strip().lower().split("==") for line in LOCK.read_text().splitlines() if "==" in line
+    )
+    wanted = [Requirement(text) for text in metadata.requires("gradio")]
+    here = [one for one in wanted if one.name in pins and (one.marker is None or one.marker.evaluate({"extra": ""}))]
+    assert len(here) > 10 and [str(one) for one in here if not one.specifier.contains(pins[one.name])] == []
 
 
 def test_without_gradio_one_line_says_how_to_install_it(run, monkeypatch):
