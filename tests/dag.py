@@ -18,11 +18,11 @@ ROOT = Path(__file__).parent.parent
 STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
 
 
-def composed(*overrides: str) -> dict:
+def composed(*overrides: str, resolve: bool = True) -> dict:
     """What params.yaml becomes with these overrides, such as "scale=paper"."""
     with initialize_config_dir(str(ROOT / "conf"), version_base=None):
         config = compose("config", overrides=list(overrides))
-    return OmegaConf.to_container(config, resolve=True)
+    return OmegaConf.to_container(config, resolve=resolve)
 
 
 def sandbox(folder: Path, *overrides: str) -> Path:
@@ -51,9 +51,9 @@ def environment(folder: Path) -> dict[str, str]:
     }
 
 
-def run(folder: Path, *command: str, check: bool = True) -> subprocess.CompletedProcess:
-    """Runs a command in `folder`; with `check`, a failure shows the end of what it said."""
-    result = subprocess.run(command, cwd=folder, env=environment(folder), capture_output=True, text=True)
+def run(folder: Path, *command: str, check: bool = True, code: Path | None = None) -> subprocess.CompletedProcess:
+    """Runs a command in `folder`, with the project there or in `code`; with `check`, a failure shows what it said."""
+    result = subprocess.run(command, cwd=folder, env=environment(code or folder), capture_output=True, text=True)
     assert not check or result.returncode == 0, result.stdout[-3000:] + result.stderr[-3000:]
     return result
 

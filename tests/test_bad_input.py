@@ -3,11 +3,11 @@
 import importlib
 import os
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
 import click
+import dag
 import h5py
 import numpy as np
 import pytest
@@ -28,15 +28,7 @@ ESPEAK = ["--engine", "espeak", "--rate", "175", "--model", "", "--vocoder", ""]
 TTS = [*ESPEAK, "--train_voices", "en-us", "--test_voices", "en-gb"]
 LOGMEL = ["--bands", "40", "--window_ms", "25", "--shift_ms", "10", "--window", "hamming", "--normalise"]
 GENERATE = ["--captions_per_image", "1", "--batch_size", "4", "--seed", "0"]
-
-
-@pytest.fixture(autouse=True)
-def folder(tmp_path, monkeypatch):
-    """An empty project folder; one process, so that the tests are quick."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("S2IGAN_WORKERS", "1")
-    monkeypatch.setenv("S2IGAN_DEVICE", "cpu")
-    return tmp_path
+pytestmark = pytest.mark.usefixtures("folder")
 
 
 def run(stage: str, *arguments: str):
@@ -141,13 +133,8 @@ def test_parameters_are_refused_before_anything_is_read(arguments, told):
 
 def test_a_parameter_is_refused_in_a_process_of_its_own_too(folder):
     """As `dvc repro` runs it."""
-    result = subprocess.run(
-        [sys.executable, "-m", "stages.catalog", "--dataset", "aviary", "--clases", "5"],
-        cwd=folder,
-        env={"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"},
-        capture_output=True,
-        text=True,
-    )
+    command = (sys.executable, "-m", "stages.catalog", "--dataset", "aviary", "--clases", "5")
+    result = dag.run(folder, *command, check=False, code=ROOT)
     assert result.returncode == 2
     assert "Error: No such option '--clases'" in result.stderr and "Traceback" not in result.stderr
     assert list(folder.iterdir()) == []
@@ -165,15 +152,12 @@ def test_an_empty_caption_is_refused(text):
     assert not Path("data/speech.h5").exists()
 
 
-def test_a_caption_of_symbols_only_is_refused():
-    write_catalog("data/catalog", catalog(c_00_01="§§ ¤"))
-    refused(run("synthesize", *TTS), "caption c/00/01: ", "§§ ¤")
-    assert not Path("data/speech.h5").exists()
-
-
-def test_an_unknown_voice_is_refused():
-    write_catalog("data/catalog", catalog())
-    refused(run("synthesize", *ESPEAK, "--train_voices", "tlh", "--test_voices", "en-gb"), "voice 'tlh'")
+@pytest.mark.parametrize(("text", "voice", "told"), [
+    ("§§ ¤", "en-us", ("caption c/00/01: ", "§§ ¤")), ("a red bird", "tlh", ("voice 'tlh'",))
+])  # fmt: skip
+def test_a_caption_of_symbols_and_an_unknown_voice_are_refused(text, voice, told):
+    write_catalog("data/catalog", catalog(c_00_01=text))
+    refused(run("synthesize", *ESPEAK, "--train_voices", voice, "--test_voices", "en-gb"), *told)
     assert not Path("data/speech.h5").exists()
 
 
@@ -285,22 +269,15 @@ def test_a_recording_that_cannot_be_heard_is_refused(make, told):
     no_picture()
 
 
-def test_a_recording_of_a_moment_is_refused():
+@pytest.mark.parametrize(("arguments", "told"), [
+    (["--wav", "short.wav"], "short.wav: 0.02 s of speech; at least 0.08 s are needed: record more"),
+    (["§§ ¤"], "§§ ¤"),
+    (["a red bird", "--voice", "tlh"], "voice 'tlh'"),
+])  # fmt: skip
+def test_what_cannot_be_said_or_heard_is_refused(arguments, told):
     models()
-    soundfile.write("bird.wav", np.sin(np.arange(500)), 22050)
-    refused(speak("--wav", "bird.wav"), "bird.wav: 0.02 s of speech; at least 0.08 s are needed: record more")
-    no_picture()
-
-
-def test_a_sentence_of_symbols_only_is_refused():
-    models()
-    refused(speak("§§ ¤"), "§§ ¤")
-    no_picture()
-
-
-def test_a_voice_that_espeak_has_not_is_refused():
-    models()
-    refused(speak("a red bird", "--voice", "tlh"), "voice 'tlh'")
+    soundfile.write("short.wav", np.sin(np.arange(500)), 22050)
+    refused(speak(*arguments), told)
     no_picture()
 
 

@@ -276,7 +276,6 @@ def test_rows_stand_for_a_copy_and_are_read_batch_by_batch():
 def project(tmp_path, monkeypatch):
     """Two test classes of eight images among others that the classifier may not see."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("S2IGAN_DEVICE", "cpu")
     monkeypatch.setattr(classifier, "INCEPTION_SIDE", 75)
     names = (("c0", "train"), ("c1", "test"), ("c2", "val"), ("c3", "test"))
     images = tuple(Image(f"{name}/{n:02d}", "", name, split) for name, split in names for n in range(8))

@@ -34,8 +34,6 @@ def run(tmp_path_factory):
     """The tiny run, its folder being the present one."""
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(tmp_path_factory.mktemp("run"))
-        patch.setenv("S2IGAN_WORKERS", "1")
-        patch.setenv("S2IGAN_DEVICE", "cpu")
         write_run()
         yield Run()
 

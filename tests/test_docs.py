@@ -13,12 +13,10 @@ from pathlib import Path
 import pytest
 import yaml
 from click.testing import CliRunner
-from hydra import compose, initialize_config_dir
-from omegaconf import OmegaConf
+from dag import ROOT, composed
 
 from s2igan.cli import main
 
-ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
 SCORES = {"README.md": 30, "docs/reading-the-results.md": 25}  # at least so many numbers are compared
 COLUMNS = {
@@ -86,11 +84,6 @@ def commands() -> list[str]:
     return sorted({line.split(" #")[0].strip() for block in blocks for line in block.splitlines() if line.strip()})
 
 
-def configuration(*overrides: str, resolve: bool = True) -> dict:
-    with initialize_config_dir(str(ROOT / "conf"), version_base=None):
-        return OmegaConf.to_container(compose("config", overrides=list(overrides)), resolve=resolve)
-
-
 def flat(config: dict, before: str = "") -> dict:
     """`section.name` of each parameter, with its value."""
     found = {}
@@ -101,7 +94,7 @@ def flat(config: dict, before: str = "") -> dict:
 
 def scales_table() -> str:
     """The rows of docs/recipe.md: paper's values, and what demo, large and table have otherwise."""
-    scales = {name: flat(configuration(f"scale={name}", resolve=False)) for name in ("paper", "demo", "large", "table")}
+    scales = {name: flat(composed(f"scale={name}", resolve=False)) for name in ("paper", "demo", "large", "table")}
     rows = ["| parameter | `paper` | `demo` | `large` | `table` |", "|---|---|---|---|---|"]
     for key, value in scales["paper"].items():
         demo = scales["demo"][key]
@@ -137,22 +130,13 @@ def test_scores_are_those_of_the_committed_run(name):
     assert count >= SCORES[name]
 
 
-def test_a_score_is_found_by_key_and_column():
-    head = "| measure | key | S2IGAN | oracle | chance |\n|---|---|---|---|---|\n"
-    page = f"{head}| a | `map` | 1 | 2 | |\n| b | `no` | 7 | | |"
-    metrics = {"eval": {"map": 0.0791, "map_oracle": 12.34, "map_chance": 0.0004}}
-    filled, count = fill(page, metrics)
-    assert filled.splitlines()[2:] == ["| a | `map` | 0.079 | 12.3 | 0.000 |", "| b | `no` | 7 | | |"]
-    assert count == 3
-
-
 def test_the_recipe_has_the_scales_as_they_are():
     page = (ROOT / "docs/recipe.md").read_text()
     assert page.split("<!-- scales -->\n")[1].split("\n<!-- /scales -->")[0] == scales_table()
 
 
 def test_parameters_that_the_pages_name_are_there():
-    there = flat(configuration())
+    there = flat(composed())
     sections = {key.split(".")[0] for key in there if "." in key}
     for page in PAGES:
         if page.name != "CHANGELOG.md":  # which names what was
@@ -171,7 +155,7 @@ def test_experiments_of_the_pages_compose():
         words = shlex.split(line)
         overrides = [words[i + 1] for i, word in enumerate(words) if word == "-S"]
         first = [re.sub(r"^([\w.]+=)([^\[,]*),.*$", r"\1\2", override) for override in overrides]  # of a choice
-        configuration(*first)
+        composed(*first)
 
 
 def test_commands_of_the_pages_are_there():

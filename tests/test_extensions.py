@@ -165,8 +165,6 @@ def project(tmp_path_factory):
         patch.chdir(folder)
         patch.syspath_prepend(folder)
         patch.setattr(dag, "ROOT", folder)
-        patch.setenv("S2IGAN_WORKERS", "1")
-        patch.setenv("S2IGAN_DEVICE", "cpu")
         yield folder
     forget()
     sys.modules.update(own)

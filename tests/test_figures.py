@@ -161,11 +161,3 @@ def test_scores_are_rounded_at_every_depth_and_nothing_else_is(tmp_path):
         "parts": {"crown": 0.123457, "interval": [0.3, [3.33333e-08, 5]]},
     }
     assert list(json.loads((tmp_path / "a.json").read_text())) == list(scores)  # in the order given
-
-
-def test_scores_that_cannot_be_written_leave_the_old_ones(tmp_path):
-    write_json(tmp_path / "a.json", {"map": 0.5})
-    with pytest.raises(TypeError):
-        write_json(tmp_path / "a.json", {"map": object()})
-    assert json.loads((tmp_path / "a.json").read_text()) == {"map": 0.5}
-    assert [file.name for file in tmp_path.iterdir()] == ["a.json"]

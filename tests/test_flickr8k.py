@@ -38,25 +38,6 @@ def test_the_split_is_the_published_one(original):
     assert found == dict(zip(names, ["train"] * 5 + ["val"] * 2 + ["test"] * 2, strict=True))
 
 
-def test_limits_keep_each_split_and_the_first_captions(original):
-    folder, _ = original
-    catalog = load("flickr8k", folder, Limits(classes=2, images_per_class=3, captions_per_image=2))
-    assert sorted(image.split for image in catalog.images) == ["test"] * 2 + ["train"] * 2 + ["val"] * 2
-    assert [caption.key[-2:] for caption in catalog.captions] == ["00", "01"] * 6
-    assert catalog == load("flickr8k", folder, Limits(classes=3, images_per_class=2, captions_per_image=2))
-    assert len(load("flickr8k", folder, Limits(classes=2)).images) == 9  # a limit needs both numbers
-    drawn = {
-        tuple(i.key for i in load("flickr8k", folder, Limits(classes=1, images_per_class=3, seed=seed)).images)
-        for seed in range(8)
-    }
-    assert len(drawn) > 1 and all(len(keys) == 3 for keys in drawn)
-
-
-def test_a_limit_below_three_images_is_refused(original):
-    with pytest.raises(InputError, match="no image of split .* within the limits; raise catalog.classes"):
-        load("flickr8k", original[0], Limits(classes=1, images_per_class=2))
-
-
 @pytest.mark.parametrize("folder", ["Flickr8k_Dataset", "Images", "Flickr8k_Dataset/Flicker8k_Dataset"])
 def test_other_layouts_give_the_same_catalog(original, raw, folder):
     raw, _ = raw

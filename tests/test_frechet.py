@@ -39,14 +39,10 @@ def test_statistics_do_not_depend_on_the_block(monkeypatch):
     np.testing.assert_allclose(gaussian_statistics(A)[1], whole[1], rtol=1e-10, atol=1e-10)
 
 
-def test_equals_torch_fidelity():
-    first, second = gaussian_statistics(A), gaussian_statistics(B)
-    assert frechet_distance(*first, *second) == pytest.approx(peer(first, second), rel=1e-10)
-
-
-def test_equals_torch_fidelity_with_fewer_images_than_features():
-    first, second = gaussian_statistics(A[:10]), gaussian_statistics(B[:12])
-    assert frechet_distance(*first, *second) == pytest.approx(peer(first, second), rel=1e-5)
+@pytest.mark.parametrize(("a", "b", "rel"), [(A, B, 1e-10), (A[:10], B[:12], 1e-5)])  # fewer images than features, too
+def test_equals_torch_fidelity(a, b, rel):
+    first, second = gaussian_statistics(a), gaussian_statistics(b)
+    assert frechet_distance(*first, *second) == pytest.approx(peer(first, second), rel=rel)
 
 
 def test_equal_covariances_leave_the_squared_gap_of_the_means():

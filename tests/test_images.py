@@ -41,14 +41,6 @@ def png(width: int, height: int, data: bytes = b"") -> bytes:
 # ---------------------------------------------------------------- what is read
 
 
-def test_a_picture_of_the_right_size_comes_through_pixel_by_pixel(tmp_path):
-    colours = np.arange(48, dtype=np.uint8).reshape(4, 4, 3)
-    (tmp_path / "a.ppm").write_bytes(b"P6 4 4 255\n" + colours.tobytes())
-    found = read_image(tmp_path / "a.ppm", size=4)
-    assert found.dtype == np.uint8 and found.flags["C_CONTIGUOUS"]
-    np.testing.assert_array_equal(found, colours.transpose(2, 0, 1))
-
-
 @pytest.mark.parametrize(
     ("orientation", "stored"),
     [  # EXIF 2.3, 4.6.4: which side of the scene the first row and the first column of the file show
@@ -248,13 +240,6 @@ def test_padded_the_longer_side_becomes_the_load_size_on_white(tmp_path):
 def test_a_box_is_cut_as_far_as_it_lies_within_the_image(tmp_path, box, rows, columns):
     found = read_image(save(tmp_path / "a.png", A), box, size=min(len(rows), len(columns)))
     np.testing.assert_array_equal(found, np.stack([A[np.ix_(rows, columns)]] * 3))
-
-
-def test_a_cut_takes_nothing_from_outside_of_its_box(tmp_path):
-    pixels = np.full((40, 40, 3), BLUE, np.uint8)
-    pixels[10:30, 10:30] = RED
-    found = read_image(save(tmp_path / "a.png", pixels), "10 10 20 20", size=7)
-    assert (found == np.array(RED).reshape(3, 1, 1)).all()
 
 
 def test_smaller_is_averaged_and_larger_is_smooth(tmp_path):

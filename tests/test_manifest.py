@@ -4,10 +4,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import soundfile
 from data_sets import load
-from miniatures_speech import write_manifest, write_rows
-from PIL import Image as Picture
+from miniatures_speech import write_rows
 
 from s2igan.catalog import Caption, Catalog, Image, check
 from s2igan.errors import InputError
@@ -352,38 +350,6 @@ def test_the_example_of_the_readme_loads(tmp_path):
     boat = [caption.text for caption in catalog.captions if caption.image == "harbour/boat"]
     assert boat == ["", 'a boat that is called "Ida"']
     assert catalog.split("train")[1].key == "garden/tulip/01"
-
-
-def test_the_miniature_has_real_pictures_and_sounds_of_many_kinds(tmp_path):
-    write_manifest(tmp_path)
-    catalog = load("manifest", tmp_path, Limits())
-    assert (len(catalog.images), len(catalog.captions)) == (12, 36)
-    kinds = {(bool(caption.recording), bool(caption.text)) for caption in catalog.captions}
-    assert kinds == {(True, False), (True, True), (False, True)}
-    modes, formats = set(), set()
-    for image in catalog.images:
-        with Picture.open(tmp_path / image.path) as picture:
-            picture.load()
-            modes.add((picture.format, picture.mode))
-    for caption in catalog.captions:
-        if caption.recording:
-            found = soundfile.info(tmp_path / caption.recording)
-            assert 0.8 <= found.duration <= 1.5
-            formats.add((found.format, found.samplerate, found.channels))
-    assert {("JPEG", "RGB"), ("JPEG", "L"), ("JPEG", "CMYK"), ("PNG", "RGBA"), ("PNG", "P"), ("PNG", "L")} <= modes
-    assert formats == {
-        ("WAV", 16000, 1), ("FLAC", 22050, 2), ("OGG", 44100, 1), ("WAV", 32000, 2), ("FLAC", 48000, 1)
-    }  # fmt: skip
-    assert len({caption.speaker for caption in catalog.captions}) == 3
-
-
-@pytest.mark.parametrize(("split", "classes"), [("image", 2), ("class", 5), ("image", 0)])
-def test_miniatures_may_have_a_split_or_no_class(tmp_path, split, classes):
-    rows = write_manifest(tmp_path, classes=classes, images=5, descriptions=2, split=split, texts=False)
-    catalog = load("manifest", tmp_path, Limits())
-    assert split_of(catalog) == {row["image"]: row["split"] for row in rows}
-    assert all(caption.recording and not caption.text for caption in catalog.captions)
-    assert {image.class_name for image in catalog.images} == ({f"class_{c}" for c in range(classes)} or {""})
 
 
 # ---------------------------------------------------------------- what is wrong with a list

@@ -112,24 +112,6 @@ def test_an_image_of_two_lists_is_not_trained_on(raw, originals):
     assert not {"utterance_0.wav", "utterance_8.wav", "utterance_9.wav"} & set(recordings)
 
 
-def test_keys_stay_unique_where_folders_and_names_run_together(raw, originals):
-    _, paths = originals[True]
-    (raw / "images/a_b").mkdir()
-    (raw / "images/a/b_c").mkdir()
-    pair = ("a_b/c_x é.jpg", "a/b_c/x é.jpg")
-    for n, path in enumerate(pair):
-        (raw / "images" / path).touch()
-
-        def rename(content, n=n, path=path):
-            for entry in content["data"][2 * n : 2 * n + 2]:
-                entry["image"] = path
-
-        edit(raw / NEW / "train_2020.json", rename)
-    keys = {image.path.removeprefix("images/"): image.key for image in load("places", raw, Limits()).images}
-    expected = {path: f"-/a_b_c_x__.jpg_{hashlib.sha256(path.encode()).hexdigest()[:8]}" for path in pair}
-    assert {path: keys[path] for path in pair} == expected
-
-
 def entry(**values):
     def damage(raw):
         edit(raw / NEW / "train_2020.json", lambda content: content["data"][3].update(values))

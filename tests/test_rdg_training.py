@@ -220,19 +220,6 @@ def test_bfloat16_is_float32_with_fewer_digits(images):
     assert any(coarse[name] != value for name, value in precise.items())
 
 
-def test_matching_adds_its_terms_to_discriminators_and_generator(images):
-    data = training_set(images, matching_captions=5)
-    plain, with_it = rdg(matching=True), rdg(matching=True)
-    before = snapshot(plain.discriminators[0].embedding)
-    _, curves = step(plain, data)
-    assert not any("matching" in name for name in curves) and same(before, plain.discriminators[0].embedding)
-    _, curves = step(with_it, data, matching_weight=5.0, distillation_weight=2.0)
-    assert {f"{player}_matching_{i}" for player in "dg" for i in range(3)} <= set(curves)
-    for i in range(3):
-        assert not same(before, with_it.discriminators[i].embedding)
-    assert not same(snapshot(plain.speech_to_image), with_it.speech_to_image)
-
-
 def test_the_matching_head_learns_from_real_pictures_alone(images):
     """Whatever the generator draws, the head's step is the same."""
     data = training_set(images, matching_captions=5)

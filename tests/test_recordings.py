@@ -7,7 +7,6 @@ import pytest
 import soundfile
 
 from s2igan.errors import InputError
-from s2igan.speech import recordings
 from s2igan.speech.audio import clipped_share
 from s2igan.speech.recordings import RecordingLimits, judged, transcode
 
@@ -60,29 +59,6 @@ def test_a_bad_recording_is_told_in_one_line(tmp_path, samples, rate, found, fix
     path = saved(tmp_path, "bad.wav", samples, rate)
     line = fault(path)
     assert line.startswith(f"{path}: ") and found in line and fix in line and "\n" not in line
-
-
-def test_a_recording_with_nan_is_told(tmp_path):
-    samples = tone()
-    samples[100] = np.nan
-    path = saved(tmp_path, "nan.wav", samples, subtype="FLOAT")
-    assert "NaN or infinite" in fault(path)
-
-
-def test_a_text_called_wav_and_a_missing_file_are_told(tmp_path):
-    path = tmp_path / "speech.wav"
-    path.write_text("these are words, not sounds")
-    assert "not readable as audio" in fault(path)
-    assert "missing" in fault(tmp_path / "none.wav")
-
-
-def test_a_file_that_may_not_be_read_is_told(tmp_path, monkeypatch):
-    def refuse(path, *_, **__):
-        raise PermissionError(13, "Permission denied", str(path))
-
-    monkeypatch.setattr(recordings, "load_recording", refuse)  # root may read everything
-    path = saved(tmp_path, "locked.wav", tone())
-    assert fault(path) == f"{path}: Permission denied; check the file and its permissions"
 
 
 def test_the_rate_of_a_good_recording_is_told(tmp_path):

@@ -265,13 +265,6 @@ def test_a_pass_over_images_counts_its_captions(data, monkeypatch):
     assert len(seen) == 3 and [row["lr"] for row in curves] == pytest.approx([3e-3, 3e-3, 3e-4])
 
 
-def test_average_precision_by_hand():
-    scores = torch.tensor([[0.9, 0.8, 0.7, 0.6], [0.1, 0.2, 0.3, 0.4]])
-    relevant = torch.tensor([[True, False, True, False], [True, False, False, False]])
-    # Hits at ranks 1 and 3: (1/1 + 2/3) / 2; a hit at the last of four: 1/4.
-    assert average_precision(scores, relevant).tolist() == pytest.approx([5 / 6, 1 / 4])
-
-
 def test_average_precision_equals_scikit_learn():
     generator = torch.Generator().manual_seed(0)
     scores = torch.rand(6, 40, generator=generator)

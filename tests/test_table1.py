@@ -80,9 +80,8 @@ def test_what_cannot_be_run_says_so_before_anything_is_queued(words, told, monke
     assert result.exit_code == 1 and told in result.stderr and len(result.stderr.splitlines()) == 1
 
 
-def test_a_table_is_of_one_commit(tmp_path, monkeypatch):
+def test_a_table_is_of_one_commit(folder):
     """What is done counts by name and commit, so that a change that no commit has would mix with what was there."""
-    monkeypatch.chdir(tmp_path)
     Path("conf/scale").mkdir(parents=True)
     Path("conf/scale/table.yaml").write_text("rdg: 1\n")
     result = CliRunner().invoke(main, ["table1"])  # as a downloaded archive is
@@ -177,8 +176,7 @@ def test_a_score_that_no_experiment_has_is_named_with_those_that_are_there(monke
     assert result.exit_code == 0 and cells(result.stdout.splitlines()[-1]) == ["s2igan", "1", "0.500"]
 
 
-def test_outside_a_clone_the_mend_is_named(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+def test_outside_a_clone_the_mend_is_named(folder):
     result = CliRunner().invoke(main, ["compare"])
     assert result.exit_code == 1
     assert result.stderr == "error: dvc.yaml: not in this folder; give the command in a clone of the project\n"

@@ -74,8 +74,7 @@ def test_a_caption_without_words_is_named():
         TextReader([("a/00/00", "赤い 鳥")])
 
 
-def test_it_reads_as_a_ragged_file_does(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+def test_it_reads_as_a_ragged_file_does(folder):
     splits = {"a": "train", "b": "test", "v": "val"}
     images = tuple(Image(f"{name}/0{n}", "", name, split) for name, split in splits.items() for n in (0, 1))
     captions = tuple(Caption(f"{image.key}/00", image.key, f"a {image.key} bird", language="en") for image in images)
