@@ -2,12 +2,7 @@ import numpy as np
 import pytest
 
 from s2igan.errors import InputError
-from s2igan.metrics.attributes import (
-    keyword_scores,
-    named_colours,
-    part_colour_accuracy,
-    wilson_interval,
-)
+from s2igan.metrics.attributes import keyword_scores, named_colours, part_colour_accuracy, wilson_interval
 
 PARTS = ("crown", "wing", "bill")
 COLOURS = ("red", "blue", "green", "black")

@@ -126,16 +126,13 @@ def variable_rate_without_its_tag() -> bytes:
     return content[content.index(first[:2], 4) :]
 
 
-@pytest.mark.parametrize(
-    ("content", "seconds"),
-    [
-        (with_sizes(44100 + 2), 1),
-        (with_sizes(0x7FFFF000), 1),  # sox, to a pipe
-        (with_sizes(0xFFFFFFFF), 1),  # ffmpeg, to a pipe
-        (variable_rate_without_its_tag(), 2),
-        (encoded(noise(1), file_format="OGG") + b"TAG", 1),
-    ],
-)
+@pytest.mark.parametrize(("content", "seconds"), [
+    (with_sizes(44100 + 2), 1),
+    (with_sizes(0x7FFFF000), 1),  # sox, to a pipe
+    (with_sizes(0xFFFFFFFF), 1),  # ffmpeg, to a pipe
+    (variable_rate_without_its_tag(), 2),
+    (encoded(noise(1), file_format="OGG") + b"TAG", 1),
+])  # fmt: skip
 def test_a_header_that_promises_nothing_or_nearly_what_there_is_is_heard(content, seconds):
     assert len(decode(content)[0]) / 22050 == pytest.approx(seconds, abs=0.1)
 

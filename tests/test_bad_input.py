@@ -112,17 +112,14 @@ def test_pictures_of_another_size_than_sen_knows_are_refused():
     assert not Path("models/rdg").exists()
 
 
-@pytest.mark.parametrize(
-    ("arguments", "told"),
-    [
-        (["--lrr", "1"], "No such option '--lrr'."),
-        (["--lr", "oops"], "Invalid value for '--lr': 'oops' is not a valid float range."),
-        (["--lr", "0"], "Invalid value for '--lr': 0.0 is not in the range 0<x<=1."),
-        (["--captions", "-1"], "Invalid value for '--captions': -1 is not in the range x>=0."),
-        (["--selection", "tets"], "Invalid value for '--selection': 'tets' is not one of 'val', 'test'."),
-        ([], "Missing option '--bands'."),
-    ],
-)
+@pytest.mark.parametrize(("arguments", "told"), [
+    (["--lrr", "1"], "No such option '--lrr'."),
+    (["--lr", "oops"], "Invalid value for '--lr': 'oops' is not a valid float range."),
+    (["--lr", "0"], "Invalid value for '--lr': 0.0 is not in the range 0<x<=1."),
+    (["--captions", "-1"], "Invalid value for '--captions': -1 is not in the range x>=0."),
+    (["--selection", "tets"], "Invalid value for '--selection': 'tets' is not one of 'val', 'test'."),
+    ([], "Missing option '--bands'."),
+])  # fmt: skip
 def test_parameters_are_refused_before_anything_is_read(arguments, told):
     result = run("train_sen", *arguments)
     assert result.exit_code == 2
@@ -190,16 +187,13 @@ def truncated(path):
     path.write_bytes(path.read_bytes()[:1500])
 
 
-@pytest.mark.parametrize(
-    ("make", "told"),
-    [
-        (foreign, "holds a foreign HDF5 file, expected s2igan/speech/1; run `dvc repro`"),
-        (another_kind, "holds s2igan/images/1, expected s2igan/speech/1; run `dvc repro`"),
-        (truncated, "truncated, or not an HDF5 file; run `dvc repro`"),
-        (lambda path: path.write_text("speech"), "truncated, or not an HDF5 file; run `dvc repro`"),
-        (lambda path: None, "missing; run `dvc repro`"),
-    ],
-)
+@pytest.mark.parametrize(("make", "told"), [
+    (foreign, "holds a foreign HDF5 file, expected s2igan/speech/1; run `dvc repro`"),
+    (another_kind, "holds s2igan/images/1, expected s2igan/speech/1; run `dvc repro`"),
+    (truncated, "truncated, or not an HDF5 file; run `dvc repro`"),
+    (lambda path: path.write_text("speech"), "truncated, or not an HDF5 file; run `dvc repro`"),
+    (lambda path: None, "missing; run `dvc repro`"),
+])  # fmt: skip
 def test_speech_that_is_none_of_ours_is_refused(make, told):
     Path("data").mkdir()
     make(Path("data/speech.h5"))
@@ -251,17 +245,14 @@ def silent(path):
     soundfile.write(path, np.zeros(22050), 22050)
 
 
-@pytest.mark.parametrize(
-    ("make", "told"),
-    [
-        (text_named_wav, "bird.wav: not readable as audio"),
-        (lambda path: path.write_bytes(b""), "bird.wav: empty file; record it again"),
-        (lambda path: None, "bird.wav: missing; give the path of a recording"),
-        (lambda path: path.mkdir(), "bird.wav: a folder; give the path of a recording"),
-        (lambda path: path.symlink_to(path), "bird.wav: Too many levels of symbolic links; give the path"),
-        (silent, "bird.wav: silent; check the microphone"),
-    ],
-)
+@pytest.mark.parametrize(("make", "told"), [
+    (text_named_wav, "bird.wav: not readable as audio"),
+    (lambda path: path.write_bytes(b""), "bird.wav: empty file; record it again"),
+    (lambda path: None, "bird.wav: missing; give the path of a recording"),
+    (lambda path: path.mkdir(), "bird.wav: a folder; give the path of a recording"),
+    (lambda path: path.symlink_to(path), "bird.wav: Too many levels of symbolic links; give the path"),
+    (silent, "bird.wav: silent; check the microphone"),
+])  # fmt: skip
 def test_a_recording_that_cannot_be_heard_is_refused(make, told):
     models()
     make(Path("bird.wav"))

@@ -151,19 +151,6 @@ def test_a_loss_that_is_not_finite_names_the_images(monkeypatch):
         train_classifier(images, labels)
 
 
-def test_saved_and_loaded_predicts_the_same(tmp_path):
-    images, labels = spots(32)
-    model, _ = train_classifier(images, labels)
-    names = {"parts": ["upper", "lower"], "colours": ["red", "blue", "yellow"]}
-    save_classifier(tmp_path / "judge", "judge", model, names)
-    again, found = load_classifier(tmp_path / "judge", "judge")
-    assert found == names
-    for first, second in zip(predict(model, images), predict(again, images), strict=True):
-        np.testing.assert_array_equal(first, second)
-    with pytest.raises(InputError):
-        load_classifier(tmp_path / "judge", "classifier")
-
-
 def test_rate_rises_then_falls_to_nothing():
     rates = [cosine_rate(step, 100) for step in range(100)]
     assert max(rates) == 1 and np.argmax(rates) == 14 and rates[-1] < 0.001

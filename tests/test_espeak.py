@@ -182,53 +182,44 @@ def test_synthesize_refuses_before_any_process_starts():
 TRAIN, TEST = ["en-us+f3", "en-us", "en-gb+f3"], ["en-us+Annie"]
 
 
-@pytest.mark.parametrize(
-    ("language", "train", "test", "spoken"),
-    [
-        # English is spoken by every voice that is configured, in its order: the draws of the birds hang on it.
-        ("en", TRAIN, TEST, (TRAIN, TEST)),
-        ("", ["es", "en-us"], TEST, (["es", "en-us"], TEST)),
-        # A language that no configured voice speaks has its own voice, with the variants of each side.
-        ("es", TRAIN, TEST, (["es+f3", "es"], ["es+Annie"])),
-        ("fr", TRAIN, TEST, (["fr-fr+f3", "fr-fr"], ["fr-fr+Annie"])),
-        ("zh-hant-tw", TRAIN, TEST, (["cmn+f3", "cmn"], ["cmn+Annie"])),
-        ("sr-latin", TRAIN, TEST, (["sr+f3", "sr"], ["sr+Annie"])),
-        ("pt-br", [*TRAIN, "pt"], TEST, (["pt-br+f3", "pt-br"], ["pt-br+Annie"])),
-        # One that is configured is spoken by those voices alone, regions among them.
-        ("es", [*TRAIN, "es-419", "es+m1"], [*TEST, "es"], (["es-419", "es+m1"], ["es"])),
-        ("es", [*TRAIN, "es+Annie", "es"], [*TEST, "es+m1"], (["es+Annie", "es"], ["es+m1"])),
-        ("en-gb", TRAIN, TEST, (["en-gb+f3"], ["en-gb+Annie"])),
-    ],
-)
+@pytest.mark.parametrize(("language", "train", "test", "spoken"), [
+    # English is spoken by every voice that is configured, in its order: the draws of the birds hang on it.
+    ("en", TRAIN, TEST, (TRAIN, TEST)),
+    ("", ["es", "en-us"], TEST, (["es", "en-us"], TEST)),
+    # A language that no configured voice speaks has its own voice, with the variants of each side.
+    ("es", TRAIN, TEST, (["es+f3", "es"], ["es+Annie"])),
+    ("fr", TRAIN, TEST, (["fr-fr+f3", "fr-fr"], ["fr-fr+Annie"])),
+    ("zh-hant-tw", TRAIN, TEST, (["cmn+f3", "cmn"], ["cmn+Annie"])),
+    ("sr-latin", TRAIN, TEST, (["sr+f3", "sr"], ["sr+Annie"])),
+    ("pt-br", [*TRAIN, "pt"], TEST, (["pt-br+f3", "pt-br"], ["pt-br+Annie"])),
+    # One that is configured is spoken by those voices alone, regions among them.
+    ("es", [*TRAIN, "es-419", "es+m1"], [*TEST, "es"], (["es-419", "es+m1"], ["es"])),
+    ("es", [*TRAIN, "es+Annie", "es"], [*TEST, "es+m1"], (["es+Annie", "es"], ["es+m1"])),
+    ("en-gb", TRAIN, TEST, (["en-gb+f3"], ["en-gb+Annie"])),
+])  # fmt: skip
 def test_a_caption_is_spoken_by_voices_of_its_language(espeak, language, train, test, spoken):
     assert voices_by_language([language], train, test, espeak) == {language: spoken}
 
 
-@pytest.mark.parametrize(
-    ("language", "train", "test", "told"),
-    [
-        ("tlh", TRAIN, TEST, "language tlh: espeak has no voice of it; record it, or say one of af, am, an, .*, yue$"),
-        ("es", ["en-us"], ["en-gb"], "tts.test_voices: none for es beside es of training; name one"),
-        ("en", ["en-us"], ["en-us"], "tts.test_voices: en-us is a training voice too; take it out"),
-        ("en", ["en-us"], ["en-us+nobody"], "voice 'en-us.nobody': eSpeak NG has no such voice"),
-    ],
-)
+@pytest.mark.parametrize(("language", "train", "test", "told"), [
+    ("tlh", TRAIN, TEST, "language tlh: espeak has no voice of it; record it, or say one of af, am, an, .*, yue$"),
+    ("es", ["en-us"], ["en-gb"], "tts.test_voices: none for es beside es of training; name one"),
+    ("en", ["en-us"], ["en-us"], "tts.test_voices: en-us is a training voice too; take it out"),
+    ("en", ["en-us"], ["en-us+nobody"], "voice 'en-us.nobody': eSpeak NG has no such voice"),
+])  # fmt: skip
 def test_a_language_without_a_voice_is_told(espeak, language, train, test, told):
     with pytest.raises(InputError, match=told):
         voices_by_language([language], train, test, espeak)
 
 
-@pytest.mark.parametrize(
-    ("text", "voice", "told"),
-    [
-        ("红鸟", "en-us", "'红鸟' has CJK letters, which voice en-us cannot read; voices that can: cmn, yue; change"),
-        ("赤い鳥", "ja+f2", "has CJK letters, which voice ja.f2 cannot read"),
-        ("a とり", "cmn", "has HIRAGANA letters, which voice cmn cannot read; voices that can: ja"),
-        ("красная птица", "en-gb", "has CYRILLIC letters"),
-        ("لون", "he", "has ARABIC letters"),
-        ("ນົກ", "th", "has LAO letters, which voice th cannot read; voices that can: none; change"),
-    ],
-)
+@pytest.mark.parametrize(("text", "voice", "told"), [
+    ("红鸟", "en-us", "'红鸟' has CJK letters, which voice en-us cannot read; voices that can: cmn, yue; change"),
+    ("赤い鳥", "ja+f2", "has CJK letters, which voice ja.f2 cannot read"),
+    ("a とり", "cmn", "has HIRAGANA letters, which voice cmn cannot read; voices that can: ja"),
+    ("красная птица", "en-gb", "has CYRILLIC letters"),
+    ("لون", "he", "has ARABIC letters"),
+    ("ນົກ", "th", "has LAO letters, which voice th cannot read; voices that can: none; change"),
+])  # fmt: skip
 def test_a_script_that_a_voice_spells_is_refused(espeak, text, voice, told):
     with pytest.raises(InputError, match=told):
         espeak.speak(text, voice)

@@ -174,14 +174,11 @@ def test_every_score_is_there_for_each_control_and_beside_chance(pictures):
     json.dumps(scores)
 
 
-@pytest.mark.parametrize(
-    ("encoder", "names"),
-    [
-        ("inception_v3_fid", {"fid", "fjd", "kid"}),
-        ("inception_v3", {"fd_inception_v3", "fjd_inception_v3", "kd_inception_v3"}),
-        ("efficientnet_lite0", {"fd_efficientnet_lite0", "fjd_efficientnet_lite0", "kd_efficientnet_lite0"}),
-    ],
-)
+@pytest.mark.parametrize(("encoder", "names"), [
+    ("inception_v3_fid", {"fid", "fjd", "kid"}),
+    ("inception_v3", {"fd_inception_v3", "fjd_inception_v3", "kd_inception_v3"}),
+    ("efficientnet_lite0", {"fd_efficientnet_lite0", "fjd_efficientnet_lite0", "kd_efficientnet_lite0"}),
+])  # fmt: skip
 def test_only_the_features_that_the_field_uses_make_a_fid(pictures, encoder, names):
     scores = image_scores(pictures, encoder)
     assert scores["encoder"] == scores["fid_encoder"] == encoder

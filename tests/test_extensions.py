@@ -94,7 +94,7 @@ ENCODER = {
         *(lambda: Path(__file__), 64, 4, 48, (0.0,) * 3, (1.0,) * 3),
     ),
 """,
-    ),
+    )
 }
 SYSTEM = {
     "s2igan/sen/model.py": ("OBJECTIVES = (", 'OBJECTIVES = ("triplet", '),

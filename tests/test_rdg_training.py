@@ -102,11 +102,7 @@ def same(before, module):
 @pytest.mark.parametrize("still", ["generator", "discriminators", "relation"])
 def test_each_player_is_moved_by_its_own_optimizer_alone(images, still):
     model = rdg()
-    players = {
-        "generator": model.speech_to_image,
-        "discriminators": model.discriminators,
-        "relation": model.relation,
-    }
+    players = {"generator": model.speech_to_image, "discriminators": model.discriminators, "relation": model.relation}
     before = {name: snapshot(module) for name, module in players.items()}
     setup = setup_for(model)
     setup.optimizers[still].step = lambda: None

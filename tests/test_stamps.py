@@ -75,20 +75,17 @@ def test_a_test_image_has_all_its_recordings_and_another_all_of_seen_speakers(or
         assert count[image.key] == (everything if image.split == "test" else everything - unseen)
 
 
-@pytest.mark.parametrize(
-    "name, language, series, speaker",
-    [
-        ("animals/birds/crow", "ca", True, "ca-2"),
-        ("animals/birds/crow", "fr", True, "fr-2"),
-        ("animals/birds/crow", "ru", True, "ru"),
-        ("animals/birds/ostrich", "ca", False, "ca"),
-        ("animals/birds/ostrich", "fr", False, "fr"),
-        ("animals/birds/hen", "ca", True, "ca"),
-        ("animals/birds/hen", "fr", True, "fr-2"),
-        ("animals/mammals/aquatic/sea_lion", "fr", False, "fr-2"),
-        ("animals/mammals/aquatic/sea_lion", "ca", False, "ca"),
-    ],
-)
+@pytest.mark.parametrize("name, language, series, speaker", [
+    ("animals/birds/crow", "ca", True, "ca-2"),
+    ("animals/birds/crow", "fr", True, "fr-2"),
+    ("animals/birds/crow", "ru", True, "ru"),
+    ("animals/birds/ostrich", "ca", False, "ca"),
+    ("animals/birds/ostrich", "fr", False, "fr"),
+    ("animals/birds/hen", "ca", True, "ca"),
+    ("animals/birds/hen", "fr", True, "fr-2"),
+    ("animals/mammals/aquatic/sea_lion", "fr", False, "fr-2"),
+    ("animals/mammals/aquatic/sea_lion", "ca", False, "ca"),
+])  # fmt: skip
 def test_the_second_voices(name, language, series, speaker):
     languages = ("ca", "fr", "nl", "ru") if series else ("ca", "fr", "ru")
     assert stamps.Stamp(name, "", languages).speaker(language) == speaker
