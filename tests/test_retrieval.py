@@ -83,6 +83,12 @@ def test_class_and_pair_are_told_apart():
     assert scores["median_rank"] == 2
 
 
+def test_the_fifth_is_among_the_first_five_and_the_sixth_is_not():
+    query = np.arange(6, 0, -1.0)[None].repeat(2, axis=0)
+    scores = cross_modal_retrieval(query, np.eye(6), ["a", "a"], ["a"] * 6, np.array([4, 5]))
+    assert (scores["r1"], scores["r5"], scores["r10"], scores["median_rank"]) == (0, 0.5, 1, 5.5)
+
+
 def test_nearest_of_several_own_items_counts():
     gallery = np.eye(4)
     pairs = np.array([[0, 1, 2], [3, -1, -1]])
