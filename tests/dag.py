@@ -5,12 +5,13 @@ import os
 import shutil
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import yaml
 from click.testing import CliRunner
 from hydra import compose, initialize_config_dir
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
 from s2igan.parameters import arguments
 
@@ -20,9 +21,13 @@ STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
 
 def composed(*overrides: str, resolve: bool = True) -> dict:
     """What params.yaml becomes with these overrides, such as "scale=paper"."""
-    with initialize_config_dir(str(ROOT / "conf"), version_base=None):
-        config = compose("config", overrides=list(overrides))
-    return OmegaConf.to_container(config, resolve=resolve)
+    return OmegaConf.to_container(_composed(ROOT, overrides), resolve=resolve)
+
+
+@cache
+def _composed(root: Path, overrides: tuple[str, ...]) -> DictConfig:
+    with initialize_config_dir(str(root / "conf"), version_base=None):
+        return compose("config", overrides=list(overrides))
 
 
 def sandbox(folder: Path, *overrides: str) -> Path:

@@ -16,39 +16,11 @@ from click.testing import CliRunner
 from dag import ROOT, composed
 
 from s2igan.cli import main
+from s2igan.report import measures
 
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
 SCORES = {"README.md": 30, "docs/reading-the-results.md": 25}  # at least so many numbers are compared
-COLUMNS = {
-    **{"S2IGAN": "", "score": "", "untrained": "_untrained", "shuffled": "_shuffled", "oracle": "_oracle"},
-    **{"real": "_real", "mAP": "_map", "R@10": "_r10"},
-}
-# Where a chance level, or what else stands beside a score, is called otherwise than `<key>_chance`.
-BESIDE = {
-    "part_colour_accuracy": ("attributes", "colour_chance"),
-    "part_colour_accuracy_all_parts": ("attributes", "colour_chance"),
-    "keyword_changed": ("attributes", "keyword_changed_before"),
-}
-
-
-def shown(value: float) -> str:
-    """A score as the pages write it: three digits, or as many as the integer part has."""
-    return f"{value:.{0 if abs(value) >= 100 else 1 if abs(value) >= 10 else 2 if abs(value) >= 1 else 3}f}"
-
-
-def score(metrics: dict, key: str, column: str) -> float | None:
-    """The number that belongs into a cell, if metrics/*.json has one."""
-    if column in ("chance", "before the change"):
-        recall = re.fullmatch(r"speech_to_image_r(\d+)", key)
-        if recall:
-            return int(recall[1]) / metrics["sen"]["images"]
-        file, name = BESIDE.get(key, ("", f"{key}_chance"))
-        return metrics[file][name] if file else next((m[name] for m in metrics.values() if name in m), None)
-    if column not in COLUMNS:
-        return None
-    if (key, column) == ("part_colour_accuracy", "real"):
-        return metrics["attributes"]["judge_accuracy"]
-    return next((m[key + COLUMNS[column]] for m in metrics.values() if key + COLUMNS[column] in m), None)
+COLUMNS = {"S2IGAN": "score", "before the change": "chance", "mAP": "map", "R@10": "r10"}  # and those of the report
 
 
 def fill(page: str, metrics: dict) -> tuple[str, int]:
@@ -62,15 +34,17 @@ def fill(page: str, metrics: dict) -> tuple[str, int]:
             heading = cells
         elif keys := [cell.strip("`") for cell in cells[:2] if re.fullmatch(r"`[\w.]+`", cell)]:
             for j in range(cells.index(f"`{keys[0]}`") + 1, len(cells)):
-                value = score(metrics, keys[0], heading[j])
-                if value is not None:
-                    cells[j], count = shown(value), count + 1
+                found = measures.value(metrics, keys[0], COLUMNS.get(heading[j], heading[j]))
+                if found is not None:
+                    cells[j], count = measures.shown(found), count + 1
             lines[i] = f"| {' | '.join(cells)} |".replace("|  |", "| |").replace("|  |", "| |")
     return "\n".join(lines), count
 
 
 def read_metrics(folder: Path) -> dict:
-    return {path.stem: json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))}
+    """All scores; of a name that several files have, the first one's, but the images are those that speech finds."""
+    files = {path.stem: json.loads(path.read_text()) for path in sorted(folder.glob("*.json"), reverse=True)}
+    return {name: value for file in files.values() for name, value in file.items()} | {"images": files["sen"]["images"]}
 
 
 def slug(heading: str) -> str:
