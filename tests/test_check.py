@@ -104,15 +104,18 @@ def test_a_list_without_a_usable_row_is_told(rows):
     assert CliRunner().invoke(cli.main, ["check", "none"]).stderr.startswith("error: none: missing; write the list")
 
 
-@pytest.mark.parametrize(("section", "values", "told"), [
-    ("rdg", {"lr": 0}, "params.yaml: Invalid value for rdg.lr: 0.0 is not in the range 0<x<=1."),
-    ("sen", {"kernal": 3}, "params.yaml: No such option sen.kernal."),
-    ("rdg", {"base_size": 32}, "image_features.crop_size=32, but rdg.base_size draws 128 pixels; set it to 128"),
-    ("robustness", {"rates": [1.25, 1.25]}, "condition rate1.25 is asked for twice"),
-    ("catalog", {"min_seconds": 0.1}, "catalog.min_seconds=0.1, but sen.kernel and sen.stride need 0.225 s"),
-    ("tts", {"test_voices": ["tlh"]}, "params.yaml: voice 'tlh': eSpeak NG has no such voice"),
-    ("tts", {"test_voices": ["en-us+f3"]}, "tts.test_voices: en-us+f3 is a training voice too"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("section", "values", "told"),
+    [
+        ("rdg", {"lr": 0}, "params.yaml: Invalid value for rdg.lr: 0.0 is not in the range 0<x<=1."),
+        ("sen", {"kernal": 3}, "params.yaml: No such option sen.kernal."),
+        ("rdg", {"base_size": 32}, "image_features.crop_size=32, but rdg.base_size draws 128 pixels; set it to 128"),
+        ("robustness", {"rates": [1.25, 1.25]}, "condition rate1.25 is asked for twice"),
+        ("catalog", {"min_seconds": 0.1}, "catalog.min_seconds=0.1, but sen.kernel and sen.stride need 0.225 s"),
+        ("tts", {"test_voices": ["tlh"]}, "params.yaml: voice 'tlh': eSpeak NG has no such voice"),
+        ("tts", {"test_voices": ["en-us+f3"]}, "tts.test_voices: en-us+f3 is a training voice too"),
+    ],
+)
 def test_the_first_stage_refuses_what_a_later_one_would(folder, section, values, told):
     shutil.copy(ROOT / "dvc.yaml", ".")
     params = composed("scale=smoke")

@@ -123,13 +123,16 @@ def test_a_recording_is_heard_at_the_rate_of_the_models(run):
     assert np.allclose(heard.log_mel, run.pipeline.log_mel(heard.samples))
 
 
-@pytest.mark.parametrize(("content", "told"), [
-    ((np.zeros(31 * 8000), 8000), "^bad.wav: longer than 30 s; cut out the description$"),
-    ((np.zeros(8000), 8000), "^bad.wav: silent; check the microphone"),
-    (b"no sound at all", "^bad.wav: not "),
-    (b"", "^bad.wav: not "),
-    (bytes(MAX_BYTES + 1), "^bad.wav: 10 MB; 10 MB are the most"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        ((np.zeros(31 * 8000), 8000), "^bad.wav: longer than 30 s; cut out the description$"),
+        ((np.zeros(8000), 8000), "^bad.wav: silent; check the microphone"),
+        (b"no sound at all", "^bad.wav: not "),
+        (b"", "^bad.wav: not "),
+        (bytes(MAX_BYTES + 1), "^bad.wav: 10 MB; 10 MB are the most"),
+    ],
+)
 def test_a_wrong_file_is_named_without_its_folder(run, content, told):
     folder = Path("uploads")
     folder.mkdir(exist_ok=True)

@@ -3,7 +3,12 @@ import pytest
 from torch_fidelity.metric_fid import KEY_METRIC_FID, fid_statistics_to_metric
 
 from s2igan.errors import InputError
-from s2igan.metrics.frechet import frechet_distance, frechet_joint_distance, gaussian_statistics, kernel_distance
+from s2igan.metrics.frechet import (
+    frechet_distance,
+    frechet_joint_distance,
+    gaussian_statistics,
+    kernel_distance,
+)
 
 rng = np.random.default_rng(0)
 A = rng.normal(size=(300, 24)) @ rng.normal(size=(24, 24))

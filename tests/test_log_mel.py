@@ -132,15 +132,18 @@ def test_bad_utterances():
         LogMel()(np.zeros(5000, np.int16))
 
 
-@pytest.mark.parametrize("options, found", [
-    ({"window": "kaiser"}, "choose from hamming, hann"),
-    ({"window_ms": 0}, "no sample"),
-    ({"shift_ms": 0.01}, "no sample"),
-    ({"f_min": 9000, "f_max": 8000}, "must rise"),
-    ({"f_max": 12000}, "must rise"),
-    ({"floor": 0}, "must be above 0"),
-    ({"bands": 200}, "contain no frequency"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "options, found",
+    [
+        ({"window": "kaiser"}, "choose from hamming, hann"),
+        ({"window_ms": 0}, "no sample"),
+        ({"shift_ms": 0.01}, "no sample"),
+        ({"f_min": 9000, "f_max": 8000}, "must rise"),
+        ({"f_max": 12000}, "must rise"),
+        ({"floor": 0}, "must be above 0"),
+        ({"bands": 200}, "contain no frequency"),
+    ],
+)
 def test_bad_options(options, found):
     with pytest.raises(InputError, match=found):
         LogMel(**options)
