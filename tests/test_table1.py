@@ -176,7 +176,8 @@ def test_a_score_that_no_experiment_has_is_named_with_those_that_are_there(monke
     assert result.exit_code == 0 and cells(result.stdout.splitlines()[-1]) == ["s2igan", "1", "0.500"]
 
 
-def test_outside_a_clone_the_mend_is_named(folder):
+def test_outside_a_clone_the_mend_is_named(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     result = CliRunner().invoke(main, ["compare"])
     assert result.exit_code == 1
     assert result.stderr == "error: dvc.yaml: not in this folder; give the command in a clone of the project\n"
