@@ -8,6 +8,7 @@ import soundfile
 from phones import record
 
 from s2igan.errors import InputError
+from s2igan.speech import recordings
 from s2igan.speech.audio import clipped_share
 from s2igan.speech.recordings import RecordingLimits, judged, transcode
 
