@@ -212,10 +212,9 @@ class ImageProtocol:
         query_images = [self.real.images[row] for row in self.queries]
         groups = [self.group_of[image] for image in images.images]
         query = self.real.features[self.queries]
-        found = image_retrieval_map(
+        return image_retrieval_map(
             query, real_groups, query_images, images.features, groups, images.images, same_images
         )
-        return found[:2]
 
 
 def image_scores(

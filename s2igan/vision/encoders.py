@@ -133,7 +133,7 @@ def encode_images(encoder: FrozenEncoder, images: Tensor | np.ndarray, batch_siz
     """Encode uint8 images (N, 3, H, W) to float32 features (N, feature_dim), without gradients.
 
     An image's features do not depend on the batch size, to float tolerance; 0 takes 8 on a processor, whose cache
-    holds no more, and 64 elsewhere.
+    holds no more, and 64 elsewhere. Raises InputError for features that are NaN or infinite.
     """
     images = torch.as_tensor(images)
     device = encoder.mean.device
@@ -143,6 +143,8 @@ def encode_images(encoder: FrozenEncoder, images: Tensor | np.ndarray, batch_siz
         for start in range(0, len(images), batch_size):
             batch = to_float(images[start : start + batch_size].to(device))
             features[start : start + batch_size] = encoder(batch).cpu().numpy()
+    if not np.isfinite(features).all():
+        raise InputError(f"encoder {encoder.name}: NaN or infinite features; fetch its weight file again")
     return features
 
 
