@@ -188,7 +188,7 @@ def _row(where: str, line: int, columns: list[str], record: list[str], raw: Path
 
 def _is_box(box: str) -> bool:
     values = box.split()
-    number = r"-?\d+(\.\d*)?"
+    number = r"-?\d{1,9}(\.\d*)?"
     return len(values) == 4 and all(re.fullmatch(number, value) for value in values) and min(map(float, values[2:])) > 0
 
 
