@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 
@@ -181,8 +181,3 @@ def _read(path: Path, record: type) -> tuple:
         raise InputError(f"{path}: missing; run `dvc repro` to make it") from error
     except (ValueError, TypeError, csv.Error) as error:
         raise InputError(f"{path}: damaged ({error}); run `dvc repro` to make it anew") from error
-
-
-def classes_of(images: Sequence[Image]) -> list[str]:
-    """The class names of `images`, each once, sorted."""
-    return sorted({image.class_name for image in images})

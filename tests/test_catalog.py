@@ -13,7 +13,6 @@ from s2igan.catalog import (
     Catalog,
     Image,
     check,
-    classes_of,
     read_catalog,
     write_catalog,
 )
@@ -59,7 +58,6 @@ def test_the_same_catalog_gives_the_same_bytes(tmp_path):
 
 def test_training_classes_come_first_in_the_numbering():
     assert small().class_ids() == {"": -1, "b": 0, "d": 1, "a": 2, "c": 3}
-    assert classes_of(small().images) == ["a", "b", "c", "d"]
 
 
 def test_a_split_has_the_captions_of_its_images_in_order():

@@ -3,7 +3,7 @@ import hashlib
 import pytest
 
 from s2igan.errors import InputError
-from s2igan.splits import Limits, divide, draw, limit, limit_images, members, require_splits, shares
+from s2igan.splits import Limits, divide, draw, limit, limit_images, members, require_all, shares
 
 NAMES = [f"n{i:02d}" for i in range(20)]
 
@@ -56,6 +56,6 @@ def test_each_class_is_divided_seven_one_two():
 
 
 def test_a_split_without_an_image_is_told():
-    require_splits("list.csv", ["val", "train", "test", "train"])
+    require_all("list.csv", ["val", "train", "test", "train"])
     with pytest.raises(InputError, match=r"list\.csv: no image of split val within the limits; raise catalog\.classes"):
-        require_splits("list.csv", ["train", "test"])
+        require_all("list.csv", ["train", "test"])

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
 import time
 from collections import deque
@@ -21,7 +20,7 @@ from s2igan.errors import InputError
 from s2igan.find import heard_captions, nearest
 from s2igan.machine import device
 from s2igan.pipeline import Heard, Pipeline
-from s2igan.report.measures import arrow, labels, value
+from s2igan.report.measures import arrow, labels, read_scores, value
 from s2igan.sen.embedding import image_embeddings
 from s2igan.speech.audio import write_wav
 from s2igan.speech.recordings import RECORDINGS
@@ -177,23 +176,19 @@ def listen(path: Path, pipeline: Pipeline) -> np.ndarray:
     pipeline.require_hearing(path.name)
     if (size := path.stat().st_size) > MAX_BYTES:
         raise InputError(f"{path.name}: {size >> 20} MB; {MAX_BYTES >> 20} MB are the most: cut out the description")
-    try:
-        sound = soundfile.info(str(path))
-        if sound.frames > MAX_SECONDS * sound.samplerate:
-            raise InputError(f"{path.name}: longer than {MAX_SECONDS} s; cut out the description")
-        return pipeline.listen(path)
-    except InputError as error:
-        raise InputError(str(error).replace(str(path), path.name)) from None
-    except soundfile.LibsndfileError:
-        pass
-    samples = _by_ffmpeg(path, pipeline.sample_rate)
-    with tempfile.TemporaryDirectory() as folder:  # through a file, so that it is judged as any other
-        wav = Path(folder, "recording.wav")
-        write_wav(wav, samples, pipeline.sample_rate)
+    with tempfile.TemporaryDirectory() as folder:
+        source = path
         try:
-            return pipeline.listen(wav)
+            sound = soundfile.info(str(path))
+            if sound.frames > MAX_SECONDS * sound.samplerate:
+                raise InputError(f"{path.name}: longer than {MAX_SECONDS} s; cut out the description")
+        except soundfile.LibsndfileError:  # through a file, so that it is judged as any other
+            source = Path(folder, "recording.wav")
+            write_wav(source, _by_ffmpeg(path, pipeline.sample_rate), pipeline.sample_rate)
+        try:
+            return pipeline.listen(source)
         except InputError as error:
-            raise InputError(str(error).replace(str(wav), path.name)) from None
+            raise InputError(str(error).replace(str(source), path.name)) from None
 
 
 def _by_ffmpeg(path: Path, sample_rate: int) -> np.ndarray:
@@ -227,12 +222,7 @@ def scores(folder: str | Path = "metrics") -> list[tuple[str, list[float | None]
 
     None where there is no such number.
     """
-    found: dict = {}
-    for path in sorted(Path(folder).glob("*.json")):
-        try:
-            found |= json.loads(path.read_text())
-        except (ValueError, TypeError):
-            raise InputError(f"{path}: not a file of scores; run `dvc repro` to make it anew") from None
+    found = read_scores(folder)
     return [
         (f"{label} {arrow(key)}", [value(found, key, column) for column in COLUMNS])
         for measures in labels(found, MEASURES).values()
