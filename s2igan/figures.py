@@ -117,6 +117,13 @@ def curves(table: Columns, x: str, panels: dict[str, Sequence[str]], path: str |
     write_bytes(path, buffer.getvalue())
 
 
+def read_curves(path: str | Path) -> dict[str, np.ndarray]:
+    """Columns of numbers of a TSV that a stage wrote, NaN where there is none."""
+    import pandas as pd  # slow to import
+
+    return {str(name): column.to_numpy(float) for name, column in pd.read_csv(path, sep="\t").items()}
+
+
 def measured(table: Columns, names: Sequence[str]) -> list[str]:
     """Those of the columns `names` that the table has, but for those that are all NaN."""
     return [name for name in names if name in table and (not len(table[name]) or not np.isnan(table[name]).all())]

