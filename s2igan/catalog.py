@@ -1,7 +1,5 @@
 """The catalog: one table of images, one of captions, the same for every data set."""
 
-from __future__ import annotations
-
 import csv
 import json
 from collections import Counter

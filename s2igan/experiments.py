@@ -1,7 +1,5 @@
 """Experiments as DVC queues, runs and shows them."""
 
-from __future__ import annotations
-
 import json
 import os
 import re

@@ -2,8 +2,6 @@
 
 # T samples, F frames, M mel bands, A speech embedding size, Z latent size, S base size; one utterance, one image
 
-from __future__ import annotations
-
 import copy
 import importlib.util
 import io

@@ -2,8 +2,6 @@
 
 # n images, S size
 
-from __future__ import annotations
-
 import io
 import textwrap
 from collections.abc import Mapping, Sequence

@@ -1,7 +1,5 @@
 """Photographs from files: any format, mode or orientation brought to one load size, in order and in parallel."""
 
-from __future__ import annotations
-
 import math
 import warnings
 from collections.abc import Iterator, Sequence

@@ -1,7 +1,5 @@
 """The manifest: one table of images and what is said of them, the only way by which a data set comes in."""
 
-from __future__ import annotations
-
 import contextlib
 import csv
 import functools

@@ -1,7 +1,5 @@
 """The model card of an export: README.md as the Hugging Face Hub reads it."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any

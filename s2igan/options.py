@@ -13,8 +13,6 @@ The values stand in `conf/`: each option is required, also where the field has a
 refuses a value out of its range before a stage reads anything.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import field, fields
 from typing import Any, TypeVar

@@ -1,7 +1,5 @@
 """What of a manifest is taken, in which split, and under which keys: from its rows to the catalog."""
 
-from __future__ import annotations
-
 import hashlib
 import re
 from collections import Counter

@@ -3,8 +3,6 @@
 What is chosen is chosen by name alone: stable when others come or go, the same on every machine.
 """
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass

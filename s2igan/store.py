@@ -11,8 +11,6 @@ where they are written; a full disk ends in one line, where HDF5 would crash; a 
 missing, truncated or of another kind.
 """
 
-from __future__ import annotations
-
 import io
 import json
 import os

@@ -2,8 +2,6 @@
 
 # S size
 
-from __future__ import annotations
-
 import math
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence

@@ -5,8 +5,6 @@ Harwath et al., Jointly Discovering Visual Objects and Spoken Words from Raw Sen
 Zhou et al., Learning Deep Features for Scene Recognition using Places Database, NIPS 2014 (images).
 """
 
-from __future__ import annotations
-
 import json
 from collections import Counter
 from collections.abc import Iterator

@@ -2,8 +2,6 @@
 
 # T samples, F frames, M mel bands, A speech embedding size, S image size
 
-from __future__ import annotations
-
 import tempfile
 import time
 from collections import deque

@@ -2,8 +2,6 @@
 
 # N items, D embedding size, F encoder features, P parts
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass

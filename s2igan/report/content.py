@@ -2,8 +2,6 @@
 
 # N captions, P parts, C colours, G images of the test
 
-from __future__ import annotations
-
 import json
 import math
 from collections.abc import Mapping, Sequence

@@ -1,7 +1,5 @@
 """The scores that people ask for first, in order and in words, as metrics/*.json has them."""
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Collection, Mapping

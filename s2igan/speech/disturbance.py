@@ -2,8 +2,6 @@
 
 # T samples, K frequencies of the Fourier transform
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
