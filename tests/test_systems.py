@@ -163,8 +163,8 @@ def test_reference_has_the_losses_of_the_published_formulas():
     for i, (discriminator, real, other, fake) in enumerate(
         zip(model.discriminators, images, others, fakes, strict=True)
     ):
-        real_logits, fake_logits = discriminator(real, mean), discriminator(fake, mean)
-        other_logits = discriminator(other, mean)  # another real image, this speech
+        real_logits, fake_logits = discriminator(real, mean)[1:], discriminator(fake, mean)[1:]
+        other_logits = discriminator(other, mean)[1:]  # another real image, this speech
         eq_12 = -(log(real_logits[0], True) + log(fake_logits[0], False))
         eq_12 -= log(real_logits[1], True) + log(fake_logits[1], False)
         eq_12 -= log(other_logits[0], True) + log(other_logits[1], False)

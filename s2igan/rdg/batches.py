@@ -127,8 +127,6 @@ class TrainingSet:
         captions = np.array([rng.choice(self.caption_rows[i]) for i in chosen])
         same = np.array([self._same_class(i, rng) for i in chosen])
         other = np.array([self._other_class(i, rng) for i in chosen])
-        for i in chosen:  # not used: without these draws the following ones would not be those of earlier runs
-            rng.choice(self.caption_rows[self._of_another_class(i, rng)])
         more = rng.integers(len(self.all_captions), size=self.config.matching_captions)
         views = rng.integers(self.features.shape[1], size=(3, len(chosen)))
         # The same image as a partner comes in another view.

@@ -134,21 +134,20 @@ def discriminator_step(setup: Setup, view: View) -> dict[str, Tensor]:
     model, recipe, batch, curves = setup.model, setup.recipe, view.batch, {}
     condition = view.condition.detach()
     total = torch.zeros((), device=condition.device)
-    others = [None] * SCALES if batch.mismatched is None else real_pyramid(batch.mismatched)
-    pairs = zip(model.discriminators, real_pyramid(batch.images), view.seen_fakes, others, strict=True)
-    for i, (discriminator, real, fake, other) in enumerate(pairs):
-        shifts = batch.shifts[0] if recipe.translation else None
-        real = translate(real, shifts, recipe.translation)
+    shifts = batch.shifts[0] if recipe.translation else None
+    others = [] if batch.mismatched is None else [real_pyramid(batch.mismatched)]
+    scales = zip(model.discriminators, view.seen_fakes, real_pyramid(batch.images), *others, strict=True)
+    for i, (discriminator, fake, *reals) in enumerate(scales):
+        reals = [translate(real, shifts, recipe.translation) for real in reals]
         if view.with_r1:
-            real = real.detach().requires_grad_()
-        features = discriminator.features(real)
-        real_logits = discriminator.logits(features, condition)
-        fake_logits = discriminator(fake.detach(), condition)
-        mismatched = None if other is None else discriminator(translate(other, shifts, recipe.translation), condition)
-        loss = losses.discriminator_loss(real_logits, fake_logits, mismatched)
+            reals[0] = reals[0].detach().requires_grad_()
+        sets = [reals[0], fake.detach(), *reals[1:]]
+        seen = discriminator(torch.cat(sets), condition.repeat(len(sets), 1), len(sets))
+        features, *logits = (of_all.chunk(len(sets)) for of_all in seen)
+        loss = losses.discriminator_loss(*zip(*logits, strict=True))
         curves[f"d_{i}"] = loss.detach()
         if recipe.matching_weight > 0:  # eqs. 1 to 4, as XMC-GAN has them (Zhang et al. 2021)
-            embedding = discriminator.embed(features)
+            embedding = discriminator.embed(features[0])
             matching = matching_loss(view.anchors, embedding, view.groups)
             curves[f"d_matching_{i}"] = matching.detach()
             loss = loss + matching
@@ -156,7 +155,7 @@ def discriminator_step(setup: Setup, view: View) -> dict[str, Tensor]:
                 distillation = losses.distillation_loss(embedding, view.real_embedding)
                 loss = loss + recipe.distillation_weight * distillation
         if view.with_r1:
-            penalty = losses.r1_penalty(real_logits[0] + real_logits[1], real)
+            penalty = losses.r1_penalty(logits[0][0] + logits[1][0], reals[0])
             curves[f"r1_{i}"] = penalty.detach()
             loss = loss + recipe.r1_weight * recipe.r1_interval * penalty
         total = total + loss
@@ -184,8 +183,8 @@ def generator_step(setup: Setup, view: View, related: list[Tensor]) -> dict[str,
     curves = {"kl": divergence.detach()}
     total = recipe.kl_weight * divergence
     for i, (discriminator, fake) in enumerate(zip(model.discriminators, view.seen_fakes, strict=True)):
-        features = discriminator.features(fake)
-        loss = losses.generator_loss(discriminator.logits(features, view.condition))
+        features, *logits = discriminator(fake, view.condition)
+        loss = losses.generator_loss(logits)
         curves[f"g_{i}"] = loss.detach()
         if recipe.matching_weight > 0:
             matching = matching_loss(view.anchors, discriminator.embed(features), view.groups)

@@ -128,7 +128,7 @@ def _cell(scores: Mapping[str, Any], published: Mapping[str, str], key: str, col
 
 
 def published_scores(dataset: str, system: str, size: int, scores: Mapping[str, Any]) -> dict[str, str]:
-    """The paper's figures that these may be held against: of its data sets, at its size, with the field's FID."""
+    """The paper's figures that these may be compared with: of its data sets, at its size, with the field's FID."""
     places = {"cub": 0, "oxford102": 1}
     if dataset not in places or system not in PUBLISHED or size != PAPER_SIZE or "fid" not in scores:
         return {}
