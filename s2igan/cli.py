@@ -45,7 +45,12 @@ def require_one(text: str | None, wav: Path | None) -> None:
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="s2igan")
 def main():
-    """Speech-to-image generation: a spoken description becomes an image, without text in between."""
+    """Speech-to-image generation: a spoken description becomes an image, without text in between.
+
+    \b
+    s2igan speak "this bird has a red crown and a white belly" -o bird.png
+    s2igan COMMAND --help
+    """
 
 
 @main.command()
@@ -265,17 +270,19 @@ def check(path, as_json):
 @click.option("--by", "key", default="system", show_default=True, help="the parameter that tells groups apart")
 @click.option("--baseline", help="the group that the others are tested against (default: the first)")
 @click.option("--score", "scores", multiple=True, help="as metrics/*.json name it; several times for several")
+@JSON
 @report_user_errors
-def compare(experiments, key, baseline, scores):
+def compare(experiments, key, baseline, scores, as_json):
     """Means, deviations and a paired test over the seeds of EXPERIMENTS (default: all upon this commit).
 
     \b
     dvc exp run --queue -S 'seed=0,1,2' -S 'rdg.lr=1e-3,2e-3' && dvc queue start
     s2igan compare --by rdg.lr --score map --score part_colour_accuracy
+    s2igan compare --by rdg.lr --json
     """
     from s2igan.errors import InputError
     from s2igan.experiments import finished
-    from s2igan.table1 import SCORES, as_runs, comparison_lines
+    from s2igan.table1 import SCORES, as_runs, comparison, comparison_lines
 
     runs = as_runs(finished(experiments), key)
     if not runs:
@@ -287,8 +294,9 @@ def compare(experiments, key, baseline, scores):
             f"other parameters; they have {', '.join(there)}"
         )
     chosen = {name: SCORES.get(name) for name in scores} or SCORES
-    for line in comparison_lines(runs, chosen, {}, baseline or runs[0].group):
-        click.echo(line)
+    baseline = baseline or runs[0].group
+    report = {"by": key, "baseline": baseline, "rows": comparison(runs, chosen, baseline)}
+    echo(report, as_json, lambda _: comparison_lines(runs, chosen, {}, baseline))
 
 
 @main.command()

@@ -22,6 +22,8 @@ SEED = click.IntRange(0, 2**32 - 1)  # what every generator of numbers takes
 # Stages that refuse what a later one would: they look at all of params.yaml. Training follows them.
 LOOK_AHEAD = ("prepare", "catalog", "synthesize", "image_features", "train_sen")
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+TENTH_SECONDS, LINE_SECONDS = 10, 600  # between two lines of progress in a log
+LINE = "{desc}: {percentage:.0f}% {n_fmt}/{total_fmt} [{elapsed}<{remaining}, {rate_fmt}{postfix}]"
 PR_SET_PDEATHSIG = 1  # of Linux: a signal for this process when its parent ends
 
 
@@ -84,15 +86,58 @@ def _fail(message: str) -> int:
     return 1
 
 
-def progress(items: Iterable | None, description: str, total: int | None = None, initial: int = 0) -> tqdm:
-    """A progress bar with what is left, on standard error; a line every half minute where that is no terminal."""
+class Progress(tqdm):
+    """tqdm's bar, with a time left that holds; a line now and then in its place where there is no terminal.
+
+    Left is what the items that are to come take at the mean pace since the first one ended: that one is slower than
+    others, and a mean over few would go up and down with the dearer ones among them.
+    """
+
+    monitor_interval = 0  # no thread that shows it in between
+    first: tuple[int, float] | None = None  # items when the first was done, and the moment, in seconds
+    told: tuple[int, float] | None = None  # items on the last line, and its moment
+
+    def update(self, n=1):
+        shown = super().update(n)
+        self.first = self.first or (self.n, self._time())
+        return shown
+
+    @property
+    def format_dict(self):
+        values = super().format_dict
+        if self.first and self.n > self.first[0] and (seconds := self._time() - self.first[1]) > 0:
+            values["rate"] = (self.n - self.first[0]) / seconds
+        return values
+
+    def display(self, msg=None, pos=None):
+        if self.leave:
+            return super().display(msg, pos)
+        now = self._time()
+        self.told = items, moment = self.told or (self.n, now)
+        wait = TENTH_SECONDS if self.total and 10 * self.n // self.total > 10 * items // self.total else LINE_SECONDS
+        if self.n > items and (self.n == self.total or now - moment >= wait):
+            self.told = self.n, now
+            self.fp.write(f"{self}\n")
+        return None
+
+
+def progress(items: Iterable | None, description: str, total: int | None = None, initial: int = 0) -> Progress:
+    """A progress bar with what is left, on standard error.
+
+    Where that is no terminal, a line at the end, one for each tenth at least TENTH_SECONDS after the line before, and
+    one every LINE_SECONDS.
+    """
     interactive = sys.stderr.isatty()
-    return tqdm(
+    return Progress(
         items,
         desc=description,
         total=total,
         initial=initial,
-        dynamic_ncols=True,
-        mininterval=0.2 if interactive else 30,
+        leave=interactive,
+        dynamic_ncols=interactive,
+        bar_format=None if interactive else LINE,
+        miniters=1,
+        mininterval=0.2 if interactive else 0,
+        smoothing=0,
         file=sys.stderr,
     )

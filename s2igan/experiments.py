@@ -133,8 +133,12 @@ def uncommitted(*paths: str) -> list[str]:
 
 
 def flat_scores(files: Mapping[str, Mapping]) -> dict[str, float]:
-    """Numbers at the top of metrics/*.json by name; a name that several files have is `<file>.<name>`."""
+    """Numbers at the top of metrics/*.json by name; a name that several files have is `<file>.<name>`.
+
+    The last rows of curves, `<stage>_training.json`, are no scores.
+    """
     tables = {Path(path).stem: content.get("data") or {} for path, content in files.items()}
+    tables = {file: table for file, table in tables.items() if not file.endswith("_training")}
     count = Counter(name for table in tables.values() for name in table)
     return {
         (name if count[name] == 1 else f"{file}.{name}"): float(value)

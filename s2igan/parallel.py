@@ -5,8 +5,6 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import chain, islice
 from typing import TypeVar
 
-from joblib import Parallel, delayed, parallel_config
-
 FEW = 128  # so many items are done before a process, which imports what they need, has started
 
 Item = TypeVar("Item")
@@ -28,6 +26,8 @@ def ordered_map(
     if len(first) <= FEW:
         yield from map(function, items)
         return
+    from joblib import Parallel, delayed, parallel_config  # takes a tenth of a second
+
     running: deque[Iterator] = deque()
     try:
         while True:

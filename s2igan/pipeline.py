@@ -15,7 +15,7 @@ from s2igan.rdg.model import load_generator
 from s2igan.rdg.sampling import generate, image_seed
 from s2igan.sen.model import embed_speech, is_text_encoder, load_sen
 from s2igan.sen.text_encoder import one_hot
-from s2igan.speech.audio import decode, load_recording
+from s2igan.speech.audio import MAX_SECONDS, decode, load_recording
 from s2igan.speech.log_mel import LogMel
 from s2igan.speech.recordings import RECORDINGS
 from s2igan.speech.synthesis import synthesize
@@ -84,10 +84,10 @@ class Pipeline:
         if self.reads_text:
             raise InputError(f"{what}: these models read text and hear nothing; give them a sentence")
 
-    def listen(self, recording: str | Path) -> np.ndarray:
-        """A recording in any format that libsndfile reads -> samples (T,) at `sample_rate`."""
+    def listen(self, recording: str | Path, max_seconds: int = MAX_SECONDS) -> np.ndarray:
+        """A recording in any format that `audio.decode` reads -> samples (T,) at `sample_rate`."""
         self.require_hearing(recording)
-        return load_recording(recording, self.sample_rate)
+        return load_recording(recording, self.sample_rate, max_seconds)
 
     def hear(self, text: str | None = "", recording: str | Path | None = None, voice: str | None = "") -> Heard:
         """A recording, or a sentence that is said by `voice`, or read by a system that reads."""

@@ -5,7 +5,9 @@
 import math
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -113,6 +115,13 @@ def comparison_lines(
         for group in dict.fromkeys(groups)
     ]
     return markdown(rows, ["", "seeds", *(f"`{name}`{arrows[better]}" for name, better in scores.items())])
+
+
+def comparison(runs: Sequence[Run], scores: Iterable[str], baseline: str) -> list[dict[str, Any]]:
+    """The same as rows for programs, of each score and group; None for what so few seeds cannot give."""
+    found = {score for run in runs for score in run.scores}
+    rows = [asdict(row) for score in scores if score in found for row in summarise(runs, score, baseline)]
+    return [{name: None if value != value else value for name, value in row.items()} for row in rows]
 
 
 def write_page(

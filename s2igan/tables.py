@@ -1,6 +1,7 @@
 """Small files for people and plots: TSV curves and JSON scores, written whole or not at all."""
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -14,6 +15,16 @@ def write_tsv(path: str | Path, rows: Sequence[Mapping], names: Sequence[str] = 
     names = list(dict.fromkeys([*names, *(name for row in rows for name in row)]))
     table = pd.DataFrame(list(rows), columns=names)
     write_text(path, table.to_csv(sep="\t", index=False, na_rep="nan", float_format="%.6g", lineterminator="\n"))
+
+
+def write_curves(stage: str, rows: Sequence[Mapping], names: Sequence[str] = ()) -> None:
+    """The curves of a training, `metrics/<stage>_training.tsv`, and their last row as .json.
+
+    DVC's plots read the one and its table of experiments the other, while it trains.
+    """
+    write_tsv(f"metrics/{stage}_training.tsv", rows, names)
+    last = rows[-1] if rows else {}
+    write_json(f"metrics/{stage}_training.json", {name: x for name, x in last.items() if math.isfinite(x)})
 
 
 def write_json(path: str | Path, values: Mapping) -> None:

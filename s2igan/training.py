@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import math
 import os
 import shutil
@@ -86,8 +87,8 @@ def train(
 
     `step(number)` makes one step and returns the keys of the items it took (images, or captions) and its losses by
     name. `state` is all that steps change. A row of the curves has `step`, `items` so far, and the losses' means over
-    the items since the row before; `complete_row` may add to it. `report` is called with what there is after each row
-    and sheet, and at the end.
+    the items since the row before; `complete_row` may add to it. `report` is called with what there is where a
+    run goes on, after each row and sheet, and at the end.
 
     SIGTERM and SIGINT end the process after the step with a checkpoint and exit code 143 or 130. Raises InputError for
     a loss that is not finite, before a checkpoint keeps what it did.
@@ -100,6 +101,7 @@ def train(
         number, items, sums = saved["step"], saved["items"], saved["sums"]
         history = History(saved["rows"], [sheet.numpy() for sheet in saved["sheets"]], saved["sheet_items"])
         click.echo(f"{schedule.name}: going on after step {number} of {schedule.steps}", err=True)
+        report(history)
 
     def save() -> None:
         sheets = [torch.from_numpy(sheet) for sheet in history.sheets]
@@ -121,20 +123,20 @@ def train(
                     )
                 total, count = sums.get(name, (0.0, 0))
                 sums[name] = (total + value * len(keys), count + len(keys))
-            bar.update()
 
             row_due = number % schedule.row_every == 0 or number == schedule.steps
             sheet_due = draw_sheet and number % schedule.sheet_every == 0
             if row_due:
                 means = {name: total / count for name, (total, count) in sums.items()}
                 history.rows.append(complete_row({"step": number, "items": items, **means}))
-                bar.set_postfix({name: f"{means[name]:.3f}" for name in schedule.shown if name in means})
+                bar.set_postfix({name: f"{means[name]:.3f}" for name in schedule.shown if name in means}, refresh=False)
                 sums = {}
             if sheet_due:
                 history.sheets.append(draw_sheet())
                 history.sheet_items.append(items)
             if row_due or sheet_due:
                 report(history)
+            bar.update()
             if checkpoints and time.monotonic() - saved_at >= CHECKPOINT_SECONDS:
                 save()
                 saved_at = time.monotonic()
@@ -234,6 +236,7 @@ def make_fabric(device: torch.device, precision: str = "float32") -> Fabric:
     """Lightning's Fabric on one device: moves tensors there, casts (`precision` float32 | bfloat16), differentiates."""
     from lightning_fabric import Fabric  # slow to import
 
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # of what nobody can do anything about
     devices = 1 if device.index is None else [device.index]
     mode = "bf16-mixed" if precision == "bfloat16" else "32-true"
     return Fabric(accelerator=device.type, devices=devices, precision=mode)

@@ -20,7 +20,7 @@ from s2igan.rdg.training import Preview, Recipe, train
 from s2igan.sen.embedding import GENERATOR_SEN, open_captions
 from s2igan.sen.model import class_labels, load_sen, pad, save_sen
 from s2igan.store import FixedReader, ImageReader
-from s2igan.tables import write_tsv
+from s2igan.tables import write_curves
 from s2igan.training import Checkpoints, History, code_of
 from s2igan.vision.encoders import FrozenEncoder, load_encoder
 
@@ -99,7 +99,7 @@ def history_writer(captions: list[str]) -> Callable[[History], None]:
 
     def write(history: History) -> None:
         nonlocal drawn
-        write_tsv("metrics/rdg_training.tsv", history.rows)
+        write_curves("rdg", history.rows)
         if drawn != len(history.sheets):
             moments = [f"after {images} images" for images in history.sheet_items]
             grid(

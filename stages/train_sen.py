@@ -14,7 +14,7 @@ from s2igan.sen.model import SENConfig, build_sen, save_sen
 from s2igan.sen.speech_encoder import SpeechEncoderConfig
 from s2igan.sen.training import CURVES, Pairs, Recipe, train
 from s2igan.store import FixedReader
-from s2igan.tables import write_tsv
+from s2igan.tables import write_curves
 from s2igan.training import Checkpoints, code_of
 
 INPUTS = ("data/catalog/images.csv", "data/catalog/captions.csv", "data/logmel.h5", "data/image_features.h5")
@@ -64,7 +64,7 @@ def main(**values):
         model = build_sen(config, recipe.seed).to(device())
         result = train(
             *(model, log_mels, features, training, validation, recipe, checkpoints),
-            report=lambda history: write_tsv("metrics/sen_training.tsv", history.rows, CURVES),
+            report=lambda history: write_curves("sen", history.rows, CURVES),
         )
     save_sen("models/sen", model, config)
     checkpoints.clear()

@@ -2,13 +2,16 @@ import errno
 import io
 import os
 import struct
+import sys
 import threading
 from pathlib import Path
 from unittest.mock import Mock
 
+import av
 import numpy as np
 import pytest
 import soundfile
+from phones import record
 
 from s2igan.errors import InputError
 from s2igan.speech.audio import decode, encode_flac, load_recording, write_wav
@@ -116,6 +119,70 @@ def test_a_recording_that_was_cut_off_is_told(file_format, kept):
     told = "flac decoder lost sync" if file_format == "FLAC" else "cut off, its header promises more; copy or download"
     with pytest.raises(InputError, match=f"^bird: .*{told}"):
         decode(whole[: int(kept * len(whole))], "bird")
+
+
+PHONES = [
+    ("phone.m4a", "aac", 44100),
+    ("browser.mp4", "aac", 48000),
+    ("browser.webm", "libopus", 48000),
+    ("old.3gp", "aac", 44100),
+    ("older.3gp", "libopencore_amrnb", 8000),
+    ("older.amr", "libopencore_amrnb", 8000),
+    ("phone.aac", "aac", 44100),
+]
+
+
+@pytest.mark.parametrize(("name", "codec", "rate"), PHONES)
+def test_what_phones_and_browsers_record_is_heard(tmp_path, name, codec, rate):
+    record(tmp_path / name, codec, tone(440, rate, 4), rate)
+    samples, found = decode(tmp_path / name)
+    assert (found, samples.dtype, samples.ndim) == (rate, np.float32, 1)
+    assert len(samples) / rate == pytest.approx(4, abs=0.06)  # AAC pads
+    middle = samples[rate : 3 * rate]
+    assert peak_frequency(middle, rate) == pytest.approx(440, abs=1)
+    assert np.sqrt(2) * middle.std() == pytest.approx(0.5, rel=0.15)  # AMR is quieter
+    assert len(load_recording(tmp_path / name, 22050)) == pytest.approx(4 * 22050, abs=0.06 * 22050)
+    with pytest.raises(InputError, match=f"{name}: longer than 3 s; cut out the description"):
+        decode(tmp_path / name, max_seconds=3)
+
+
+@pytest.mark.parametrize(("name", "codec", "rate"), PHONES)
+@pytest.mark.parametrize("kept", [0.01, 0.3, 0.95])
+def test_a_phone_s_recording_that_was_cut_off_is_told(tmp_path, name, codec, rate, kept):
+    record(tmp_path / name, codec, tone(440, rate, 4), rate)
+    content = (tmp_path / name).read_bytes()
+    with pytest.raises(InputError, match=r"^bird: (cut off, |not readable as audio \([\w /]+\); convert)"):
+        decode(content[: int(kept * len(content))], "bird")
+
+
+def test_two_channels_of_a_phone_are_averaged_and_pictures_alone_are_no_sound(tmp_path):
+    stereo = np.stack([tone(440, 48000), 0.5 * tone(440, 48000)])
+    record(tmp_path / "a.webm", "libopus", stereo, 48000)
+    assert np.sqrt(2) * decode(tmp_path / "a.webm")[0].std() == pytest.approx(0.375, rel=0.02)
+    with av.open(str(tmp_path / "a.mp4"), "w") as file:
+        stream = file.add_stream("mpeg4", 25)
+        stream.width = stream.height = 32
+        file.mux(stream.encode(av.VideoFrame(32, 32, "yuv420p")))
+        file.mux(stream.encode(None))
+    with pytest.raises(InputError, match=r"a.mp4: not readable as audio \(no sound in it\); convert it"):
+        decode(tmp_path / "a.mp4")
+
+
+def test_a_list_of_files_to_open_is_no_recording(tmp_path):
+    """Which FFmpeg would follow, to any file or address."""
+    record(tmp_path / "a.m4a", "aac", tone(440, 44100), 44100)
+    (tmp_path / "list.m4a").write_text(f"#EXTM3U\n#EXTINF:1,\n{tmp_path}/a.m4a\n#EXT-X-ENDLIST\n")
+    with pytest.raises(InputError, match=r"list.m4a: not readable as audio \(Format not recognised\)"):
+        decode(tmp_path / "list.m4a")
+
+
+def test_without_pyav_a_phone_s_recording_is_refused_in_one_line(monkeypatch):
+    monkeypatch.setitem(sys.modules, "av", None)
+    told = (
+        r"^bird: not readable as audio \(what phones record needs PyAV, python -m pip install av\); convert it to WAV"
+    )
+    with pytest.raises(InputError, match=told):
+        decode(b"\0\0\0\x1cftypM4A ", "bird")
 
 
 def with_sizes(size: int) -> bytes:

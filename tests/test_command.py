@@ -1,4 +1,6 @@
 import errno
+import io
+import re
 import shutil
 import signal
 import subprocess
@@ -6,6 +8,7 @@ import sys
 from pathlib import Path
 
 import click
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
@@ -132,3 +135,66 @@ def test_progress_passes_items_on_and_shows_what_is_left(capsys):
     shown = capsys.readouterr()
     assert shown.out == ""
     assert "letters" in shown.err and "3/3" in shown.err and "10/10" in shown.err
+
+
+class Terminal(io.StringIO):
+    def __init__(self, interactive):
+        super().__init__()
+        self.isatty = lambda: interactive
+
+
+def durations(steps, begin):
+    """Seconds of steps as a training has them: a slow first one, some that are dearer, checkpoints, noise."""
+    rng, since = np.random.default_rng(0), 0.0
+    for number in range(begin, steps):
+        seconds = rng.gamma(20, 0.17 / 20)
+        seconds += 0.2 * (number % 16 == 0) + 0.15 * (number % 32 == 0) + 0.3 * (number % 72 == 71)
+        seconds += 12 * (number == begin)
+        since += seconds
+        if since >= 60:
+            seconds, since = seconds + 0.8, 0.0
+        yield seconds
+
+
+@pytest.mark.parametrize("begin", [0, 2100])
+@pytest.mark.parametrize("interactive", [True, False])
+def test_after_a_minute_the_time_left_is_right_within_a_fifth(monkeypatch, interactive, begin):
+    now, steps = 1000.0, 4350
+    monkeypatch.setattr("tqdm.std.time", lambda: now)
+    monkeypatch.setattr(sys, "stderr", Terminal(interactive))
+    takes = list(durations(steps, begin))
+    ratios = []
+    with progress(None, "rdg", steps, begin) as bar:
+        for done, seconds in enumerate(takes, 1):
+            now += seconds
+            bar.update()
+            left = sum(takes[done:])
+            if now >= 1060 and left > 20:
+                minutes, rest = re.search(r"<(\d+):(\d+)", str(bar)).groups()
+                ratios.append((60 * int(minutes) + int(rest)) / left)
+    assert len(ratios) > 1000
+    assert 0.8 < min(ratios) and max(ratios) < 1.2
+
+
+def test_a_log_gets_a_line_now_and_then(monkeypatch):
+    """No bar, no carriage returns: a line for each tenth, not many in a short time, and one every ten minutes."""
+    now, log = 0.0, Terminal(False)
+    monkeypatch.setattr("tqdm.std.time", lambda: now)
+    monkeypatch.setattr(sys, "stderr", log)
+
+    def lines(items, seconds):
+        nonlocal now
+        log.truncate(log.seek(0))
+        with progress(None, "rdg", items) as bar:
+            for number in range(items):
+                now += seconds
+                bar.set_postfix({"loss": number})
+                bar.update()
+        assert "\r" not in log.getvalue()
+        return log.getvalue().splitlines()
+
+    assert [line.split()[1] for line in lines(200, 3)] == [f"{share}%" for share in range(10, 101, 10)]
+    assert lines(256, 1 / 128) == ["rdg: 100% 256/256 [00:02<00:00, 128.00it/s, loss=255]"]
+    assert [line.split()[1] for line in lines(256, 1 / 16)] == ["62%", "100%"]
+    assert len(lines(20, 1200)) == 20 and lines(20, 1200)[0] == "rdg: 5% 1/20 [20:00<6:20:00, 1200.00s/it, loss=0]"
+    assert lines(0, 1) == []

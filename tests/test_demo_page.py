@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import soundfile
 from demo_run import write_run
+from phones import record
 
 pytest.importorskip("gradio", reason="the page needs Gradio: the extra `demo`")
 playwright = pytest.importorskip("playwright.sync_api", reason="drives the browser")
@@ -118,12 +118,12 @@ def test_the_microphone_is_heard(visit):
 
 def test_a_file_is_heard_and_a_wrong_one_is_told_and_the_page_lives_on(visit, tmp_path):
     (tmp_path / "wrong.wav").write_bytes(b"no sound at all")
-    soundfile.write(tmp_path / "tone.flac", 0.5 * np.sin(np.arange(22050) / 10), 22050)
+    record(tmp_path / "phone.m4a", "aac", 0.5 * np.sin(np.arange(44100) / 20), 44100)
     page = visit()
     upload(page, tmp_path / "wrong.wav")
     page.get_by_text("wrong.wav: not ").wait_for()
     page.get_by_label("Clear").first.click()
-    upload(page, tmp_path / "tone.flac")
+    upload(page, tmp_path / "phone.m4a")
     assert widths(page) == SHOWN
 
 

@@ -221,12 +221,31 @@ def test_errors_of_the_pages_are_the_code_s():
 
 
 def test_every_command_has_examples_in_its_help():
+    assert re.search("^  s2igan speak ", CliRunner().invoke(main, ["--help"]).output, re.MULTILINE)
     for name in main.commands:
         usage = CliRunner().invoke(main, [name, "--help"]).output
         examples = [shlex.split(line) for line in usage.splitlines() if line.split()[:2] == ["s2igan", name]]
         assert examples, name
         for option in (word for words in examples for word in words if word.startswith("-")):
             assert re.search(rf"^  .*{option}\b", usage.split("Options:")[1], re.MULTILINE), (name, option)
+
+
+@pytest.mark.parametrize(
+    ("typed", "found"),
+    [
+        ("s2igan fi", {"find"}),
+        ("s2igan find --c", {"--count"}),
+        ("s2igan speak --s", {"--seed", "--save-wav", "--size"}),
+    ],
+)
+def test_the_shell_completes_commands_and_options(typed, found):
+    """As docs/use.md has it: what bash asks for when the tab key is pressed, and that its script does ask."""
+    words = {"COMP_WORDS": typed, "COMP_CWORD": str(len(typed.split()) - 1)}
+    result = CliRunner().invoke(main, prog_name="s2igan", env={"_S2IGAN_COMPLETE": "bash_complete", **words})
+    assert {line.split(",")[1] for line in result.output.split()} == found
+    for shell in ("bash", "zsh", "fish"):
+        script = CliRunner().invoke(main, prog_name="s2igan", env={"_S2IGAN_COMPLETE": f"{shell}_source"}).output
+        assert f"_S2IGAN_COMPLETE={shell}_complete " in script
 
 
 def test_every_stage_is_in_the_data_flow():

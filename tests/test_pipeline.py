@@ -177,8 +177,27 @@ def test_make_repro_knows_a_dvc_lock_that_was_cut(behind, tmp_path, monkeypatch)
 def smoke(tmp_path_factory) -> Path:
     """A sandbox in which the whole DAG has run once."""
     folder = sandbox(tmp_path_factory.mktemp("smoke"), "scale=smoke")
-    run(folder, "dvc", "repro")
+    result = run(folder, "dvc", "repro")
+    folder.with_suffix(".log").write_text(result.stdout + result.stderr)
     return folder
+
+
+def test_a_log_has_no_bars_and_no_warnings(smoke):
+    """Of a run whose output is no terminal; what is left is lines that say something."""
+    log = smoke.with_suffix(".log").read_text()
+    assert not re.findall(r".*(?:%\||[Ww]arning|Mixed Precision|no-op).*", log)
+    for name, steps in (("sen", 8), ("rdg", 9)):
+        assert re.findall(rf"^{name}: (\d+)% (\d+)/{steps} ", log, re.MULTILINE)[-1] == ("100", str(steps))
+
+
+def test_the_table_of_experiments_has_the_last_row_of_the_curves(smoke):
+    """Which `dvc exp show` reads while a stage trains."""
+    shown = json.loads(run(smoke, "dvc", "metrics", "show", "--json").stdout)[""]["data"]
+    for name, items in (("sen", {"epoch": 2}), ("rdg", {"step": 9, "images": 72})):
+        row = shown[f"metrics/{name}_training.json"]["data"]
+        with open(smoke / f"metrics/{name}_training.tsv", newline="") as file:
+            *_, last = csv.DictReader(file, delimiter="\t")
+        assert items.items() <= row.items() and row == {k: float(x) for k, x in last.items() if x != "nan"}
 
 
 def test_the_dag_leaves_every_score(smoke):

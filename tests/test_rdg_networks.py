@@ -131,7 +131,7 @@ def test_average_without_batch_norm_copies_the_statistics():
     assert all((b == 3).all() for b in model.average.buffers())
 
 
-def test_saved_generator_draws_the_same_and_the_untrained_one_does_not(tmp_path):
+def test_saved_generator_draws_the_same_and_the_untrained_one_does_not(tmp_path, monkeypatch):
     model = rdg()
     with torch.no_grad():
         for parameter in model.average.parameters():
@@ -139,13 +139,19 @@ def test_saved_generator_draws_the_same_and_the_untrained_one_does_not(tmp_path)
     model.average.eval()
     model.save(tmp_path / "rdg", {})
     latent, speech = torch.randn(2, model.average.latent_dim), torch.randn(2, 8)
-    trained, _ = load_generator(tmp_path / "rdg")
     untrained, _ = load_generator(tmp_path / "rdg", trained=False)
+    monkeypatch.setattr("s2igan.rdg.model.RDG", None)  # `speak` waits for no discriminators
+    torch.manual_seed(0)
+    trained, _ = load_generator(tmp_path / "rdg")
+    drawn = torch.rand(1)
+    torch.manual_seed(0)
+    assert torch.rand(1) == drawn and not any(p.requires_grad for p in trained.parameters()) and not trained.training
     with torch.no_grad():
         expected = model.average(latent, speech)[0][-1]
         assert torch.equal(trained(latent, speech)[0][-1], expected)
         assert not torch.allclose(untrained(latent, speech)[0][-1], expected)
-        assert torch.equal(untrained.augment.linear.weight, rdg().average.augment.linear.weight)
+    monkeypatch.undo()
+    assert torch.equal(untrained.augment.linear.weight, rdg().average.augment.linear.weight)
 
 
 @pytest.mark.parametrize("size", [3, 4, 5, 7])

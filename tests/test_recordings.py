@@ -5,6 +5,7 @@ import io
 import numpy as np
 import pytest
 import soundfile
+from phones import record
 
 from s2igan.errors import InputError
 from s2igan.speech import recordings
@@ -80,14 +81,16 @@ def test_a_file_that_may_not_be_read_is_told(tmp_path, monkeypatch):
     def refuse(path, *_, **__):
         raise PermissionError(13, "Permission denied", str(path))
 
-    monkeypatch.setattr(recordings, "load_recording", refuse)  # root may read everything
+    monkeypatch.setattr(recordings, "read_recording", refuse)  # root may read everything
     path = saved(tmp_path, "locked.wav", tone())
     assert fault(path) == f"{path}: Permission denied; check the file and its permissions"
 
 
 def test_the_rate_of_a_good_recording_is_told(tmp_path):
     path = saved(tmp_path, "telephone.wav", tone(rate=8000), 8000)
-    assert list(judged([path], RecordingLimits(), workers=1)) == [("", 8000)]
+    record(tmp_path / "phone.m4a", "aac", tone(rate=44100), 44100)
+    found = judged([path, tmp_path / "phone.m4a"], RecordingLimits(), workers=1)
+    assert list(found) == [("", 8000), ("", 44100)]
 
 
 def test_the_limits_are_the_callers(tmp_path):

@@ -57,6 +57,7 @@ def test_scores_go_by_their_names(tmp_path):
         "metrics/eval.json": {"data": {"map": 0.5, "classes": 4, "protocol": ["words"], "parts": {"a": 1}}},
         "metrics/sen.json": {"data": {"speech_to_image_map": 1, "classes": 5}},
         "metrics/robustness.json": {"error": "missing"},
+        "metrics/rdg_training.json": {"data": {"step": 9, "map": 0.1}},
     }
     scores = flat_scores(files)
     assert scores == {"map": 0.5, "eval.classes": 4, "speech_to_image_map": 1.0, "sen.classes": 5}
@@ -175,6 +176,22 @@ def test_a_score_that_no_experiment_has_is_named_with_those_that_are_there(monke
     assert result.stderr.endswith("; they have is_mean, map\n")
     result = CliRunner().invoke(main, ["compare", "--score", "map"])
     assert result.exit_code == 0 and cells(result.stdout.splitlines()[-1]) == ["s2igan", "1", "0.500"]
+
+
+def test_a_comparison_is_there_for_programs(monkeypatch):
+    """As valid JSON, which has no NaN."""
+    found = [
+        Experiment(name, "1234567", {"system": name, "seed": seed}, {"map": value})
+        for name, values in (("s2igan", (0.25, 0.75)), ("mine", (0.5,)))
+        for seed, value in enumerate(values)
+    ]
+    monkeypatch.setattr(experiments, "finished", lambda *_: found)
+    result = CliRunner().invoke(main, ["compare", "--json"])
+    report = json.loads(result.stdout, parse_constant=pytest.fail)
+    first = {"group": "s2igan", "metric": "map", "count": 2, "mean": 0.5, "deviation": pytest.approx(0.5**0.5 / 2)}
+    second = {"group": "mine", "metric": "map", "count": 1, "mean": 0.5, "deviation": None}
+    rows = [first | {"difference": None, "p": None}, second | {"difference": 0.25, "p": None}]
+    assert report == {"by": "system", "baseline": "s2igan", "rows": rows}
 
 
 def test_outside_a_clone_the_mend_is_named(tmp_path, monkeypatch):

@@ -1,5 +1,6 @@
 """The loop that all trainers share: whatever stops it, the same command ends with the same bytes."""
 
+import logging
 import os
 import signal
 import subprocess
@@ -21,7 +22,7 @@ ROOT = Path(__file__).parents[1]
 STEPS = 30
 
 
-def line(folder, steps=STEPS, stop_at=None, nan_at=None, kill=None, rate=0.1):
+def line(folder, steps=STEPS, stop_at=None, nan_at=None, kill=None, rate=0.1, report=lambda history: None):
     """Fits y = 2x in `steps` steps of three items; gives the network's bytes and the history."""
     torch.manual_seed(0)
     model = torch.nn.Linear(1, 1)
@@ -47,7 +48,7 @@ def line(folder, steps=STEPS, stop_at=None, nan_at=None, kill=None, rate=0.1):
 
     schedule = Schedule("line", steps, row_every=7, sheet_every=10)
     state = {"model": model, "optimizer": optimizer}
-    history = train(schedule, step, state, checkpoints, draw_sheet=draw_sheet)
+    history = train(schedule, step, state, checkpoints, draw_sheet=draw_sheet, report=report)
     return model.weight.detach().numpy().tobytes(), history
 
 
@@ -101,11 +102,19 @@ def test_stopped_at_random_moments_it_ends_with_the_same_bytes(tmp_path):
         same(line(folder), whole)
 
 
-def test_a_resumed_run_says_where_it_goes_on(tmp_path, capsys):
+def test_a_resumed_run_says_where_it_goes_on_and_shows_its_curves_at_once(tmp_path, capsys):
+    """DVC has removed them, as all that a stage writes, when it began the stage anew."""
+    shown = []
+
+    def report(history):
+        shown.append(([row["step"] for row in history.rows], list(history.sheet_items)))
+
     with pytest.raises(StoppedError):
-        line(tmp_path, stop_at=12)
-    line(tmp_path)
+        line(tmp_path, stop_at=12, report=report)
+    assert shown == [([7], []), ([7], [30])]
+    line(tmp_path, report=report)
     assert "line: going on after step 12 of 30\n" in capsys.readouterr().err
+    assert shown[2:4] == [([7], [30]), ([7, 14], [30])]
 
 
 def test_a_checkpoint_comes_at_most_once_a_minute(tmp_path, monkeypatch):
@@ -300,7 +309,9 @@ def test_a_step_s_draws_depend_on_its_arguments_alone():
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
-def test_fabric_computes_as_torch_does(precision):
+def test_fabric_computes_as_torch_does_and_says_nothing(precision, monkeypatch):
+    told = []
+    monkeypatch.setattr(logging.Logger, "handle", lambda logger, record: told.append(record.getMessage()))
     torch.manual_seed(0)
     layer, x = torch.nn.Linear(64, 64), torch.randn(8, 64)
     fabric = make_fabric(torch.device("cpu"), precision)
@@ -313,3 +324,4 @@ def test_fabric_computes_as_torch_does(precision):
         expected = layer(x)
     expected.float().square().sum().backward()
     assert y.dtype == expected.dtype and torch.equal(y, expected) and torch.equal(found, layer.weight.grad)
+    assert told == []

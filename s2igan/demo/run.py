@@ -2,7 +2,6 @@
 
 # T samples, F frames, M mel bands, A speech embedding size, S image size
 
-import tempfile
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -10,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import soundfile
 
 from s2igan.catalog import Caption, Image, read_catalog
 from s2igan.datasets.drawn.grammar import recolour
@@ -20,7 +18,6 @@ from s2igan.machine import device
 from s2igan.pipeline import Heard, Pipeline
 from s2igan.report.measures import arrow, labels, read_scores, value
 from s2igan.sen.embedding import image_embeddings
-from s2igan.speech.audio import write_wav
 from s2igan.speech.recordings import RECORDINGS
 from s2igan.store import ImageReader, RaggedReader
 from s2igan.vision.transforms import centre_crop
@@ -167,45 +164,16 @@ class Memory:
 
 
 def listen(path: Path, pipeline: Pipeline) -> np.ndarray:
-    """A visitor's recording -> samples (T,) at the models' rate, by libsndfile, or FFmpeg where that cannot.
+    """A visitor's recording -> samples (T,) at the models' rate.
 
     Raises InputError, which calls the file by its name alone, for one that is too long, too large or no speech.
     """
-    pipeline.require_hearing(path.name)
     if (size := path.stat().st_size) > MAX_BYTES:
         raise InputError(f"{path.name}: {size >> 20} MB; {MAX_BYTES >> 20} MB are the most: cut out the description")
-    with tempfile.TemporaryDirectory() as folder:
-        source = path
-        try:
-            sound = soundfile.info(str(path))
-            if sound.frames > MAX_SECONDS * sound.samplerate:
-                raise InputError(f"{path.name}: longer than {MAX_SECONDS} s; cut out the description")
-        except soundfile.LibsndfileError:  # through a file, so that it is judged as any other
-            source = Path(folder, "recording.wav")
-            write_wav(source, _by_ffmpeg(path, pipeline.sample_rate), pipeline.sample_rate)
-        try:
-            return pipeline.listen(source)
-        except InputError as error:
-            raise InputError(str(error).replace(str(source), path.name)) from None
-
-
-def _by_ffmpeg(path: Path, sample_rate: int) -> np.ndarray:
-    """What phones and browsers record (AAC, Opus in WebM, AMR): samples (T,), float32, channels averaged."""
     try:
-        from torchcodec.decoders import AudioDecoder
-    except (ImportError, OSError, RuntimeError):  # torchcodec has no FFmpeg of its own
-        raise InputError(
-            f"{path.name}: not WAV, FLAC, Ogg or MP3, and for what phones record FFmpeg is needed, which is missing "
-            "here: apt install ffmpeg (macOS: brew install ffmpeg), and start again"
-        ) from None
-    try:
-        decoder = AudioDecoder(path, sample_rate=sample_rate, num_channels=1)
-        samples = decoder.get_samples_played_in_range(0, MAX_SECONDS + 1).data[0].numpy()
-    except (RuntimeError, ValueError):
-        raise InputError(f"{path.name}: not readable as audio; record it again, or save it as WAV") from None
-    if len(samples) > MAX_SECONDS * sample_rate:
-        raise InputError(f"{path.name}: longer than {MAX_SECONDS} s; cut out the description")
-    return samples
+        return pipeline.listen(path, MAX_SECONDS)
+    except InputError as error:
+        raise InputError(str(error).replace(str(path), path.name)) from None
 
 
 def line(start: np.ndarray, end: np.ndarray, count: int) -> np.ndarray:

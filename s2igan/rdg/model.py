@@ -187,7 +187,10 @@ def load_generator(folder: str | Path, trained: bool = True) -> tuple[SpeechToIm
     `trained=False` gives the same network as it was at initialisation: the control of the evaluation.
     """
     config, states = load_model(folder, "rdg")
-    model = RDG(RDGConfig(**config["network"])).average
-    if trained:
-        load_state(model, states["generator"], Path(folder) / "generator.safetensors")
-    return model.eval(), config
+    network = RDGConfig(**config["network"])
+    if not trained:
+        return RDG(network).average, config
+    with torch.random.fork_rng(devices=[]):  # the networks that only training needs take longer than the weights
+        model = SpeechToImage(network).requires_grad_(False).eval()
+    load_state(model, states["generator"], Path(folder) / "generator.safetensors")
+    return model, config

@@ -20,6 +20,15 @@ SAMPLE_RATES = (1_000, 768_000)  # Hz; another is a damaged header
 WHOLE = 0.99  # share of what a header promises that must be there
 CANCELLED = 0.1  # deviation of the channels' mean, as a share of the loudest channel's: below, they cancel out
 UNKNOWN_LENGTH = 0x7FFFF000  # bytes, or more, that a WAV promises which was written to a pipe
+PRIMING = 4096  # samples that an encoder may put before the sound, and a header count with it
+# What phones and browsers record, told by a file's first bytes. FFmpeg guesses none: others of its formats are lists of
+# files, or of addresses, that it would open.
+CONTAINERS = (
+    (re.compile(rb"....ftyp", re.DOTALL), "mov"),  # m4a, 3gp, mp4
+    (re.compile(rb"\x1aE\xdf\xa3"), "matroska"),  # WebM
+    (re.compile(rb"#!AMR"), "amr"),
+    (re.compile(rb"\xff[\xf0\xf1\xf8\xf9]"), "aac"),
+)
 
 
 def encode_flac(samples: np.ndarray, sample_rate: int) -> bytes:
@@ -35,13 +44,14 @@ def write_wav(path: Path | str, samples: np.ndarray, sample_rate: int) -> None:
     write_bytes(path, _encode(samples, sample_rate, "WAV"))
 
 
-def decode(source: bytes | Path | str, name: str = "audio") -> tuple[np.ndarray, int]:
+def decode(source: bytes | Path | str, name: str = "audio", max_seconds: int = MAX_SECONDS) -> tuple[np.ndarray, int]:
     """Samples as float32 in [-1, 1], shape (T,), and their rate in Hz; channels are averaged.
 
     Of channels whose mean vanishes, as where one is the other inverted, the loudest is taken.
-    `source` is the content of an audio file, called `name` in messages, or the path of one.
-    InputError when the file is missing, is no audio that libsndfile reads (WAV, FLAC, Ogg, MP3), ends before what
-    its header promises, is longer than MAX_SECONDS, or has a rate that no sound card has.
+    `source` is the content of an audio file, called `name` in messages, or the path of one: WAV, FLAC, Ogg, MP3 and
+    what else libsndfile reads, or one of CONTAINERS, which FFmpeg reads.
+    InputError when the file is missing, is no such audio, ends before what its header promises, is longer than
+    `max_seconds`, or has a rate that no sound card has.
     """
     if not isinstance(source, bytes):
         name = str(source)
@@ -49,21 +59,58 @@ def decode(source: bytes | Path | str, name: str = "audio") -> tuple[np.ndarray,
         if not file.seek(0, os.SEEK_END):
             raise InputError(f"{name}: empty file; record it again")
         file.seek(0)
+        start = file.read(8)
+        file.seek(0)
+        container = next((kind for pattern, kind in CONTAINERS if pattern.match(start)), None)
         try:
-            with soundfile.SoundFile(file) as sound:
-                rate, most = sound.samplerate, MAX_SECONDS * sound.samplerate
-                if not SAMPLE_RATES[0] <= rate <= SAMPLE_RATES[1]:
-                    raise InputError(f"{name}: a sample rate of {rate} Hz; save it again at 16000 to 48000 Hz")
-                samples = sound.read(most + 1, dtype="float32", always_2d=True)  # (T, channels)
-                if len(samples) > most:
-                    raise InputError(f"{name}: longer than {MAX_SECONDS} s; cut out the description")
-                if _is_cut_off(file, sound, len(samples)):
-                    raise InputError(f"{name}: cut off, its header promises more; copy or download it again")
-        except soundfile.LibsndfileError as error:
-            raise InputError(
-                f"{name}: not readable as audio ({error.error_string.rstrip('. ')}); convert it to WAV or FLAC"
-            ) from None
+            samples, rate, cut_off = _by_ffmpeg(file, container, max_seconds) if container else _read(file, max_seconds)
+        except (_UnreadableError, soundfile.LibsndfileError) as error:
+            why = getattr(error, "error_string", str(error)).rstrip(". ")
+            raise InputError(f"{name}: not readable as audio ({why}); convert it to WAV or FLAC") from None
+    if not SAMPLE_RATES[0] <= rate <= SAMPLE_RATES[1]:
+        raise InputError(f"{name}: a sample rate of {rate} Hz; save it again at 16000 to 48000 Hz")
+    if len(samples) > max_seconds * rate:
+        raise InputError(f"{name}: longer than {max_seconds} s; cut out the description")
+    if cut_off:
+        raise InputError(f"{name}: cut off, its header promises more; copy or download it again")
     return mix_down(samples), rate
+
+
+class _UnreadableError(Exception):
+    """What FFmpeg says of a file that it cannot read."""
+
+
+def _read(file: BinaryIO, max_seconds: int) -> tuple[np.ndarray, int, bool]:
+    """Samples (T, channels), a little more than `max_seconds` at most, their rate, and whether more was promised."""
+    with soundfile.SoundFile(file) as sound:
+        samples = sound.read(max_seconds * sound.samplerate + 1, dtype="float32", always_2d=True)
+        whole = len(samples) > max_seconds * sound.samplerate
+        return samples, sound.samplerate, not whole and _is_cut_off(file, sound, len(samples))
+
+
+def _by_ffmpeg(file: BinaryIO, container: str, max_seconds: int) -> tuple[np.ndarray, int, bool]:
+    """The same of the first sound in one of CONTAINERS."""
+    try:
+        import av
+    except ImportError:
+        raise _UnreadableError("what phones record needs PyAV, python -m pip install av") from None
+    blocks, count, rate = [], 0, 0
+    try:
+        with av.open(file, format=container) as opened:
+            if not opened.streams.audio:
+                raise _UnreadableError("no sound in it")
+            stream, as_float = opened.streams.audio[0], av.AudioResampler(format="fltp")
+            for frame in (frame for coded in opened.decode(stream) for frame in as_float.resample(coded)):
+                blocks.append(frame.to_ndarray().T)
+                count, rate = count + frame.samples, frame.sample_rate
+                if count > max_seconds * rate:
+                    break
+            promised = float(stream.duration * stream.time_base) if stream.duration else (opened.duration or 0) / 1e6
+    except (av.FFmpegError, ValueError) as error:
+        raise _UnreadableError(getattr(error, "strerror", None) or str(error)) from None
+    if not blocks:
+        raise _UnreadableError("no sound in it")
+    return np.concatenate(blocks), rate, count <= max_seconds * rate and count < WHOLE * promised * rate - PRIMING
 
 
 def mix_down(samples: np.ndarray) -> np.ndarray:
@@ -121,20 +168,26 @@ def _is_cut_off(file: BinaryIO, sound: soundfile.SoundFile, samples: int) -> boo
     return bool(sizes) and int(sizes[2]) < WHOLE * int(sizes[1]) and int(sizes[1]) < UNKNOWN_LENGTH
 
 
-def load_recording(
+def load_recording(path: Path | str, sample_rate: int, max_seconds: int = MAX_SECONDS) -> np.ndarray:
+    """A recording as float32 mono at `sample_rate` Hz, shape (T,), whatever it came in; see `read_recording`."""
+    samples, rate = read_recording(path, max_seconds=max_seconds)
+    return resample(samples, rate, sample_rate)
+
+
+def read_recording(
     path: Path | str,
-    sample_rate: int,
     min_sample_rate: int = 0,
     max_clipped: float = 1.0,
     min_seconds: float = 0.0,
-) -> np.ndarray:
-    """A recording as float32 mono at `sample_rate` Hz (0: its own), shape (T,), whatever it came in.
+    max_seconds: int = MAX_SECONDS,
+) -> tuple[np.ndarray, int]:
+    """A recording as float32 mono, shape (T,), and the rate in Hz that it was recorded at.
 
     InputError when it is missing, no audio, of zero length, not finite, or silent; when it is shorter than
-    `min_seconds` seconds; when it was recorded at less than `min_sample_rate` Hz; and when more than the share
-    `max_clipped` of its samples stands at the loudest level that occurs in it (`clipped_share`).
+    `min_seconds` seconds or longer than `max_seconds`; when it was recorded at less than `min_sample_rate` Hz; and when
+    more than the share `max_clipped` of its samples stands at the loudest level that occurs in it (`clipped_share`).
     """
-    samples, recorded_rate = decode(path)
+    samples, recorded_rate = decode(path, max_seconds=max_seconds)
     if len(samples) == 0:
         raise InputError(f"{path}: no samples; record it again")
     if not np.isfinite(samples).all():
@@ -157,7 +210,7 @@ def load_recording(
             f"{path}: clipped, {clipped:.1%} of its samples stand at the limit; record it again at a lower level, "
             "or raise catalog.max_clipped"
         )
-    return resample(samples, recorded_rate, sample_rate or recorded_rate)
+    return samples, recorded_rate
 
 
 def clipped_share(samples: np.ndarray) -> float:

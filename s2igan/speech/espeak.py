@@ -24,6 +24,7 @@ from s2igan.errors import InputError
 
 SHORTEST_SPEECH = 0.1  # seconds
 FAINTEST_SPEECH = 328  # peak, 1 % of full scale
+MEMORY = "/dev/shm"  # of Linux, a folder without a disk
 
 # Constants of eSpeak NG's speak_lib.h.
 _SYNCHRONOUS = 2
@@ -192,7 +193,9 @@ class _VoiceData:
 
     def __init__(self):
         data = Path(espeakng_loader.get_data_path())
-        self._temporary = tempfile.TemporaryDirectory(prefix="espeak-")
+        # In memory where there is such a folder: on ext4 the removal of a long link waits for the disk.
+        memory = MEMORY if os.access(MEMORY, os.W_OK) else None
+        self._temporary = tempfile.TemporaryDirectory(prefix="espeak-", dir=memory)
         self.folder = Path(self._temporary.name)
         for path in data.iterdir():
             if path.name != "lang":

@@ -8,7 +8,7 @@ from pathlib import Path
 from s2igan.errors import InputError
 from s2igan.options import integer, number
 from s2igan.parallel import ordered_map
-from s2igan.speech.audio import encode_flac, load_recording
+from s2igan.speech.audio import encode_flac, load_recording, read_recording
 
 RECORDINGS = "recordings"  # the engine of speech that no engine made
 SAMPLE_RATE = 22050  # Hz, where no engine brings one
@@ -18,7 +18,7 @@ CHUNK = 16  # recordings that a worker takes at a time
 
 @dataclass(frozen=True)
 class RecordingLimits:
-    """What a recording must be to be used; see `load_recording`."""
+    """What a recording must be to be used; see `read_recording`."""
 
     min_sample_rate: int = integer(0, help="Hz of a recording", default=8000)
     max_clipped: float = number(0, 1, help="share of a recording's samples", default=0.01)
@@ -34,11 +34,8 @@ def judged(recordings: Iterable[Path], limits: RecordingLimits, workers: int) ->
 
 
 def _judge(path: Path, limits: dict) -> tuple[str, int]:
-    import soundfile
-
     try:
-        load_recording(path, 0, **limits)
-        return "", soundfile.info(str(path)).samplerate
+        return "", read_recording(path, **limits)[1]
     except InputError as error:
         return str(error), 0
     except OSError as error:
