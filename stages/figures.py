@@ -2,11 +2,10 @@
 
 import click
 import numpy as np
-import pandas as pd
 
 from s2igan.catalog import read_catalog
 from s2igan.command import SEED, stage
-from s2igan.figures import curves, evenly, grid, sample_captions, sheet, words
+from s2igan.figures import curves, evenly, grid, read_curves, sample_captions, sheet, words
 from s2igan.machine import device
 from s2igan.pipeline import Pipeline
 from s2igan.sen.embedding import caption_embeddings
@@ -64,7 +63,7 @@ def main(samples, birds, seed):
     grid(rows, captions, headings, f"{FOLDER}/keyword.png", text_width=380)
 
     panels = {"SEN losses": ("matching", "distinctive", "val_matching"), "validation mAP": ("val_map",)}
-    curves(read_tsv("metrics/sen_training.tsv"), "epoch", panels, f"{FOLDER}/sen_curves.png")
+    curves(read_curves("metrics/sen_training.tsv"), "epoch", panels, f"{FOLDER}/sen_curves.png")
     scales = range(3)
     panels = {
         "discriminators": [f"d_{i}" for i in scales],
@@ -72,12 +71,7 @@ def main(samples, birds, seed):
         "matching": [f"{player}_matching_{i}" for player in "dg" for i in scales],
         "other terms": ["relation", "g_relation", "kl", "sen", "g_colour"],
     }
-    curves(read_tsv("metrics/rdg_training.tsv"), "images", panels, f"{FOLDER}/rdg_curves.png")
-
-
-def read_tsv(path: str) -> dict[str, np.ndarray]:
-    """Columns of numbers, NaN where there is none."""
-    return {name: column.to_numpy(float) for name, column in pd.read_csv(path, sep="\t").items()}
+    curves(read_curves("metrics/rdg_training.tsv"), "images", panels, f"{FOLDER}/rdg_curves.png")
 
 
 if __name__ == "__main__":

@@ -158,11 +158,7 @@ def test_rate_rises_then_falls_to_nothing():
 
 
 def test_errors_say_what_was_found():
-    images, labels = spots(8)
-    with pytest.raises(InputError, match="a label of head 1 is not within 0 to 1"):
-        train_classifier(images, labels, heads=(3, 2))
-    with pytest.raises(InputError, match="labels"):
-        train_classifier(images, labels[:, :1])
+    images, _ = spots(8)
     with pytest.raises(InputError, match="image size 48"):
         build_classifier({"heads": [3], "image_size": 48})
     model = build_classifier({"heads": [3], "channels": 8, "image_size": 32})

@@ -182,20 +182,10 @@ def test_generators_of_others_are_left_as_they_were(engine):
     assert draws() == expected
 
 
-def test_speaking_many_is_speaking_each(engine):
-    alone = [engine.speak(text, "default") for text in TEXTS]
-    for order in ([0, 1, 2], [2, 0, 1]):
-        together = engine.speak_many([TEXTS[i] for i in order], ["default"] * 3)
-        for i, samples in zip(order, together, strict=True):
-            np.testing.assert_array_equal(samples, alone[i])
-    assert engine.speak_many([], []) == []
-
-
 def test_speakers_are_voices_that_differ(models):
     engine = Coqui(str(models / "three"))
     assert engine.voices() == ["a", "b", "c"]
-    spoken = engine.speak_many([TEXTS[0]] * 3, ["a", "b", "c"])
-    np.testing.assert_array_equal(spoken[1], engine.speak(TEXTS[0], "b"))
+    spoken = [engine.speak(TEXTS[0], voice) for voice in "abc"]
     assert not np.array_equal(spoken[0], spoken[1]) and not np.array_equal(spoken[1], spoken[2])
     with pytest.raises(InputError, match="voice 'default': .*no such voice; choose from a, b, c$"):
         engine.speak(TEXTS[0], "default")
@@ -363,8 +353,7 @@ def test_the_engine_by_name_takes_its_own_options():
 
 def test_a_data_set_is_spoken_in_this_process_in_order(engine, models, monkeypatch):
     options = {"model": str(models / "one"), "vocoder": str(models / "vocoder")}
-    monkeypatch.setattr("s2igan.speech.synthesis.ordered_map", None)  # processes would come from there
-    monkeypatch.setattr("s2igan.speech.synthesis.CHUNK", 2)
+    monkeypatch.setattr("s2igan.parallel.Parallel", None)  # processes would come from there
     captions = [(f"c/i/{n:02d}", text, "default") for n, text in enumerate(TEXTS)]
     spoken = list(synthesize(iter(captions), "coqui", options, workers=4))
     assert [key for key, _, _ in spoken] == [key for key, _, _ in captions]

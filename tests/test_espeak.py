@@ -61,7 +61,7 @@ def test_same_bytes_in_another_process_and_locale(espeak):
 
 def test_two_engines_do_not_disturb_each_other(espeak):
     before = espeak.speak(TEXT, "en-us+f3")
-    slow = Espeak(rate=120, pitch=80)
+    slow = Espeak(rate=120)
     assert len(slow.speak(TEXT, "en-us+f3")) > 1.2 * len(before)
     np.testing.assert_array_equal(espeak.speak(TEXT, "en-us+f3"), before)
 
@@ -71,12 +71,6 @@ def test_speech_is_plausible(espeak):
     assert samples.dtype == np.int16 and samples.ndim == 1
     assert 2 < len(samples) / espeak.sample_rate < 5  # 12 words at 175 a minute
     assert 5000 < np.abs(samples.astype(int)).max() <= 32768
-
-
-def test_pitch_raises_the_voice():
-    assert fundamental(Espeak(pitch=80).speak(TEXT, "en-us")) > 1.15 * fundamental(
-        Espeak(pitch=50).speak(TEXT, "en-us")
-    )
 
 
 def fundamental(samples: np.ndarray) -> float:
@@ -145,8 +139,6 @@ def test_engines_by_name():
     assert create_engine("espeak", rate=150).rate == 150
     with pytest.raises(InputError, match="'festival': unknown; choose from espeak"):
         create_engine("festival")
-    with pytest.raises(InputError, match="rate: found 10; choose from 80 to 450"):
-        create_engine("espeak", rate=10)
 
 
 def test_processes_give_what_one_gives_in_order(espeak):
@@ -175,8 +167,6 @@ def test_an_unsayable_caption_is_named_after_those_before_it(workers):
 def test_synthesize_refuses_before_any_process_starts():
     with pytest.raises(InputError, match="festival"):
         next(synthesize([], "festival", {}, workers=2))
-    with pytest.raises(InputError, match="workers: found 0"):
-        next(synthesize([], "espeak", {}, workers=0))
 
 
 TRAIN, TEST = ["en-us+f3", "en-us", "en-gb+f3"], ["en-us+Annie"]

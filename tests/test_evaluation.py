@@ -239,7 +239,7 @@ def test_pictures_are_read_a_block_at_a_time(pictures, monkeypatch):
 )
 def test_evaluate_gives_each_encoder_its_weights_and_size(monkeypatch, fid_encoder, fid_size):
     loaded = []
-    monkeypatch.setattr(evaluate, "load_encoder", lambda *told, evaluation: loaded.append(told) or nn.Linear(1, 1))
+    monkeypatch.setattr(evaluate, "load_encoder", lambda *told: loaded.append(told) or nn.Linear(1, 1))
     evaluate.load_encoders(("efficientnet_lite0", "a.pth"), (fid_encoder, "b.pth"), 96)
     assert loaded == [("efficientnet_lite0", "a.pth", 96), (fid_encoder, "b.pth", fid_size)]
 

@@ -35,8 +35,6 @@ def test_a_crop_larger_than_the_image_is_refused():
         centre_crop(numbered(1, 8), 9)
     with pytest.raises(InputError):
         random_crop_flip(numbered(1, 8), 9, torch.Generator())
-    with pytest.raises(InputError):
-        views(numbered(1, 8), 8, 0, np.random.default_rng(0))
 
 
 def test_random_crops_are_whole_squares_of_their_own_image():
