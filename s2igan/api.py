@@ -2,8 +2,6 @@
 
 # T samples, A speech embedding size, H = W pixels of an image
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

@@ -1,7 +1,5 @@
 """A list of one's own data, looked at as a whole: all of its faults at once, and what it has of everything."""
 
-from __future__ import annotations
-
 import re
 from collections import Counter
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """Experiments as DVC queues, runs and shows them."""
 
-from __future__ import annotations
-
 import json
 import os
 import re
@@ -218,13 +216,8 @@ def stage_runs(names: Sequence[str]) -> dict[str, tuple[int, int]]:
     for name in names:
         for verb, stage in parse_stages(_dvc("queue", "logs", name)) if name in logged else ():
             (ran if verb == "Running" else taken)[stage] += 1
-    return {stage: (ran[stage], taken[stage]) for stage in _stages() if stage in ran or stage in taken}
-
-
-def _stages() -> list[str]:
-    """The stages of dvc.yaml in its order."""
-    with open("dvc.yaml") as file:
-        return list(yaml.safe_load(file)["stages"])
+    stages = yaml.safe_load(Path("dvc.yaml").read_text())["stages"]
+    return {stage: (ran[stage], taken[stage]) for stage in stages if stage in ran or stage in taken}
 
 
 def parse_stages(log: str) -> list[tuple[str, str]]:

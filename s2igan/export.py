@@ -2,8 +2,6 @@
 
 # T samples, F frames, M mel bands, A speech embedding size, Z latent size, S base size; one utterance, one image
 
-from __future__ import annotations
-
 import copy
 import importlib.util
 import io
@@ -24,7 +22,7 @@ from s2igan.pipeline import Pipeline
 from s2igan.rdg.model import SpeechToImage
 from s2igan.sen.model import SEN, save_sen
 from s2igan.sen.recurrent import BidirectionalGRU, BidirectionalLSTM
-from s2igan.speech.log_mel import CONSTANT_BAND, LogMel
+from s2igan.speech.log_mel import CONSTANT_BAND, FLOOR, LogMel
 
 OPSET = 17
 EXAMPLE_SECONDS = 1.0  # of what is traced; any length runs
@@ -40,12 +38,12 @@ class LogMelGraph(nn.Module):
         waves = torch.cat([frequencies.real, frequencies.imag]) * spectrogram.window
         self.register_buffer("waves", waves.float()[:, None])  # (2 bins, 1, W)
         self.register_buffer("filters", log_mel._mel.mel_scale.fb)  # (bins, M)
-        self.shift, self.floor, self.normalise = log_mel.shift_length, log_mel.floor, log_mel.normalise
+        self.shift, self.normalise = log_mel.shift_length, log_mel.normalise
 
     def forward(self, samples: Tensor) -> Tensor:
         """(T,) -> (F, M)."""
         real, imaginary = F.conv1d(samples[None, None], self.waves, stride=self.shift)[0].chunk(2)  # (bins, F)
-        log_mel = ((real.square() + imaginary.square()).T @ self.filters + self.floor).log()
+        log_mel = ((real.square() + imaginary.square()).T @ self.filters + FLOOR).log()
         if not self.normalise:
             return log_mel
         centred = log_mel - log_mel.mean(dim=0)

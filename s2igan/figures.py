@@ -2,8 +2,6 @@
 
 # n images, S size
 
-from __future__ import annotations
-
 import io
 import textwrap
 from collections.abc import Mapping, Sequence
@@ -19,10 +17,6 @@ GAP = 4
 MARGIN = 10
 Columns = Mapping[str, Sequence[float] | np.ndarray]
 PAPER, INK, FAINT = (255, 255, 255), (35, 35, 35), (120, 120, 120)
-
-
-def _font(size: int) -> ImageFont.ImageFont:
-    return ImageFont.load_default(size)
 
 
 def evenly(items: Sequence, count: int) -> list:
@@ -68,7 +62,7 @@ def grid(
     text_width: int = 300,
 ) -> None:
     """Rows of images (3, S, S), each with its words at the left and one heading a column."""
-    font, small = _font(15), _font(13)
+    font, small = ImageFont.load_default(15), ImageFont.load_default(13)
     columns = max(len(row) for row in rows)
     headings = [textwrap.fill(heading, max(10, size // 7)) for heading in headings]
     head = 10 + 16 * max(heading.count("\n") + 1 for heading in headings) if any(headings) else 0
@@ -85,7 +79,7 @@ def grid(
         draw.multiline_text((MARGIN, top + size // 2), lines, INK, font, anchor="lm", spacing=3)
         for column, pixels in enumerate(row):
             sheet.paste(enlarge(pixels, size), (MARGIN + text_width + column * (size + GAP), top))
-    save_png(sheet, path)
+    write_bytes(path, png(sheet))
 
 
 def sheet(images: Sequence[np.ndarray], columns: int, path: str | Path, size: int) -> None:
@@ -95,7 +89,7 @@ def sheet(images: Sequence[np.ndarray], columns: int, path: str | Path, size: in
     for i, pixels in enumerate(images):
         row, column = divmod(i, columns)
         page.paste(enlarge(pixels, size), (GAP + column * (size + GAP), GAP + row * (size + GAP)))
-    save_png(page, path)
+    write_bytes(path, png(page))
 
 
 def curves(table: Columns, x: str, panels: dict[str, Sequence[str]], path: str | Path) -> None:
@@ -163,6 +157,13 @@ def attention_figure(
     _save_figure(figure, path)
 
 
+def read_curves(path: str | Path) -> dict[str, np.ndarray]:
+    """Columns of numbers of a TSV that a stage wrote, NaN where there is none."""
+    import pandas as pd  # slow to import
+
+    return {str(name): column.to_numpy(float) for name, column in pd.read_csv(path, sep="\t").items()}
+
+
 def measured(table: Columns, names: Sequence[str]) -> list[str]:
     """Those of the columns `names` that the table has, but for those that are all NaN."""
     return [name for name in names if name in table and (not len(table[name]) or not np.isnan(table[name]).all())]
@@ -177,11 +178,6 @@ def draw_columns(axis, table: Columns, x: str, names: Sequence[str]) -> None:
     axis.set_xlabel(x)
     axis.grid(alpha=0.3)
     axis.legend(frameon=False, fontsize=8)
-
-
-def save_png(image: Image.Image, path: str | Path) -> None:
-    """Writes `image`, whole or not at all."""
-    write_bytes(path, png(image))
 
 
 def png(image: Image.Image) -> bytes:

@@ -2,8 +2,6 @@
 
 # N points, A embedding size
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """Photographs from files: any format, mode or orientation brought to one load size, in order and in parallel."""
 
-from __future__ import annotations
-
 import math
 import warnings
 from collections.abc import Iterator, Sequence
@@ -128,16 +126,12 @@ def _scaled(image: PIL.Image.Image, path: Path) -> PIL.Image.Image:
 
 def _clipped(box: str, size: tuple[int, int], path: Path) -> tuple[int, int, int, int]:
     """Left, top, right and bottom of the part of `box` that lies within an image of `size`."""
-    hint = "fix the data set's list of boxes"
-    try:
-        x, y, w, h = (float(word) for word in box.split())
-    except ValueError:
-        raise InputError(f"{path}: box {box!r} is not four numbers x y w h; {hint}") from None
-    if not all(map(math.isfinite, (x, y, w, h))) or w <= 0 or h <= 0:
-        raise InputError(f"{path}: box {box!r} has no area; {hint}")
-    left, top, width, height = (math.floor(value + 0.5) for value in (x, y, w, h))
+    left, top, width, height = (math.floor(float(word) + 0.5) for word in box.split())
     right, bottom = min(left + max(width, 1), size[0]), min(top + max(height, 1), size[1])
     left, top = max(left, 0), max(top, 0)
     if left >= right or top >= bottom:
-        raise InputError(f"{path}: box {box!r} lies outside of the image of {size[0]} x {size[1]} pixels; {hint}")
+        raise InputError(
+            f"{path}: box {box!r} lies outside of the image of {size[0]} x {size[1]} pixels; "
+            "fix the data set's list of boxes"
+        )
     return left, top, right, bottom

@@ -1,7 +1,5 @@
 """What this machine has. It is found, or comes from the environment; it is no parameter of an experiment."""
 
-from __future__ import annotations
-
 import os
 
 import click

@@ -1,7 +1,5 @@
 """The manifest: one table of images and what is said of them, the only way by which a data set comes in."""
 
-from __future__ import annotations
-
 import contextlib
 import csv
 import functools
@@ -19,6 +17,11 @@ from s2igan.errors import InputError
 from s2igan.files import write_csv
 
 COLUMNS = ("image", "box", "recording", "text", "class", "speaker", "language", "split", "key")
+# What all rows of an image, or of a recording, say alike, and what to do where they do not.
+AGREE = (
+    ("image", ("class", "split", "box", "key"), "give it one"),
+    ("recording", ("split", "speaker", "language"), "it may describe several images, of one"),
+)
 _README = "data/raw/manifest/README.md"
 # Zero width: nothing is seen of them. In a text, joiners shape the letters of some scripts.
 _UNSEEN = re.compile("[\u00ad\u200b-\u200f\u2060\ufeff]")
@@ -188,7 +191,7 @@ def _row(where: str, line: int, columns: list[str], record: list[str], raw: Path
 
 def _is_box(box: str) -> bool:
     values = box.split()
-    number = r"-?\d+(\.\d*)?"
+    number = r"-?\d{1,9}(\.\d*)?"
     return len(values) == 4 and all(re.fullmatch(number, value) for value in values) and min(map(float, values[2:])) > 0
 
 
@@ -203,8 +206,7 @@ def _disagreements(table: Path, rows: list[Row]) -> Iterator[str]:
                 f"fill in the column {name} on every row, or on none"
             )
     spelled: dict[tuple[str, str], Row] = {}
-    first: dict[str, Row] = {}
-    recorded: dict[str, Row] = {}
+    first: dict[tuple[str, str], Row] = {}
     described: dict[tuple[str, str], int] = {}
     for row in rows:
         where = f"{table}: line {row.line}"
@@ -213,31 +215,24 @@ def _disagreements(table: Path, rows: list[Row]) -> Iterator[str]:
             same = spelled.setdefault((field, unicodedata.normalize("NFKC", value).casefold()), row)
             if (other := getattr(same, field)) != value:
                 yield f"{where}: {name} {shown(value)} is {shown(other)} on line {same.line}; write it one way"
-        before = first.setdefault(row.image, row)
-        for name in ("class", "split", "box", "key"):
-            now, then = _of_image(row, name), _of_image(before, name)
-            if now != then:
-                yield (
-                    f"{where}: image {shown(row.image)} has {name} {shown(now)}, but {shown(then)} on "
-                    f"line {before.line}; give it one {name}"
-                )
-        if not row.recording:
-            continue
         line = described.setdefault((row.image, row.recording), row.line)
-        if line != row.line:
+        if row.recording and line != row.line:
             yield f"{where}: recording {shown(row.recording)} describes this image on line {line} already; remove a row"
-        before = recorded.setdefault(row.recording, row)
-        for name in ("split", "speaker", "language"):
-            now, then = getattr(row, name), getattr(before, name)
-            if now != then:
-                yield (
-                    f"{where}: recording {shown(row.recording)} has {name} {shown(now)}, but {shown(then)} on "
-                    f"line {before.line}; it may describe several images, of one {name}"
-                )
+        for column, names, hint in AGREE:
+            if not (path := getattr(row, column)):
+                continue
+            before = first.setdefault((column, path), row)
+            for name in names:
+                now, then = _said_of_all(row, name), _said_of_all(before, name)
+                if now != then:
+                    yield (
+                        f"{where}: {column} {shown(path)} has {name} {shown(now)}, but {shown(then)} on "
+                        f"line {before.line}; {hint} {name}"
+                    )
 
 
-def _of_image(row: Row, name: str) -> str:
-    """What all rows of an image have in common; of its key all but the number."""
+def _said_of_all(row: Row, name: str) -> str:
+    """What a column says of all rows of an image; of its key all but the number."""
     return row.key.rpartition("/")[0] if name == "key" else getattr(row, "class_name" if name == "class" else name)
 
 

@@ -1,8 +1,5 @@
 """The model card of an export: README.md as the Hugging Face Hub reads it."""
 
-from __future__ import annotations
-
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,7 +8,7 @@ import yaml
 
 from s2igan.info import trained_on, trained_on_lines
 from s2igan.pipeline import Pipeline
-from s2igan.report.measures import labels, less_is_better, value
+from s2igan.report.measures import labels, less_is_better, read_scores, value
 from s2igan.speech.recordings import RECORDINGS
 
 # What the data set's images and captions are, and whether the weights may go anywhere under the code's licence.
@@ -143,9 +140,7 @@ def _header(data: dict[str, Any], scores: Scores, free: bool) -> dict[str, Any]:
 
 def _scores(metrics: Path) -> Scores:
     """Of each of MEASURES that a run has, those of COLUMNS that are there."""
-    found: dict[str, float] = {}
-    for path in (metrics / f"{name}.json" for name in ("sen", "eval", "attributes")):
-        found |= json.loads(path.read_text()) if path.is_file() else {}
+    found = read_scores(metrics)
     scores = {}
     for key, label in (item for measures in labels(found, MEASURES).values() for item in measures.items()):
         numbers = {column: value(found, key, column) for column in COLUMNS}

@@ -1,7 +1,5 @@
 """Saved networks: a folder with one safetensors file per module, and `model.json`, which builds them again."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import os

@@ -13,10 +13,8 @@ The values stand in `conf/`: each option is required, also where the field has a
 refuses a value out of its range before a stage reads anything.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import MISSING, field, fields
+from dataclasses import field, fields
 from typing import Any, TypeVar
 
 import click
@@ -84,8 +82,4 @@ def fill(config: type[Config], values: Mapping[str, Any], **more: Any) -> Config
     A field that is in neither keeps its default, where it has one.
     """
     values = {**values, **more}
-    given = {f.name: values[f.name] for f in fields(config) if f.name in values}
-    missing = [f.name for f in fields(config) if f.name not in given and f.default is MISSING]
-    if missing:
-        raise KeyError(f"{config.__name__}: {', '.join(missing)} not given")
-    return config(**given)
+    return config(**{f.name: values[f.name] for f in fields(config) if f.name in values})

@@ -1,7 +1,5 @@
 """Work spread over processes, in order, without holding a data set in memory."""
 
-from __future__ import annotations
-
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from itertools import chain, islice

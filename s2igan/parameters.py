@@ -3,8 +3,6 @@
 Other modules are imported by name, where they are needed, so that no stage depends on the code of all others for it.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from importlib import import_module

@@ -2,8 +2,6 @@
 
 # T samples, F frames, M mel bands, P places, A speech embedding size, S base size
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace

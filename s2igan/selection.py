@@ -1,7 +1,5 @@
 """What of a manifest is taken, in which split, and under which keys: from its rows to the catalog."""
 
-from __future__ import annotations
-
 import hashlib
 import re
 from collections import Counter
@@ -77,7 +75,7 @@ def select(rows: Sequence[Row], limits: Limits, table: str, disjoint: str = "ima
             chosen = splits.divide(counts, class_of, limits.seed, _units(table, rest), ("train", "val"))
             chosen |= dict.fromkeys(test, "test")
     if not (by_class and not limits.val_classes):  # then the check of the catalog says what is missing
-        splits.require_splits(table, chosen.values())
+        splits.require_all(table, chosen.values())
     taken = {image: of_image[image][: limits.captions_per_image or None] for image in chosen}
     catalog = _catalog(table, taken, chosen, class_of)
     return catalog, [row for image in taken for row in taken[image]]

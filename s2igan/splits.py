@@ -3,8 +3,6 @@
 What is chosen is chosen by name alone: stable when others come or go, the same on every machine.
 """
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -88,12 +86,7 @@ def limit_images(split_of: Mapping[str, str], most: int, seed: int, purpose: str
     return {name: split for name, split in split_of.items() if name in kept}
 
 
-def require_splits(where: Path | str, found: Iterable[str]) -> None:
-    """Raises InputError if the limits left a split without an image."""
-    require_all(where, found, f"within the limits; {LIMIT_HINT}")
-
-
-def require_all(where: Path | str, found: Iterable[str], rest: str) -> None:
+def require_all(where: Path | str, found: Iterable[str], rest: str = f"within the limits; {LIMIT_HINT}") -> None:
     """Raises InputError, ending in `rest`, if `found` lacks a split."""
     found = set(found)
     for split in SPLITS:

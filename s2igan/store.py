@@ -11,8 +11,6 @@ where they are written; a full disk ends in one line, where HDF5 would crash; a 
 missing, truncated or of another kind.
 """
 
-from __future__ import annotations
-
 import io
 import json
 import os
@@ -55,11 +53,18 @@ class _Output(io.FileIO):
 
 
 class _Writer:
-    """Writes `path` under a temporary name; it appears whole at the clean end of `with`, or not at all."""
+    """Writes `path` under a temporary name; it appears whole at the clean end of `with`, or not at all.
 
-    def __init__(self, path: str | Path, kind: str, attributes: dict | None = None, columns: Sequence[str] = ()):
+    All arrays are rows of one data set, `array`, each of shape `row`. Raises InputError for a repeated key, another
+    shape, and a value that is NaN or infinite.
+    """
+
+    array: str
+
+    def __init__(self, path, kind: str, row: Sequence[int], dtype, attributes: dict | None, columns: Sequence[str]):
         self.path = Path(path)
         self.kind = kind
+        self.row, self.dtype = tuple(row), np.dtype(dtype)
         self.attributes = attributes or {}
         self._columns: dict[str, list] = {name: [] for name in columns}
         self._keys: list[str] = []
@@ -71,7 +76,10 @@ class _Writer:
         self._output = _Output(self._temporary, "w+")
         self._file = h5py.File(self._output, "w", track_order=False)
         try:
-            self._create()
+            row_bytes = max(1, int(np.prod(self.row)) * self.dtype.itemsize)
+            size = {"shape": (0, *self.row), "maxshape": (None, *self.row)}
+            chunk = (max(1, CHUNK_BYTES // row_bytes), *self.row)
+            self._array = self._dataset(self.array, dtype=self.dtype, chunks=chunk, **size)
             self._check_disk()
         except BaseException:
             self._discard()
@@ -99,20 +107,17 @@ class _Writer:
             self._discard()
             raise
 
-    def _create(self) -> None:
-        raise NotImplementedError
-
     def _finish(self) -> None:
         """What is left to write at the end."""
 
-    def _dataset(self, name: str, values=None, **options):
+    def _dataset(self, name: str, values=None, **options) -> h5py.Dataset:
         return self._file.create_dataset(name, data=values, track_times=False, **options)
 
-    def _growing(self, name: str, shape: tuple[int, ...], dtype) -> h5py.Dataset:
-        row = max(1, int(np.prod(shape)) * np.dtype(dtype).itemsize)
-        chunk = (max(1, CHUNK_BYTES // row), *shape)
-        return self._dataset(name, None, shape=(0, *shape), maxshape=(None, *shape), dtype=dtype,
-                             chunks=chunk)  # fmt: skip
+    def _extend(self, rows: np.ndarray) -> None:
+        start = len(self._array)
+        self._array.resize(start + len(rows), axis=0)
+        self._array[start:] = rows
+        self._check_disk()
 
     def _discard(self) -> None:
         try:
@@ -148,45 +153,33 @@ def _plain(values: list) -> np.ndarray:
 
 
 class FixedWriter(_Writer):
-    """Writes one array of `shape` for each key, in the order of the calls, and one value a column.
+    """Writes one array of `shape` for each key, in the order of the calls, and one value a column."""
 
-    Raises InputError for a wrong shape, a repeated key, or a value that is NaN or infinite.
-    """
+    array = "values"
 
     def __init__(self, path, kind, shape: Sequence[int], dtype, attributes=None, columns=()):
-        super().__init__(path, kind, attributes, columns)
-        self.shape = tuple(shape)
-        self.dtype = np.dtype(dtype)
-
-    def _create(self) -> None:
-        self._values = self._growing("values", self.shape, self.dtype)
+        super().__init__(path, kind, shape, dtype, attributes, columns)
 
     def append(self, keys: Sequence[str], values: np.ndarray, **columns: Sequence) -> None:
         """Adds `values` (n, *shape) under `keys` (n), and n values to each column."""
         values = np.asarray(values, dtype=self.dtype)
-        if values.shape != (len(keys), *self.shape):
+        if values.shape != (len(keys), *self.row):
             raise InputError(
                 f"{self.path}: {len(keys)} keys from {keys[0] if keys else '-'} on got an array of "
-                f"{values.shape}; expected {(len(keys), *self.shape)}"
+                f"{values.shape}; expected {(len(keys), *self.row)}"
             )
         for i, (key, value) in enumerate(zip(keys, values, strict=True)):
             self._admit(key, value, {name: column[i] for name, column in columns.items()})
-        start = len(self._values)
-        self._values.resize(start + len(keys), axis=0)
-        self._values[start:] = values
-        self._check_disk()
+        self._extend(values)
 
 
 class RaggedWriter(_Writer):
     """Writes one array (t, width), or (t,) where `width` is 0, of any length t for each key."""
 
-    def __init__(self, path, kind, width: int, dtype, attributes=None, columns=()):
-        super().__init__(path, kind, attributes, columns)
-        self.tail = (width,) if width else ()
-        self.dtype = np.dtype(dtype)
+    array = "flat"
 
-    def _create(self) -> None:
-        self._flat = self._growing("flat", self.tail, self.dtype)
+    def __init__(self, path, kind, width: int, dtype, attributes=None, columns=()):
+        super().__init__(path, kind, (width,) if width else (), dtype, attributes, columns)
         self._offsets = [0]
         self._pending: list[np.ndarray] = []
         self._pending_bytes = 0
@@ -194,8 +187,8 @@ class RaggedWriter(_Writer):
     def append(self, key: str, values: np.ndarray, **columns) -> None:
         """Adds `values` under `key`, and one value to each column."""
         values = np.asarray(values, dtype=self.dtype)
-        if values.ndim != 1 + len(self.tail) or values.shape[1:] != self.tail:
-            raise InputError(f"{self.path}: {key} has an array of {values.shape}; expected (t, *{self.tail})")
+        if values.ndim != 1 + len(self.row) or values.shape[1:] != self.row:
+            raise InputError(f"{self.path}: {key} has an array of {values.shape}; expected (t, *{self.row})")
         self._admit(key, values, columns)
         self._offsets.append(self._offsets[-1] + len(values))
         self._pending.append(values)
@@ -205,11 +198,7 @@ class RaggedWriter(_Writer):
 
     def _flush(self) -> None:
         if self._pending:
-            block = np.concatenate(self._pending)
-            start = len(self._flat)
-            self._flat.resize(start + len(block), axis=0)
-            self._flat[start:] = block
-            self._check_disk()
+            self._extend(np.concatenate(self._pending))
             self._pending, self._pending_bytes = [], 0
 
     def _finish(self) -> None:

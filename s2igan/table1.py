@@ -2,8 +2,6 @@
 
 # S size
 
-from __future__ import annotations
-
 import math
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
@@ -62,15 +60,10 @@ PUBLISHED = {
 }
 
 
-def experiment_name(scale: str, system: str, seed: int) -> str:
-    """What DVC calls the experiment of one system and seed."""
-    return f"{scale}-{system}-{seed}"
-
-
 def wanted(systems: Iterable[str], seeds: Sequence[int], scale: str) -> dict[str, list[str]]:
     """Overrides of each experiment by name: all systems of one seed before the next seed."""
     return {
-        experiment_name(scale, system, seed): [f"scale={scale}", f"system={system}", f"seed={seed}"]
+        f"{scale}-{system}-{seed}": [f"scale={scale}", f"system={system}", f"seed={seed}"]
         for seed in seeds
         for system in systems
     }

@@ -1,7 +1,5 @@
 """Small files for people and plots: TSV curves and JSON scores, written whole or not at all."""
 
-from __future__ import annotations
-
 import json
 import math
 from collections.abc import Mapping, Sequence

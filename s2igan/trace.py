@@ -1,7 +1,5 @@
 """One caption followed through every file that the stages left."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from pathlib import Path
 

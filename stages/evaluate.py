@@ -51,7 +51,7 @@ def load_encoders(encoder: tuple[str, str], fid_encoder: tuple[str, str], input_
     """
     fid_size = input_size if fid_encoder[0] == "efficientnet_lite0" else 0
     chosen = ((*encoder, input_size), (*fid_encoder, fid_size))
-    return [load_encoder(*settings, evaluation=True).to(device()) for settings in chosen]
+    return [load_encoder(*settings).to(device()) for settings in chosen]
 
 
 if __name__ == "__main__":

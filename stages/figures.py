@@ -2,11 +2,10 @@
 
 import click
 import numpy as np
-import pandas as pd
 
 from s2igan.catalog import Caption, read_catalog
 from s2igan.command import SEED, stage
-from s2igan.figures import attention_figure, curves, evenly, grid, sample_captions, sheet, words
+from s2igan.figures import attention_figure, curves, evenly, grid, read_curves, sample_captions, sheet, words
 from s2igan.machine import device
 from s2igan.pipeline import Pipeline
 from s2igan.rdg.sampling import draw_with_attention
@@ -69,7 +68,7 @@ def main(samples, birds, seed):
     draw_attention(pipeline, picked[:COLUMNS], seed)
 
     panels = {"SEN losses": ("matching", "distinctive", "val_matching"), "validation mAP": ("val_map",)}
-    curves(read_tsv("metrics/sen_training.tsv"), "epoch", panels, f"{FOLDER}/sen_curves.png")
+    curves(read_curves("metrics/sen_training.tsv"), "epoch", panels, f"{FOLDER}/sen_curves.png")
     scales = range(3)
     panels = {
         "discriminators": [f"d_{i}" for i in scales],
@@ -77,7 +76,7 @@ def main(samples, birds, seed):
         "matching": [f"{player}_matching_{i}" for player in "dg" for i in scales],
         "other terms": ["relation", "g_relation", "kl", "sen", "g_colour"],
     }
-    curves(read_tsv("metrics/rdg_training.tsv"), "images", panels, f"{FOLDER}/rdg_curves.png")
+    curves(read_curves("metrics/rdg_training.tsv"), "images", panels, f"{FOLDER}/rdg_curves.png")
 
 
 def draw_attention(pipeline: Pipeline, captions: list[Caption], seed: int) -> None:
@@ -93,11 +92,6 @@ def draw_attention(pipeline: Pipeline, captions: list[Caption], seed: int) -> No
         waveforms = [decode(speech.value(speech.index(key)).tobytes(), key)[0] for key in keys]
     counts = heard[:, 1:].any(axis=2).sum(axis=1).tolist()
     attention_figure(waveforms, drawn, weights, counts, [words(caption) for caption in captions], path)
-
-
-def read_tsv(path: str) -> dict[str, np.ndarray]:
-    """Columns of numbers, NaN where there is none."""
-    return {name: column.to_numpy(float) for name, column in pd.read_csv(path, sep="\t").items()}
 
 
 if __name__ == "__main__":

@@ -26,27 +26,22 @@ def main(enabled, pairs, seed):
     pipeline = Pipeline(device=device())
     captions = read_catalog("data/catalog").split("test") if enabled else []
     rng = np.random.default_rng(seed)
-    changed = []
+    keys, changed, spoken = [], [], []
     for row in rng.permutation(len(captions)):
         caption = captions[row]
         if len(changed) < pairs and (parts := changeable(caption.text)):
             part = parts[rng.integers(len(parts))]
             old = read(caption.text)[part]
             new = str(rng.choice([colour for colour in COLOURS if colour != old]))
-            changed.append((caption, part, old, new, recolour(caption.text, part, new)))
-    keys = [caption.key for caption, *_ in changed]
-    spoken = [
-        (caption.key, text, "" if pipeline.reads_text else assign_voice(caption.key, pipeline.voices))
-        for caption, *_, text in changed
-    ]
+            text = recolour(caption.text, part, new)
+            keys.append(caption.key)
+            changed.append({"caption": caption.text, "text": text, "part": part, "old": old, "new": new})
+            voice = "" if pipeline.reads_text else assign_voice(caption.key, pipeline.voices)
+            spoken.append((caption.key, text, voice))
     before = caption_embeddings(keys, device(), places=True)
     after = pipeline.embed_sentences(spoken, workers())
     seeds = pipeline.seeds(keys, seed)
-    columns = {
-        "caption": [caption.text for caption, *_ in changed],
-        "text": [text for *_, text in changed],
-        **{name: [item[i] for item in changed] for i, name in ((1, "part"), (2, "old"), (3, "new"))},
-    }
+    columns = {name: [row[name] for row in changed] for name in COLUMNS}
     for name, condition in (("before", before), ("after", after)):
         path = f"data/keyword_{name}.h5"
         with FixedWriter(path, "generated", pipeline.shape, "uint8", {"seed": seed}, COLUMNS) as out:

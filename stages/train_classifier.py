@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import click
 import numpy as np
 
-from s2igan.catalog import classes_of, read_catalog
+from s2igan.catalog import read_catalog
 from s2igan.command import stage
 from s2igan.machine import device
 from s2igan.metrics.classifier import (
@@ -45,7 +45,7 @@ def main(**values):
     values["weights"] = start_weights
     checkpoints = Checkpoints("train_classifier", values, INPUTS, code_of("train_classifier"))
     catalog = read_catalog("data/catalog")
-    names = [name for name in classes_of(catalog.images_in("test")) if name]
+    names = sorted({image.class_name for image in catalog.images_in("test")} - {""})
     if not names:
         reason = "the data set has no classes that a classifier could learn"
         save_no_classifier("models/classifier", "classifier", reason)

@@ -5,12 +5,13 @@ import os
 import shutil
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import yaml
 from click.testing import CliRunner
 from hydra import compose, initialize_config_dir
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
 from s2igan.parameters import arguments
 
@@ -18,11 +19,15 @@ ROOT = Path(__file__).parent.parent
 STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
 
 
-def composed(*overrides: str) -> dict:
+def composed(*overrides: str, resolve: bool = True) -> dict:
     """What params.yaml becomes with these overrides, such as "scale=paper"."""
-    with initialize_config_dir(str(ROOT / "conf"), version_base=None):
-        config = compose("config", overrides=list(overrides))
-    return OmegaConf.to_container(config, resolve=True)
+    return OmegaConf.to_container(_composed(ROOT, overrides), resolve=resolve)
+
+
+@cache
+def _composed(root: Path, overrides: tuple[str, ...]) -> DictConfig:
+    with initialize_config_dir(str(root / "conf"), version_base=None):
+        return compose("config", overrides=list(overrides))
 
 
 def sandbox(folder: Path, *overrides: str) -> Path:
@@ -51,9 +56,9 @@ def environment(folder: Path) -> dict[str, str]:
     }
 
 
-def run(folder: Path, *command: str, check: bool = True) -> subprocess.CompletedProcess:
-    """Runs a command in `folder`; with `check`, a failure shows the end of what it said."""
-    result = subprocess.run(command, cwd=folder, env=environment(folder), capture_output=True, text=True)
+def run(folder: Path, *command: str, check: bool = True, code: Path | None = None) -> subprocess.CompletedProcess:
+    """Runs a command in `folder`, with the project there or in `code`; with `check`, a failure shows what it said."""
+    result = subprocess.run(command, cwd=folder, env=environment(code or folder), capture_output=True, text=True)
     assert not check or result.returncode == 0, result.stdout[-3000:] + result.stderr[-3000:]
     return result
 

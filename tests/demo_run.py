@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import numpy as np
-from tiny import rdg
+from tiny import SEN, rdg
 
 from s2igan.catalog import Caption, Catalog, Image, write_catalog
 from s2igan.sen.embedding import GENERATOR_SEN
@@ -13,13 +13,7 @@ from s2igan.speech.log_mel import LogMel
 from s2igan.speech.synthesis import synthesize
 from s2igan.store import FixedWriter, ImageWriter, RaggedWriter
 
-SEN = {
-    **{"bands": 40, "conv_channels": [8], "kernel": 6, "stride": 2, "gru_layers": 1, "gru_hidden": 4},
-    **{"attention_hidden": 4, "mask_padding": True, "feature_dim": 5, "classes": 2},
-    "image_encoder": {"encoder": "efficientnet_lite0", "weights": "", "weights_hash": "0", "input_size": 32},
-    "log_mel": {"sample_rate": 22050, "bands": 40},
-    "speech": {"engine": "espeak", "options": {"rate": 175}, "sample_rate": 22050, "test_voices": ["en-gb", "en-us"]},
-}
+SEN = SEN | {"speech": SEN["speech"] | {"test_voices": ["en-gb", "en-us"]}}
 TEXTS = ("a red bird", "this bird has a white belly", "it has blue wings", "<b>& a green tail</b>")
 SPLITS = {"a": "train", "b": "train", "c": "val", "d": "test"}
 

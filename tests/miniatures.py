@@ -25,7 +25,7 @@ BIRDS = (
     "Yellow_headed_Blackbird Bobolink Indigo_Bunting Lazuli_Bunting Painted_Bunting"
 ).split()
 _BACKGROUND = (150, 190, 160)
-_BIRD = (
+_SENTENCES = (  # of flowers, too
     "this bird has a {body} body and {wing} wings.",
     "a {size} {body} bird with {wing} wings",
     "the bird is {body} with a {wing} wing and a short beak.",
@@ -36,18 +36,6 @@ _BIRD = (
     "a {body} bird that has {wing} feathers on its wings.",
     "the {size} bird has {wing} wings, a {body} head and a {body} belly",
     "bird with {wing} wings and a {body} body, which looks {size}",
-)
-_FLOWER = (
-    "this flower has {body} petals and a {wing} center.",
-    "a {size} flower with {body} petals around a {wing} middle",
-    "the petals are {body} and the stamen is {wing}",
-    "this is a {size} {body} flower with {wing} anthers",
-    "the flower shown has {body} petals with a {wing} pistil",
-    "its center is {wing} and its petals are {body}.",
-    "this {size} flower is {body}, except for its {wing} center",
-    "a {body} flower that has a {wing} spot in the middle",
-    "the {size} flower has a {wing} center and round {body} petals",
-    "flower with {wing} stamen and {body} petals, which looks {size}",
 )
 
 
@@ -72,7 +60,7 @@ def write_cub(
             if height > width:
                 w, h = h, w
             _draw(root / "images" / name / f"{file}.jpg", label, (width, height), (x, y, w, h))
-            _write_captions(Path(folder) / captions / name / f"{file}.txt", _BIRD, label, index)
+            _write_captions(Path(folder) / captions / name / f"{file}.txt", label, index)
             rows.append(f"{image} {name}/{file}.jpg")
             labels.append(f"{image} {label}")
             boxes.append(f"{image} {x:.1f} {y:.1f} {w:.1f} {h:.1f}")
@@ -107,7 +95,7 @@ def write_oxford102(
         name, round_ = f"image_{number:05d}", (number - 1) // len(classes)
         size = (60, 45) if round_ % 2 == 0 else (45, 60)
         _draw(Path(folder) / "jpg" / f"{name}.jpg", label, size, (12 + round_ % 4, 8, 26, 26))
-        _write_captions(Path(folder) / captions / f"class_{label:05d}" / f"{name}.txt", _FLOWER, label, round_)
+        _write_captions(Path(folder) / captions / f"class_{label:05d}" / f"{name}.txt", label, round_)
     for label in classes:
         (Path(folder) / captions / f"class_{label:05d}.t7").write_bytes(b"T7")
     savemat(Path(folder) / "imagelabels.mat", {"labels": np.array([labels], np.uint8)})
@@ -153,12 +141,12 @@ def _colours(label: int) -> tuple[str, str]:
     return names[body], names[(body + 1 + label // len(names) % (len(names) - 1)) % len(names)]
 
 
-def _write_captions(path: Path, sentences: Sequence[str], label: int, index: int) -> None:
+def _write_captions(path: Path, label: int, index: int) -> None:
     """Ten lines, and beside them the encoded captions that the archives hold too."""
     body, wing = _colours(label)
     size = ("small", "large", "tiny", "plump")[index % 4]
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("".join(sentence.format(body=body, wing=wing, size=size) + "\n" for sentence in sentences))
+    path.write_text("".join(sentence.format(body=body, wing=wing, size=size) + "\n" for sentence in _SENTENCES))
     path.with_suffix(".h5").write_bytes(b"\x89HDF")
 
 

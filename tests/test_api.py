@@ -25,13 +25,7 @@ from s2igan.store import FixedWriter, ImageWriter, RaggedWriter
 RATE = 22050
 TEXT = SEN | {"encoder": "char_cnn_rnn", "width": 0.03}
 SPLITS = ("train", "val", "test", "test")
-
-
-@pytest.fixture(autouse=True)
-def folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("S2IGAN_WORKERS", "1")
-    monkeypatch.setenv("S2IGAN_DEVICE", "cpu")
+pytestmark = pytest.mark.usefixtures("folder")
 
 
 def sound(number: int) -> np.ndarray:

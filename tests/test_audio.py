@@ -94,13 +94,6 @@ def test_channels_that_cancel_out_are_heard_by_the_louder():
         np.testing.assert_array_equal(decoded, channels[0])
 
 
-@pytest.mark.parametrize("file_format", ["FLAC", "OGG", "MP3"])
-def test_other_formats(tmp_path, file_format):
-    soundfile.write(tmp_path / "a", tone(440, 22050), 22050, format=file_format)
-    samples = load_recording(str(tmp_path / "a"), 22050)
-    assert peak_frequency(samples, 22050) == pytest.approx(440, abs=2)
-
-
 def encoded(samples: np.ndarray, sample_rate: int = 22050, file_format: str = "WAV", **options) -> bytes:
     file = io.BytesIO()
     soundfile.write(file, samples, sample_rate, format=file_format, **options)
@@ -200,16 +193,13 @@ def variable_rate_without_its_tag() -> bytes:
     return content[content.index(first[:2], 4) :]
 
 
-@pytest.mark.parametrize(
-    ("content", "seconds"),
-    [
-        (with_sizes(44100 + 2), 1),
-        (with_sizes(0x7FFFF000), 1),  # sox, to a pipe
-        (with_sizes(0xFFFFFFFF), 1),  # ffmpeg, to a pipe
-        (variable_rate_without_its_tag(), 2),
-        (encoded(noise(1), file_format="OGG") + b"TAG", 1),
-    ],
-)
+@pytest.mark.parametrize(("content", "seconds"), [
+    (with_sizes(44100 + 2), 1),
+    (with_sizes(0x7FFFF000), 1),  # sox, to a pipe
+    (with_sizes(0xFFFFFFFF), 1),  # ffmpeg, to a pipe
+    (variable_rate_without_its_tag(), 2),
+    (encoded(noise(1), file_format="OGG") + b"TAG", 1),
+])  # fmt: skip
 def test_a_header_that_promises_nothing_or_nearly_what_there_is_is_heard(content, seconds):
     assert len(decode(content)[0]) / 22050 == pytest.approx(seconds, abs=0.1)
 
@@ -245,62 +235,23 @@ def test_a_recording_that_must_not_be_read_is_told_as_such(monkeypatch):
         decode("bird.wav")
 
 
-def nothing(path):
-    pass
+def sound(*samples: np.ndarray, **options):
+    """A way to make a file: a WAV of these samples."""
+    return lambda path: soundfile.write(path, np.concatenate(samples).astype(np.float32), 22050, **options)
 
 
-def folder(path):
-    path.mkdir()
-
-
-def no_bytes(path):
-    path.write_bytes(b"")
-
-
-def text(path):
-    path.write_text("this bird is red\n" * 100)
-
-
-def header_only(path):
-    soundfile.write(path, np.zeros(0, np.float32), 22050)
-
-
-def cut_header(path):
-    soundfile.write(path, tone(440, 22050), 22050)
-    path.write_bytes(path.read_bytes()[:20])
-
-
-def zeros(path):
-    soundfile.write(path, np.zeros(22050, np.float32), 22050)
-
-
-def constant(path):
-    soundfile.write(path, np.full(22050, 0.3, np.float32), 22050)
-
-
-def not_a_number(path):
-    soundfile.write(path, np.append(tone(440, 22050), np.nan), 22050, subtype="FLOAT")
-
-
-def infinite(path):
-    soundfile.write(path, np.append(tone(440, 22050), np.inf), 22050, subtype="FLOAT")
-
-
-@pytest.mark.parametrize(
-    "make, found",
-    [
-        (nothing, "missing"),
-        (folder, "a folder"),
-        (no_bytes, "empty file"),
-        (text, "not readable as audio"),
-        (cut_header, "no samples|not readable as audio"),
-        (header_only, "no samples"),
-        (zeros, "silent"),
-        (constant, "silent"),
-        (not_a_number, "NaN or infinite"),
-        (infinite, "NaN or infinite"),
-    ],
-)
+@pytest.mark.parametrize(("make", "found"), [
+    (lambda path: None, "missing"),
+    (lambda path: path.mkdir(), "a folder"),
+    (lambda path: path.touch(), "empty file"),
+    (lambda path: path.write_text("this bird is red\n" * 100), "not readable as audio"),
+    (lambda path: path.write_bytes(encoded(tone(440, 22050))[:20]), "no samples|not readable as audio"),
+    (sound([]), "no samples"),
+    (sound(np.zeros(22050)), "silent"),
+    (sound(np.full(22050, 0.3)), "silent"),
+    (sound(tone(440, 22050), [np.nan], subtype="FLOAT"), "NaN or infinite"),
+    (sound(tone(440, 22050), [np.inf], subtype="FLOAT"), "NaN or infinite"),
+])  # fmt: skip
 def test_bad_recordings_give_one_line_that_names_the_file(tmp_path, make, found):
     path = tmp_path / "recording.wav"
     make(path)

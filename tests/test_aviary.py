@@ -8,12 +8,11 @@ from s2igan.datasets.drawn import birds
 from s2igan.datasets.drawn.birds import COLOURS, PARTS
 from s2igan.datasets.drawn.grammar import read
 from s2igan.datasets.drawn.species import (
-    caption,
+    _distinct_birds,
     captions,
     image_pose,
     render_described,
     render_image,
-    species,
     species_table,
 )
 from s2igan.errors import InputError
@@ -26,13 +25,13 @@ def table():
 
 def test_any_two_species_differ_in_two_parts_or_more():
     for seed in range(3):
-        flock = np.array([b.colours for b in species(200, seed)])
+        flock = np.array([b.colours for b in _distinct_birds(200, len(COLOURS), seed)])
         for a, b in itertools.combinations(flock, 2):
             assert (a != b).sum() >= 2
 
 
 def test_each_colour_of_each_part_is_equally_frequent():
-    flock = species(200, 0)
+    flock = _distinct_birds(200, len(COLOURS), 0)
     for part in PARTS:
         worn = [b.colour(part) for b in flock]
         assert {worn.count(c) for c in COLOURS} == {25}
@@ -67,7 +66,7 @@ def test_everything_is_a_function_of_its_arguments(table):
     assert image_pose(one.name, 3, 0) == image_pose(one.name, 3, 0)
     poses = {image_pose(s.name, i, seed) for s in table[:5] for i in range(4) for seed in (0, 1)}
     assert len(poses) == 40
-    assert caption(one, 2, 1, 0) == caption(one, 2, 1, 0)
+    assert captions(one, 2, 2, 0) == captions(one, 2, 2, 0)
     assert captions(one, 2, 10, 0) != captions(one, 3, 10, 0)
 
 
@@ -80,7 +79,7 @@ def test_captions_of_an_image_differ_and_are_true(table):
     for one in table[:20]:
         texts = captions(one, 0, 10, seed=0)
         assert len(set(texts)) == 10
-        assert texts == [caption(one, 0, k, 0) for k in range(10)]
+        assert texts == [captions(one, 0, k + 1, 0)[-1] for k in range(10)]
         for text in texts:
             assert all(one.bird.colour(p) == c for p, c in read(text).items())
 
@@ -95,7 +94,7 @@ def test_an_image_is_its_species_bird_in_its_pose(table):
 def test_impossible_counts_are_refused():
     for count in (0, 1000):
         with pytest.raises(InputError, match=str(count)):
-            species(count, 0)
+            _distinct_birds(count, len(COLOURS), 0)
     with pytest.raises(InputError, match="none for training"):
         species_table(10, 8, 2, 0)
     with pytest.raises(InputError, match="none for training"):

@@ -1,7 +1,6 @@
 import dataclasses
 
 import numpy as np
-import pytest
 from PIL import Image
 
 from s2igan.datasets.drawn.birds import (
@@ -18,7 +17,6 @@ from s2igan.datasets.drawn.birds import (
     render,
     render_random,
 )
-from s2igan.errors import InputError
 
 
 def part_map(bird: Bird, pose: Pose, size: int) -> np.ndarray:
@@ -119,17 +117,6 @@ def test_random_birds_wear_every_value():
         assert {b.colour(part) for b in birds} == set(COLOURS)
     assert {b.bill_length for b in birds} == {b.tail_length for b in birds} == set(LENGTHS)
     assert {b.size for b in birds} == set(SIZES) and {b.habitat for b in birds} == set(HABITATS)
-
-
-def test_what_cannot_be_drawn_is_refused():
-    with pytest.raises(InputError, match="purple"):
-        Bird(("purple", *["red"] * 5))
-    with pytest.raises(InputError, match="6"):
-        Bird(("red",) * 5)
-    with pytest.raises(InputError, match="medium"):
-        Bird(("red",) * 6, size="medium")
-    with pytest.raises(InputError, match="size"):
-        render(Bird(("red",) * 6), Pose(), 4)
 
 
 def test_random_birds_are_the_same_in_any_number_of_processes():

@@ -20,10 +20,8 @@ WORDS = {"en": ("cat", "dog", "fish", "boat", "tree"), "es": ("gato", "perro", "
 
 
 @pytest.fixture
-def rows(tmp_path, monkeypatch):
+def rows(folder):
     """Five things in two pictures each: the Spanish word is one recording, by Ana or Ben, the English is read aloud."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("S2IGAN_WORKERS", "1")
     rows = []
     for number, (english, spanish) in enumerate(zip(*WORDS.values(), strict=True)):
         write_sound(Path("own/sounds", f"{english}.wav"), number, 0, 8000 if english == "fish" else 16000)
@@ -123,8 +121,7 @@ def test_a_list_without_a_usable_row_is_told(rows):
         ("tts", {"test_voices": ["en-us+f3"]}, "tts.test_voices: en-us+f3 is a training voice too"),
     ],
 )
-def test_the_first_stage_refuses_what_a_later_one_would(tmp_path, monkeypatch, section, values, told):
-    monkeypatch.chdir(tmp_path)
+def test_the_first_stage_refuses_what_a_later_one_would(folder, section, values, told):
     shutil.copy(ROOT / "dvc.yaml", ".")
     params = composed("scale=smoke")
     params[section] |= values

@@ -151,19 +151,6 @@ def test_a_loss_that_is_not_finite_names_the_images(monkeypatch):
         train_classifier(images, labels)
 
 
-def test_saved_and_loaded_predicts_the_same(tmp_path):
-    images, labels = spots(32)
-    model, _ = train_classifier(images, labels)
-    names = {"parts": ["upper", "lower"], "colours": ["red", "blue", "yellow"]}
-    save_classifier(tmp_path / "judge", "judge", model, names)
-    again, found = load_classifier(tmp_path / "judge", "judge")
-    assert found == names
-    for first, second in zip(predict(model, images), predict(again, images), strict=True):
-        np.testing.assert_array_equal(first, second)
-    with pytest.raises(InputError):
-        load_classifier(tmp_path / "judge", "classifier")
-
-
 def test_rate_rises_then_falls_to_nothing():
     rates = [cosine_rate(step, 100) for step in range(100)]
     assert max(rates) == 1 and np.argmax(rates) == 14 and rates[-1] < 0.001
@@ -171,11 +158,7 @@ def test_rate_rises_then_falls_to_nothing():
 
 
 def test_errors_say_what_was_found():
-    images, labels = spots(8)
-    with pytest.raises(InputError, match="a label of head 1 is not within 0 to 1"):
-        train_classifier(images, labels, heads=(3, 2))
-    with pytest.raises(InputError, match="labels"):
-        train_classifier(images, labels[:, :1])
+    images, _ = spots(8)
     with pytest.raises(InputError, match="image size 48"):
         build_classifier({"heads": [3], "image_size": 48})
     model = build_classifier({"heads": [3], "channels": 8, "image_size": 32})
@@ -276,7 +259,6 @@ def test_rows_stand_for_a_copy_and_are_read_batch_by_batch():
 def project(tmp_path, monkeypatch):
     """Two test classes of eight images among others that the classifier may not see."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("S2IGAN_DEVICE", "cpu")
     monkeypatch.setattr(classifier, "INCEPTION_SIDE", 75)
     names = (("c0", "train"), ("c1", "test"), ("c2", "val"), ("c3", "test"))
     images = tuple(Image(f"{name}/{n:02d}", "", name, split) for name, split in names for n in range(8))

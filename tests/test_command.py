@@ -45,23 +45,16 @@ def test_bad_input_ends_in_its_one_line():
     assert result.stderr.splitlines()[1:] == ["error: data/x.h5: found nothing; fix it"]
 
 
-@pytest.mark.parametrize(
-    ("error", "line"),
-    [
-        (
-            OSError(errno.ENOSPC, "No space left on device", "data/x.h5"),
-            "error: data/x.h5: No space left on device; free some space and run the same command again",
-        ),
-        (
-            OSError(errno.EDQUOT, "Disk quota exceeded"),
-            "error: output: Disk quota exceeded; free some space and run the same command again",
-        ),
-        (PermissionError(errno.EACCES, "", "out.png"), "error: out.png: Permission denied; check the path"),
-        (NotADirectoryError(errno.ENOTDIR, "", "a/b.png"), "error: a/b.png: Not a directory; check the path"),
-        (OSError("first line\nsecond line"), "error: output: first line second line; check the path"),
-        (OSError(), "error: output: an operating system error; check the path"),
-    ],
-)
+@pytest.mark.parametrize(("error", "line"), [
+    (OSError(errno.ENOSPC, "No space left on device", "data/x.h5"),
+     "error: data/x.h5: No space left on device; free some space and run the same command again"),
+    (OSError(errno.EDQUOT, "Disk quota exceeded"),
+     "error: output: Disk quota exceeded; free some space and run the same command again"),
+    (PermissionError(errno.EACCES, "", "out.png"), "error: out.png: Permission denied; check the path"),
+    (NotADirectoryError(errno.ENOTDIR, "", "a/b.png"), "error: a/b.png: Not a directory; check the path"),
+    (OSError("first line\nsecond line"), "error: output: first line second line; check the path"),
+    (OSError(), "error: output: an operating system error; check the path"),
+])  # fmt: skip
 def test_what_the_machine_refuses_ends_in_one_line(error, line):
     result = run(error)
     assert result.exit_code == 1

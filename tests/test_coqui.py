@@ -6,6 +6,7 @@ import random
 import shutil
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -112,8 +113,7 @@ def models(tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def machine(monkeypatch, tmp_path):
-    """No GPU, no network, a cache of its own."""
-    monkeypatch.setenv("S2IGAN_DEVICE", "cpu")
+    """No network, a cache of its own."""
     monkeypatch.setenv("TTS_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr(requests, "get", no_network)
 
@@ -166,14 +166,6 @@ def test_griffin_lim_speaks_where_there_is_no_vocoder(models):
     np.testing.assert_array_equal(engine.speak(TEXTS[0], "default"), first)
 
 
-def test_the_model_does_draw_at_random(engine, monkeypatch):
-    """Were dropout off, the tests that samples are equal would show nothing."""
-    first = engine.speak(TEXTS[0], "default")
-    seeded = coqui._seeded
-    monkeypatch.setattr(coqui, "_seeded", lambda said, device: seeded(said + "!", device))
-    assert np.abs(engine.speak(TEXTS[0], "default") - first).max() > 1e-4
-
-
 def test_generators_of_others_are_left_as_they_were(engine):
     def seed():
         torch.manual_seed(3)
@@ -190,30 +182,13 @@ def test_generators_of_others_are_left_as_they_were(engine):
     assert draws() == expected
 
 
-def test_speaking_many_is_speaking_each(engine):
-    alone = [engine.speak(text, "default") for text in TEXTS]
-    for order in ([0, 1, 2], [2, 0, 1]):
-        together = engine.speak_many([TEXTS[i] for i in order], ["default"] * 3)
-        for i, samples in zip(order, together, strict=True):
-            np.testing.assert_array_equal(samples, alone[i])
-    assert engine.speak_many([], []) == []
-
-
 def test_speakers_are_voices_that_differ(models):
     engine = Coqui(str(models / "three"))
     assert engine.voices() == ["a", "b", "c"]
-    spoken = engine.speak_many([TEXTS[0]] * 3, ["a", "b", "c"])
-    np.testing.assert_array_equal(spoken[1], engine.speak(TEXTS[0], "b"))
+    spoken = [engine.speak(TEXTS[0], voice) for voice in "abc"]
     assert not np.array_equal(spoken[0], spoken[1]) and not np.array_equal(spoken[1], spoken[2])
     with pytest.raises(InputError, match="voice 'default': .*no such voice; choose from a, b, c$"):
         engine.speak(TEXTS[0], "default")
-
-
-def test_speakers_are_told_apart_by_more_than_the_seed(models, monkeypatch):
-    engine = Coqui(str(models / "three"))
-    seeded = coqui._seeded
-    monkeypatch.setattr(coqui, "_seeded", lambda said, device: seeded("", device))
-    assert not np.array_equal(engine.speak(TEXTS[0], "a"), engine.speak(TEXTS[0], "b"))
 
 
 def test_loud_speech_is_turned_down_and_none_or_broken_speech_refused(engine, monkeypatch):
@@ -246,11 +221,6 @@ def test_what_cannot_be_said_is_known_before_anything_is(engine, monkeypatch):
     assert engine.voice_in("default", "eu") == "default"  # a folder says nothing of its language
     monkeypatch.setattr(engine, "_language", "en")  # as of tts_models/en/ljspeech/tacotron2-DDC
     assert [engine.voice_in("default", language) for language in ("en", "en-gb", "eu")] == ["default", "default", ""]
-
-
-def test_an_unknown_voice_is_refused(engine):
-    with pytest.raises(InputError, match="voice 'en-us': .*no such voice; choose from default$"):
-        engine.speak(TEXTS[0], "en-us")
 
 
 def test_nothing_is_printed_and_logging_works_again(models, capfd, caplog):
@@ -304,37 +274,23 @@ def test_a_name_takes_the_model_and_its_own_vocoder_from_the_cache(models):
     np.testing.assert_array_equal(named, Coqui(str(models / "one"), str(models / "vocoder")).speak(TEXTS[0], "default"))
 
 
-def test_a_name_may_have_a_vocoder_of_a_folder(models):
-    cached(models / "one", NAME)
-    assert len(Coqui(NAME, str(models / "vocoder")).speak(TEXTS[0], "default")) == (2 * STEPS + 10) * HOP
+def sign_in(*_, **__):
+    return SimpleNamespace(headers={}, iter_content=lambda _: [b"<html>sign in</html>"])
 
 
-def test_a_model_that_cannot_be_downloaded_is_refused_and_leaves_nothing(tmp_path):
-    told = refused(
-        f"tts.model: {NAME} is not in {tmp_path}/cache/tts and cannot be downloaded .ConnectionError: no route", NAME
-    )
-    assert "into a folder and give that, or choose tts.engine=espeak" in told
-    assert list((tmp_path / "cache" / "tts").iterdir()) == []
+def interrupt(*_, **__):
+    raise KeyboardInterrupt
 
 
-def test_a_download_that_is_no_archive_is_refused_and_leaves_nothing(tmp_path, monkeypatch):
-    class Page:
-        headers = {}
-
-        def iter_content(self, _):
-            yield b"<html>sign in</html>"
-
-    monkeypatch.setattr(requests, "get", lambda *_, **__: Page())
-    refused("cannot be downloaded .BadZipFile", NAME)
-    assert list((tmp_path / "cache" / "tts").iterdir()) == []
-
-
-def test_an_interrupted_download_leaves_nothing(tmp_path, monkeypatch):
-    def interrupt(*_, **__):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(requests, "get", interrupt)
-    with pytest.raises(KeyboardInterrupt):
+@pytest.mark.parametrize(("get", "error", "told"), [
+    (no_network, InputError, f"^tts.model: {NAME} is not in .*/cache/tts and cannot be downloaded "
+     ".ConnectionError: no route.* into a folder and give that, or choose tts.engine=espeak"),
+    (sign_in, InputError, "cannot be downloaded .BadZipFile"),
+    (interrupt, KeyboardInterrupt, ""),
+])  # fmt: skip
+def test_a_download_that_fails_is_told_and_leaves_nothing(tmp_path, monkeypatch, get, error, told):
+    monkeypatch.setattr(requests, "get", get)
+    with pytest.raises(error, match=told or None):
         Coqui(NAME)
     assert list((tmp_path / "cache" / "tts").iterdir()) == []
 
@@ -351,22 +307,15 @@ def test_a_vocoder_that_cannot_be_downloaded_is_refused(models):
     refused(f"tts.vocoder: {VOCODER_NAME} is not in .* and cannot be downloaded", NAME)
 
 
-@pytest.mark.parametrize("name", ["tts_models/en/ljspeech", VOCODER_NAME, "/no/such/folder"])
-def test_names_that_coqui_does_not_list_are_refused(name):
-    told = refused(f"tts.model: '{name}' is no file, no folder and none of coqui's tts_models", name)
-    assert told.endswith("or choose tts.engine=espeak")
-
-
-def test_a_model_is_no_vocoder(models):
-    refused(f"tts.vocoder: '{NAME}' is no file, no folder and none of coqui's vocoder_models", models / "one", NAME)
-
-
-def test_no_name_at_all_is_refused():
-    refused("tts.model: empty; give the name", "")
-
-
-def test_a_model_that_asks_for_agreement_is_refused_instead_of_asking():
-    refused("cannot be had without agreeing to its licence", "tts_models/multilingual/multi-dataset/xtts_v2")
+@pytest.mark.parametrize(("names", "told"), [
+    *[([name], f"tts.model: '{name}' is no file, no folder and none of coqui's tts_models.*tts.engine=espeak$")
+      for name in ("tts_models/en/ljspeech", VOCODER_NAME, "/no/such/folder")],
+    (["one", NAME], f"tts.vocoder: '{NAME}' is no file, no folder and none of coqui's vocoder_models"),
+    (["one", "other_bands"], "takes 21 mel bands and the model gives 20"),
+    (["tts_models/multilingual/multi-dataset/xtts_v2"], "cannot be had without agreeing to its licence"),
+])  # fmt: skip
+def test_names_that_are_no_models_are_refused(models, names, told):
+    refused(told, *(models / name if (models / name).is_dir() else name for name in names))
 
 
 def test_a_folder_without_config_or_weights_is_refused(models, tmp_path):
@@ -392,16 +341,6 @@ def test_damaged_files_are_refused(models, tmp_path):
     refused("check that both are whole and belong together", tmp_path)
 
 
-def test_a_damaged_vocoder_is_refused(models, tmp_path):
-    shutil.copy(models / "vocoder" / "config.json", tmp_path)
-    (tmp_path / "model.pth").write_bytes(b"not weights")
-    refused(f"tts.vocoder: {tmp_path}/model.pth cannot be loaded", models / "one", tmp_path)
-
-
-def test_a_vocoder_of_other_bands_is_refused(models):
-    refused("takes 21 mel bands and the model gives 20", models / "one", models / "other_bands")
-
-
 def test_without_coqui_tts_there_is_one_line(monkeypatch):
     monkeypatch.setitem(sys.modules, "TTS.utils.synthesizer", None)
     refused("tts.engine=coqui: coqui-tts cannot be imported .*requirements.lock .*or choose tts.engine=espeak", NAME)
@@ -414,8 +353,7 @@ def test_the_engine_by_name_takes_its_own_options():
 
 def test_a_data_set_is_spoken_in_this_process_in_order(engine, models, monkeypatch):
     options = {"model": str(models / "one"), "vocoder": str(models / "vocoder")}
-    monkeypatch.setattr("s2igan.speech.synthesis.ordered_map", None)  # processes would come from there
-    monkeypatch.setattr("s2igan.speech.synthesis.CHUNK", 2)
+    monkeypatch.setattr("s2igan.parallel.Parallel", None)  # processes would come from there
     captions = [(f"c/i/{n:02d}", text, "default") for n, text in enumerate(TEXTS)]
     spoken = list(synthesize(iter(captions), "coqui", options, workers=4))
     assert [key for key, _, _ in spoken] == [key for key, _, _ in captions]
@@ -426,45 +364,18 @@ def test_a_data_set_is_spoken_in_this_process_in_order(engine, models, monkeypat
         np.testing.assert_allclose(samples, expected, atol=2**-15)
 
 
-def test_an_unsayable_caption_is_named_after_those_before_it(models):
-    options = {"model": str(models / "one"), "vocoder": str(models / "vocoder")}
-    captions = [("c/i/00", "red", "default"), ("c/i/01", "***", "default"), ("c/i/02", "", "default")]
-    spoken = synthesize(captions, "coqui", options, workers=1)
-    assert next(spoken)[0] == "c/i/00"
-    with pytest.raises(InputError, match=r"^caption c/i/01: '\*\*\*' has no letter"):
-        next(spoken)
-
-
-def stage(*arguments: str):
-    return CliRunner().invoke(synthesize_stage, ["--engine", "coqui", "--rate", "175", *arguments])
-
-
-def write_captions() -> None:
+def test_one_voice_may_speak_training_and_test(models, folder):
     splits = ("train", "val", "test")
     images = [Image(f"{split}/{n}", "x.png", split, split, "") for split in splits for n in range(2)]
-    captions = [Caption(f"{image.key}/00", image.key, "red", "", "en", "") for image in images]
-    write_catalog("data/catalog", Catalog(images, captions))
-
-
-def test_one_voice_may_speak_training_and_test(models, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    write_captions()
-    files = ["--model", str(models / "one"), "--vocoder", str(models / "vocoder")]
-    result = stage(*files, "--train_voices", "default", "--test_voices", "default")
+    write_catalog("data/catalog", Catalog(images, [Caption(f"{i.key}/00", i.key, "red", "", "en") for i in images]))
+    options = {"model": str(models / "one"), "vocoder": str(models / "vocoder")}
+    values = {"engine": "coqui", "rate": "175", "train_voices": "default", "test_voices": "default"} | options
+    result = CliRunner().invoke(synthesize_stage, [f"--{name}={value}" for name, value in values.items()])
     assert result.exit_code == 0, result.output
     assert "warning: coqui has one voice here: the test is spoken in the voice of training" in result.stderr
     with RaggedReader("data/speech.h5", "speech") as speech:
         assert len(speech) == 6 and speech.attributes["sample_rate"] == RATE
-        assert speech.attributes["options"] == {"model": files[1], "vocoder": files[3]}
-
-
-def test_several_voices_may_not(models, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    write_captions()
-    model = ["--model", str(models / "three"), "--vocoder", ""]
-    result = stage(*model, "--train_voices", "a", "--train_voices", "b", "--test_voices", "b")
-    assert result.exit_code == 1
-    assert "tts.test_voices: b is a training voice too; take it out" in result.stderr
+        assert speech.attributes["options"] == options
 
 
 def test_the_benchmark_of_speech_takes_a_model(models, monkeypatch):

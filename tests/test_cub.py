@@ -21,7 +21,6 @@ TEST_CLASSES = """
     130 135 138 147 156 163 165 166 180 183 185 186 187 197
 """
 ALBATROSS = "001.Black_footed_Albatross/Black_Footed_Albatross"
-LAST = "006.Least_Auklet/Least_Auklet_0002_796128"
 
 
 @pytest.fixture(scope="module")
@@ -116,20 +115,17 @@ def choose(split, limits):
     return {image.class_name: image.split for image in select(rows, limits, "cub", "classes")[0].images}
 
 
-@pytest.mark.parametrize(
-    ("classes", "test_classes", "val_classes", "counts"),
-    [
-        (0, 0, 0, (150, 0, 50)),
-        (0, 0, 15, (135, 15, 50)),
-        (0, 5, 15, (135, 15, 5)),
-        (200, 50, 15, (135, 15, 50)),
-        (40, 0, 3, (27, 3, 10)),  # a quarter for the test, as in all
-        (40, 20, 3, (17, 3, 20)),
-        (3, 0, 1, (1, 1, 1)),
-        (1000, 1000, 0, (150, 0, 50)),  # no more than there are
-        (180, 50, 0, (130, 0, 50)),
-    ],
-)
+@pytest.mark.parametrize(("classes", "test_classes", "val_classes", "counts"), [
+    (0, 0, 0, (150, 0, 50)),
+    (0, 0, 15, (135, 15, 50)),
+    (0, 5, 15, (135, 15, 5)),
+    (200, 50, 15, (135, 15, 50)),
+    (40, 0, 3, (27, 3, 10)),  # a quarter for the test, as in all
+    (40, 20, 3, (17, 3, 20)),
+    (3, 0, 1, (1, 1, 1)),
+    (1000, 1000, 0, (150, 0, 50)),  # no more than there are
+    (180, 50, 0, (130, 0, 50)),
+])  # fmt: skip
 def test_limits_of_classes(classes, test_classes, val_classes, counts):
     chosen = choose(SPLIT, Limits(classes=classes, test_classes=test_classes, val_classes=val_classes))
     assert tuple(list(chosen.values()).count(split) for split in ("train", "val", "test")) == counts
@@ -202,40 +198,29 @@ FIRST = f"text_c10/{ALBATROSS}_0001_796111.txt"
 README = r"\(see data/raw/cub/README\.md\)"
 
 
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        (remove(ROOT), rf"/{ROOT}: missing; unpack CUB_200_2011\.tgz there {README}"),
-        (remove(f"{ROOT}/images.txt"), rf"{ROOT}/images\.txt: missing; unpack .* {README}"),
-        (remove(f"{ROOT}/bounding_boxes.txt"), rf"{ROOT}/bounding_boxes\.txt: missing; unpack .* {README}"),
-        (
-            remove("text_c10"),
-            "cub: no captions, looked for text_c10, cvpr2016_cub/text_c10, CUB_icml/text_c10, birds/text_c10; "
-            rf"unpack cvpr2016_cub\.tar\.gz there {README}",
-        ),
-        # Tables
-        (edit(f"{ROOT}/images.txt", b"3 001", b"3001"), r"images\.txt: line 3 is '3001\..*; expected '<image id> <cl"),
-        (
-            edit(f"{ROOT}/images.txt", b"2 001.", b"2 999."),
-            r"images\.txt: line 2: 999.* is not in the published split",
-        ),
-        (
-            edit(f"{ROOT}/bounding_boxes.txt", b"5 ", b"55 "),
-            r"images\.txt: line 5: .* has no box in bounding",
-        ),
-        (edit(f"{ROOT}/bounding_boxes.txt", b" 8.0", b" nan"), r"boxes\.txt: line 1 is '1 .*nan.*; expected"),
-        (edit(f"{ROOT}/bounding_boxes.txt", b" 26.0", b" -1"), r"boxes\.txt: line 1: the box is -1 wide and 16"),
-        # Files
-        (
-            remove(f"{ROOT}/images/{ALBATROSS}_0003_796112.jpg"),
-            r"line \d+: image .*_0003_796112\.jpg: missing; correct the path, or put the file into",
-        ),
-        (remove(FIRST), rf"{FIRST}: missing, so the image Black_\w*_0001_796111 has no captions; unpack .*{README}"),
-        (add(FIRST, b"and red feet\n"), rf"{FIRST}: 11 captions; expected 10, one a line: unpack .*{README}"),
-        (edit(FIRST, b"\n", b" "), rf"{FIRST}: 9 captions; expected 10, one a line: unpack"),
-        (edit(FIRST, b"a large yellow bird with blue wings", b". ."), rf"{FIRST}: line 2 is '\. \.', without a word"),
-    ],
-)
+@pytest.mark.parametrize(("change", "message"), [
+    (remove(ROOT), rf"/{ROOT}: missing; unpack CUB_200_2011\.tgz there {README}"),
+    (remove(f"{ROOT}/images.txt"), rf"{ROOT}/images\.txt: missing; unpack .* {README}"),
+    (remove(f"{ROOT}/bounding_boxes.txt"), rf"{ROOT}/bounding_boxes\.txt: missing; unpack .* {README}"),
+    (
+        remove("text_c10"),
+        "cub: no captions, looked for text_c10, cvpr2016_cub/text_c10, CUB_icml/text_c10, birds/text_c10; "
+        rf"unpack cvpr2016_cub\.tar\.gz there {README}",
+    ),
+    # Tables
+    (edit(f"{ROOT}/images.txt", b"3 001", b"3001"), r"images\.txt: line 3 is '3001\..*; expected '<image id> <cl"),
+    (edit(f"{ROOT}/images.txt", b"2 001.", b"2 999."), r"images\.txt: line 2: 999.* is not in the published split"),
+    (edit(f"{ROOT}/bounding_boxes.txt", b"5 ", b"55 "), r"images\.txt: line 5: .* has no box in bounding"),
+    (edit(f"{ROOT}/bounding_boxes.txt", b" 8.0", b" nan"), r"boxes\.txt: line 1 is '1 .*nan.*; expected"),
+    (edit(f"{ROOT}/bounding_boxes.txt", b" 26.0", b" -1"), r"boxes\.txt: line 1: the box is -1 wide and 16"),
+    # Files
+    (remove(f"{ROOT}/images/{ALBATROSS}_0003_796112.jpg"),
+     r"line \d+: image .*_0003_796112\.jpg: missing; correct the path, or put the file into"),
+    (remove(FIRST), rf"{FIRST}: missing, so the image Black_\w*_0001_796111 has no captions; unpack .*{README}"),
+    (add(FIRST, b"and red feet\n"), rf"{FIRST}: 11 captions; expected 10, one a line: unpack .*{README}"),
+    (edit(FIRST, b"\n", b" "), rf"{FIRST}: 9 captions; expected 10, one a line: unpack"),
+    (edit(FIRST, b"a large yellow bird with blue wings", b". ."), rf"{FIRST}: line 2 is '\. \.', without a word"),
+])  # fmt: skip
 def test_bad_input_is_told_in_one_line_with_file_and_mend(raw, change, message):
     change(raw)
     refused(raw, message)

@@ -7,12 +7,10 @@ import sys
 from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import soundfile
-import torch
 from click.testing import CliRunner
 from demo_run import TEXTS, write_run
 from packaging.requirements import Requirement
@@ -25,7 +23,6 @@ from s2igan.demo.run import MAX_BYTES, VARIATIONS, Limit, Near, Run, line, score
 from s2igan.errors import InputError
 from s2igan.find import nearest
 from s2igan.pipeline import Heard
-from s2igan.sen.embedding import project
 from s2igan.speech.audio import decode
 from s2igan.store import RaggedReader
 
@@ -38,8 +35,6 @@ def run(tmp_path_factory):
     """The tiny run, its folder being the present one."""
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(tmp_path_factory.mktemp("run"))
-        patch.setenv("S2IGAN_WORKERS", "1")
-        patch.setenv("S2IGAN_DEVICE", "cpu")
         write_run()
         yield Run()
 
@@ -70,11 +65,6 @@ def test_a_line_goes_straight_and_stays_on_the_sphere():
 def test_the_nearest_come_first():
     points = np.array([[1.0, 0.0], [0.0, 1.0], [0.6, 0.8]])
     assert nearest(np.array([0.0, 1.0]), points, 2) == ([1, 2], [1.0, 0.8])
-
-
-def test_image_features_become_unit_vectors_of_the_space():
-    sen = SimpleNamespace(image=lambda features: 2 * features, parameters=lambda: iter([torch.zeros(1)]))
-    assert np.allclose(project(sen, np.array([[3.0, 4.0]])), [[0.6, 0.8]])
 
 
 def test_a_caption_is_nearest_to_itself_and_sounds_as_it_was_stored(run):
@@ -119,15 +109,12 @@ def test_one_word_changes_and_the_same_noise_draws_both(run):
         run.change("this bird has a red crown", "tail", "orange")
 
 
-@pytest.mark.parametrize(
-    ("given", "told"),
-    [
-        ({}, "nothing to draw yet: record or upload a description, or type one"),
-        ({"text": " \n"}, "nothing to draw yet"),
-        ({"text": "red " * 100}, "399 characters; 300 are the most"),
-        ({"text": "a bird", "voice": "nobody"}, "voice nobody: choose one of en-gb, en-us"),
-    ],
-)
+@pytest.mark.parametrize(("given", "told"), [
+    ({}, "nothing to draw yet: record or upload a description, or type one"),
+    ({"text": " \n"}, "nothing to draw yet"),
+    ({"text": "red " * 100}, "399 characters; 300 are the most"),
+    ({"text": "a bird", "voice": "nobody"}, "voice nobody: choose one of en-gb, en-us"),
+])  # fmt: skip
 def test_what_is_no_description_is_told_as_such(run, given, told):
     with pytest.raises(InputError, match=told):
         run.hear(**given)

@@ -29,7 +29,6 @@ def address(tmp_path_factory):
     folder = tmp_path_factory.mktemp("page")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        patch.setenv("S2IGAN_DEVICE", "cpu")
         patch.setenv("PYTHONPATH", str(ROOT))
         write_run()
         with socket.socket() as free:

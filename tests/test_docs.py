@@ -13,44 +13,14 @@ from pathlib import Path
 import pytest
 import yaml
 from click.testing import CliRunner
-from hydra import compose, initialize_config_dir
-from omegaconf import OmegaConf
+from dag import ROOT, composed
 
 from s2igan.cli import main
+from s2igan.report import measures
 
-ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
 SCORES = {"README.md": 30, "docs/reading-the-results.md": 25}  # at least so many numbers are compared
-COLUMNS = {
-    **{"S2IGAN": "", "score": "", "untrained": "_untrained", "shuffled": "_shuffled", "oracle": "_oracle"},
-    **{"real": "_real", "mAP": "_map", "R@10": "_r10"},
-}
-# Where a chance level, or what else stands beside a score, is called otherwise than `<key>_chance`.
-BESIDE = {
-    "part_colour_accuracy": ("attributes", "colour_chance"),
-    "part_colour_accuracy_all_parts": ("attributes", "colour_chance"),
-    "keyword_changed": ("attributes", "keyword_changed_before"),
-}
-
-
-def shown(value: float) -> str:
-    """A score as the pages write it: three digits, or as many as the integer part has."""
-    return f"{value:.{0 if abs(value) >= 100 else 1 if abs(value) >= 10 else 2 if abs(value) >= 1 else 3}f}"
-
-
-def score(metrics: dict, key: str, column: str) -> float | None:
-    """The number that belongs into a cell, if metrics/*.json has one."""
-    if column in ("chance", "before the change"):
-        recall = re.fullmatch(r"speech_to_image_r(\d+)", key)
-        if recall:
-            return int(recall[1]) / metrics["sen"]["images"]
-        file, name = BESIDE.get(key, ("", f"{key}_chance"))
-        return metrics[file][name] if file else next((m[name] for m in metrics.values() if name in m), None)
-    if column not in COLUMNS:
-        return None
-    if (key, column) == ("part_colour_accuracy", "real"):
-        return metrics["attributes"]["judge_accuracy"]
-    return next((m[key + COLUMNS[column]] for m in metrics.values() if key + COLUMNS[column] in m), None)
+COLUMNS = {"S2IGAN": "score", "before the change": "chance", "mAP": "map", "R@10": "r10"}  # and those of the report
 
 
 def fill(page: str, metrics: dict) -> tuple[str, int]:
@@ -64,15 +34,17 @@ def fill(page: str, metrics: dict) -> tuple[str, int]:
             heading = cells
         elif keys := [cell.strip("`") for cell in cells[:2] if re.fullmatch(r"`[\w.]+`", cell)]:
             for j in range(cells.index(f"`{keys[0]}`") + 1, len(cells)):
-                value = score(metrics, keys[0], heading[j])
-                if value is not None:
-                    cells[j], count = shown(value), count + 1
+                found = measures.value(metrics, keys[0], COLUMNS.get(heading[j], heading[j]))
+                if found is not None:
+                    cells[j], count = measures.shown(found), count + 1
             lines[i] = f"| {' | '.join(cells)} |".replace("|  |", "| |").replace("|  |", "| |")
     return "\n".join(lines), count
 
 
 def read_metrics(folder: Path) -> dict:
-    return {path.stem: json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))}
+    """All scores; of a name that several files have, the first one's, but the images are those that speech finds."""
+    files = {path.stem: json.loads(path.read_text()) for path in sorted(folder.glob("*.json"), reverse=True)}
+    return {name: value for file in files.values() for name, value in file.items()} | {"images": files["sen"]["images"]}
 
 
 def slug(heading: str) -> str:
@@ -86,11 +58,6 @@ def commands() -> list[str]:
     return sorted({line.split(" #")[0].strip() for block in blocks for line in block.splitlines() if line.strip()})
 
 
-def configuration(*overrides: str, resolve: bool = True) -> dict:
-    with initialize_config_dir(str(ROOT / "conf"), version_base=None):
-        return OmegaConf.to_container(compose("config", overrides=list(overrides)), resolve=resolve)
-
-
 def flat(config: dict, before: str = "") -> dict:
     """`section.name` of each parameter, with its value."""
     found = {}
@@ -101,7 +68,7 @@ def flat(config: dict, before: str = "") -> dict:
 
 def scales_table() -> str:
     """The rows of docs/recipe.md: paper's values, and what demo, large and table have otherwise."""
-    scales = {name: flat(configuration(f"scale={name}", resolve=False)) for name in ("paper", "demo", "large", "table")}
+    scales = {name: flat(composed(f"scale={name}", resolve=False)) for name in ("paper", "demo", "large", "table")}
     rows = ["| parameter | `paper` | `demo` | `large` | `table` |", "|---|---|---|---|---|"]
     for key, value in scales["paper"].items():
         demo = scales["demo"][key]
@@ -137,22 +104,13 @@ def test_scores_are_those_of_the_committed_run(name):
     assert count >= SCORES[name]
 
 
-def test_a_score_is_found_by_key_and_column():
-    head = "| measure | key | S2IGAN | oracle | chance |\n|---|---|---|---|---|\n"
-    page = f"{head}| a | `map` | 1 | 2 | |\n| b | `no` | 7 | | |"
-    metrics = {"eval": {"map": 0.0791, "map_oracle": 12.34, "map_chance": 0.0004}}
-    filled, count = fill(page, metrics)
-    assert filled.splitlines()[2:] == ["| a | `map` | 0.079 | 12.3 | 0.000 |", "| b | `no` | 7 | | |"]
-    assert count == 3
-
-
 def test_the_recipe_has_the_scales_as_they_are():
     page = (ROOT / "docs/recipe.md").read_text()
     assert page.split("<!-- scales -->\n")[1].split("\n<!-- /scales -->")[0] == scales_table()
 
 
 def test_parameters_that_the_pages_name_are_there():
-    there = flat(configuration())
+    there = flat(composed())
     sections = {key.split(".")[0] for key in there if "." in key}
     for page in PAGES:
         if page.name != "CHANGELOG.md":  # which names what was
@@ -171,7 +129,7 @@ def test_experiments_of_the_pages_compose():
         words = shlex.split(line)
         overrides = [words[i + 1] for i, word in enumerate(words) if word == "-S"]
         first = [re.sub(r"^([\w.]+=)([^\[,]*),.*$", r"\1\2", override) for override in overrides]  # of a choice
-        configuration(*first)
+        composed(*first)
 
 
 def test_commands_of_the_pages_are_there():

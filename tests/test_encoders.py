@@ -152,7 +152,7 @@ def test_inception_sees_what_torchvisions_own_pipeline_shows_it(tmp_path, incept
 def test_the_fid_encoder_gives_the_features_of_torch_fidelity(fid_file):
     from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 
-    encoder = load_encoder("inception_v3_fid", str(fid_file), evaluation=True)
+    encoder = load_encoder("inception_v3_fid", str(fid_file))
     assert (encoder.name, encoder.feature_dim, encoder.input_size) == ("inception_v3_fid", 2048, 299)
     assert encoder.weights_hash == hashlib.sha256(fid_file.read_bytes()).hexdigest()[:16]
     images = torch.from_numpy(photographs(2, 64))
@@ -168,21 +168,15 @@ def test_the_fid_encoder_gives_the_features_of_torch_fidelity(fid_file):
 
 
 def test_the_fid_encoder_stays_as_it_is_inside_a_model(fid_file):
-    encoder = load_encoder("inception_v3_fid", str(fid_file), evaluation=True).train()
+    encoder = load_encoder("inception_v3_fid", str(fid_file)).train()
     assert not any(module.training for module in encoder.modules())
     assert not any(parameter.requires_grad for parameter in encoder.parameters())
 
 
-def test_the_fid_encoder_is_refused_where_gradients_are_needed(fid_file):
-    with pytest.raises(InputError, match="inception_v3_fid is for evaluation only") as caught:
-        load_encoder("inception_v3_fid", str(fid_file))
-    assert str(caught.value).endswith("choose one of inception_v3, efficientnet_lite0")
-
-
 def test_the_fid_encoder_knows_one_size_only(fid_file):
     with pytest.raises(InputError, match="input size: 224, but inception_v3_fid always resizes to 299"):
-        load_encoder("inception_v3_fid", str(fid_file), 224, evaluation=True)
-    assert load_encoder("inception_v3_fid", str(fid_file), 299, evaluation=True).input_size == 299
+        load_encoder("inception_v3_fid", str(fid_file), 224)
+    assert load_encoder("inception_v3_fid", str(fid_file), 299).input_size == 299
 
 
 def test_a_missing_fid_file_is_fetched_to_where_torch_fidelity_keeps_it(hub, fid_file, monkeypatch):
@@ -194,7 +188,7 @@ def test_a_missing_fid_file_is_fetched_to_where_torch_fidelity_keeps_it(hub, fid
 
     monkeypatch.setattr(torch.hub, "download_url_to_file", fetch)
     for _ in range(2):  # the second time it is there
-        load_encoder("inception_v3_fid", evaluation=True)
+        load_encoder("inception_v3_fid")
     assert asked == [(FID_FILE, "6726825d")]
     from torch_fidelity import feature_extractor_inceptionv3
 
@@ -226,7 +220,7 @@ def test_without_a_network_the_error_says_where_the_file_goes(hub, monkeypatch, 
     monkeypatch.setattr(torch.hub, "download_url_to_file", refuse)
     before = socket.getdefaulttimeout()
     with pytest.raises(InputError) as caught:
-        load_encoder(name, evaluation=True)
+        load_encoder(name)
     message = str(caught.value)
     assert message.startswith(f"{hub.parent / file}: missing, and the download failed (no network); ")
     assert f"put {host}/{file} there" in message and "\n" not in message
@@ -236,7 +230,6 @@ def test_without_a_network_the_error_says_where_the_file_goes(hub, monkeypatch, 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("resnet50",), "choose one of inception_v3, efficientnet_lite0$"),
         (("efficientnet_lite0", "", 16), "choose 32 or more"),
         (("efficientnet_lite0", "/nowhere/at.pth"), "/nowhere/at.pth: missing"),
     ],
@@ -253,6 +246,6 @@ def test_damaged_and_foreign_weight_files_are_named(tmp_path):
     torch.save({"weight": torch.zeros(3)}, foreign)
     for name in EVALUATION_ENCODERS:
         with pytest.raises(InputError, match="damaged.pth: not a readable"):
-            load_encoder(name, str(damaged), evaluation=True)
+            load_encoder(name, str(damaged))
         with pytest.raises(InputError, match="foreign.pth: does not hold"):
-            load_encoder(name, str(foreign), evaluation=True)
+            load_encoder(name, str(foreign))

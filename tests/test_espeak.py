@@ -61,7 +61,7 @@ def test_same_bytes_in_another_process_and_locale(espeak):
 
 def test_two_engines_do_not_disturb_each_other(espeak):
     before = espeak.speak(TEXT, "en-us+f3")
-    slow = Espeak(rate=120, pitch=80)
+    slow = Espeak(rate=120)
     assert len(slow.speak(TEXT, "en-us+f3")) > 1.2 * len(before)
     np.testing.assert_array_equal(espeak.speak(TEXT, "en-us+f3"), before)
 
@@ -71,20 +71,6 @@ def test_speech_is_plausible(espeak):
     assert samples.dtype == np.int16 and samples.ndim == 1
     assert 2 < len(samples) / espeak.sample_rate < 5  # 12 words at 175 a minute
     assert 5000 < np.abs(samples.astype(int)).max() <= 32768
-
-
-def test_one_word_changes_the_sound_from_there_on(espeak):
-    red = espeak.speak("this bird has a red crown", "en-us+f3")
-    blue = espeak.speak("this bird has a blue crown", "en-us+f3")
-    same = min(len(red), len(blue))
-    differs = np.flatnonzero(red[:same] != blue[:same])[0] / espeak.sample_rate
-    assert 0.4 < differs < 1.2
-
-
-def test_pitch_raises_the_voice():
-    assert fundamental(Espeak(pitch=80).speak(TEXT, "en-us")) > 1.15 * fundamental(
-        Espeak(pitch=50).speak(TEXT, "en-us")
-    )
 
 
 def fundamental(samples: np.ndarray) -> float:
@@ -153,8 +139,6 @@ def test_engines_by_name():
     assert create_engine("espeak", rate=150).rate == 150
     with pytest.raises(InputError, match="'festival': unknown; choose from espeak"):
         create_engine("festival")
-    with pytest.raises(InputError, match="rate: found 10; choose from 80 to 450"):
-        create_engine("espeak", rate=10)
 
 
 def test_processes_give_what_one_gives_in_order(espeak):
@@ -183,60 +167,49 @@ def test_an_unsayable_caption_is_named_after_those_before_it(workers):
 def test_synthesize_refuses_before_any_process_starts():
     with pytest.raises(InputError, match="festival"):
         next(synthesize([], "festival", {}, workers=2))
-    with pytest.raises(InputError, match="workers: found 0"):
-        next(synthesize([], "espeak", {}, workers=0))
 
 
 TRAIN, TEST = ["en-us+f3", "en-us", "en-gb+f3"], ["en-us+Annie"]
 
 
-@pytest.mark.parametrize(
-    ("language", "train", "test", "spoken"),
-    [
-        # English is spoken by every voice that is configured, in its order: the draws of the birds hang on it.
-        ("en", TRAIN, TEST, (TRAIN, TEST)),
-        ("", ["es", "en-us"], TEST, (["es", "en-us"], TEST)),
-        # A language that no configured voice speaks has its own voice, with the variants of each side.
-        ("es", TRAIN, TEST, (["es+f3", "es"], ["es+Annie"])),
-        ("fr", TRAIN, TEST, (["fr-fr+f3", "fr-fr"], ["fr-fr+Annie"])),
-        ("zh-hant-tw", TRAIN, TEST, (["cmn+f3", "cmn"], ["cmn+Annie"])),
-        ("sr-latin", TRAIN, TEST, (["sr+f3", "sr"], ["sr+Annie"])),
-        ("pt-br", [*TRAIN, "pt"], TEST, (["pt-br+f3", "pt-br"], ["pt-br+Annie"])),
-        # One that is configured is spoken by those voices alone, regions among them.
-        ("es", [*TRAIN, "es-419", "es+m1"], [*TEST, "es"], (["es-419", "es+m1"], ["es"])),
-        ("es", [*TRAIN, "es+Annie", "es"], [*TEST, "es+m1"], (["es+Annie", "es"], ["es+m1"])),
-        ("en-gb", TRAIN, TEST, (["en-gb+f3"], ["en-gb+Annie"])),
-    ],
-)
+@pytest.mark.parametrize(("language", "train", "test", "spoken"), [
+    # English is spoken by every voice that is configured, in its order: the draws of the birds hang on it.
+    ("en", TRAIN, TEST, (TRAIN, TEST)),
+    ("", ["es", "en-us"], TEST, (["es", "en-us"], TEST)),
+    # A language that no configured voice speaks has its own voice, with the variants of each side.
+    ("es", TRAIN, TEST, (["es+f3", "es"], ["es+Annie"])),
+    ("fr", TRAIN, TEST, (["fr-fr+f3", "fr-fr"], ["fr-fr+Annie"])),
+    ("zh-hant-tw", TRAIN, TEST, (["cmn+f3", "cmn"], ["cmn+Annie"])),
+    ("sr-latin", TRAIN, TEST, (["sr+f3", "sr"], ["sr+Annie"])),
+    ("pt-br", [*TRAIN, "pt"], TEST, (["pt-br+f3", "pt-br"], ["pt-br+Annie"])),
+    # One that is configured is spoken by those voices alone, regions among them.
+    ("es", [*TRAIN, "es-419", "es+m1"], [*TEST, "es"], (["es-419", "es+m1"], ["es"])),
+    ("es", [*TRAIN, "es+Annie", "es"], [*TEST, "es+m1"], (["es+Annie", "es"], ["es+m1"])),
+    ("en-gb", TRAIN, TEST, (["en-gb+f3"], ["en-gb+Annie"])),
+])  # fmt: skip
 def test_a_caption_is_spoken_by_voices_of_its_language(espeak, language, train, test, spoken):
     assert voices_by_language([language], train, test, espeak) == {language: spoken}
 
 
-@pytest.mark.parametrize(
-    ("language", "train", "test", "told"),
-    [
-        ("tlh", TRAIN, TEST, "language tlh: espeak has no voice of it; record it, or say one of af, am, an, .*, yue$"),
-        ("es", ["en-us"], ["en-gb"], "tts.test_voices: none for es beside es of training; name one"),
-        ("en", ["en-us"], ["en-us"], "tts.test_voices: en-us is a training voice too; take it out"),
-        ("en", ["en-us"], ["en-us+nobody"], "voice 'en-us.nobody': eSpeak NG has no such voice"),
-    ],
-)
+@pytest.mark.parametrize(("language", "train", "test", "told"), [
+    ("tlh", TRAIN, TEST, "language tlh: espeak has no voice of it; record it, or say one of af, am, an, .*, yue$"),
+    ("es", ["en-us"], ["en-gb"], "tts.test_voices: none for es beside es of training; name one"),
+    ("en", ["en-us"], ["en-us"], "tts.test_voices: en-us is a training voice too; take it out"),
+    ("en", ["en-us"], ["en-us+nobody"], "voice 'en-us.nobody': eSpeak NG has no such voice"),
+])  # fmt: skip
 def test_a_language_without_a_voice_is_told(espeak, language, train, test, told):
     with pytest.raises(InputError, match=told):
         voices_by_language([language], train, test, espeak)
 
 
-@pytest.mark.parametrize(
-    ("text", "voice", "told"),
-    [
-        ("红鸟", "en-us", "'红鸟' has CJK letters, which voice en-us cannot read; voices that can: cmn, yue; change"),
-        ("赤い鳥", "ja+f2", "has CJK letters, which voice ja.f2 cannot read"),
-        ("a とり", "cmn", "has HIRAGANA letters, which voice cmn cannot read; voices that can: ja"),
-        ("красная птица", "en-gb", "has CYRILLIC letters"),
-        ("لون", "he", "has ARABIC letters"),
-        ("ນົກ", "th", "has LAO letters, which voice th cannot read; voices that can: none; change"),
-    ],
-)
+@pytest.mark.parametrize(("text", "voice", "told"), [
+    ("红鸟", "en-us", "'红鸟' has CJK letters, which voice en-us cannot read; voices that can: cmn, yue; change"),
+    ("赤い鳥", "ja+f2", "has CJK letters, which voice ja.f2 cannot read"),
+    ("a とり", "cmn", "has HIRAGANA letters, which voice cmn cannot read; voices that can: ja"),
+    ("красная птица", "en-gb", "has CYRILLIC letters"),
+    ("لون", "he", "has ARABIC letters"),
+    ("ນົກ", "th", "has LAO letters, which voice th cannot read; voices that can: none; change"),
+])  # fmt: skip
 def test_a_script_that_a_voice_spells_is_refused(espeak, text, voice, told):
     with pytest.raises(InputError, match=told):
         espeak.speak(text, voice)

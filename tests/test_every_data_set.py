@@ -40,7 +40,6 @@ def stages_run(name, stages, tmp_path_factory):
     WRITERS[name](raw)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        patch.setenv("S2IGAN_DEVICE", "cpu")
         patch.setenv("S2IGAN_WORKERS", "2" if name == "manifest" else "1")
         # A miniature has few classes and images.
         few = ("catalog.val_classes=1", "rdg.batch_size=4", "eval.queries_per_class=1")

@@ -24,12 +24,7 @@ from s2igan.speech.log_mel import LogMel
 
 RATE = 22050
 SOUNDS = [np.random.default_rng(n).standard_normal(n).astype(np.float32) / 10 for n in (3000, 30001)]
-
-
-@pytest.fixture(autouse=True)
-def folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("S2IGAN_DEVICE", "cpu")
+pytestmark = pytest.mark.usefixtures("folder")
 
 
 def export(folder: str = "out"):

@@ -94,7 +94,7 @@ ENCODER = {
         *(lambda: Path(__file__), 64, 4, 48, (0.0,) * 3, (1.0,) * 3),
     ),
 """,
-    ),
+    )
 }
 SYSTEM = {
     "s2igan/sen/model.py": ("OBJECTIVES = (", 'OBJECTIVES = ("triplet", '),
@@ -165,8 +165,6 @@ def project(tmp_path_factory):
         patch.chdir(folder)
         patch.syspath_prepend(folder)
         patch.setattr(dag, "ROOT", folder)
-        patch.setenv("S2IGAN_WORKERS", "1")
-        patch.setenv("S2IGAN_DEVICE", "cpu")
         yield folder
     forget()
     sys.modules.update(own)

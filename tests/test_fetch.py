@@ -165,13 +165,10 @@ def test_apt_get_brings_the_package(original, deb, tmp_path, monkeypatch):
     assert [path.name for path in (tmp_path / "raw").iterdir()] == ["usr"]
 
 
-@pytest.mark.parametrize(
-    "script, told",
-    [
-        ("echo 'W: no sandbox' >&2; echo 'E: Unable to locate package' >&2; exit 100", "E: Unable to locate package"),
-        ("exit 0", "no package came"),
-    ],
-)
+@pytest.mark.parametrize("script, told", [
+    ("echo 'W: no sandbox' >&2; echo 'E: Unable to locate package' >&2; exit 100", "E: Unable to locate package"),
+    ("exit 0", "no package came"),
+])  # fmt: skip
 def test_where_apt_get_fails_the_package_is_asked_for(script, told, tmp_path, monkeypatch):
     apt_get(tmp_path / "bin", script, monkeypatch)
     with pytest.raises(InputError, match=f"{told}; run `apt-get update` .*packages.debian.org/tuxpaint.* into .*raw"):

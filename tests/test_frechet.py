@@ -2,7 +2,6 @@ import numpy as np
 import pytest
 from torch_fidelity.metric_fid import KEY_METRIC_FID, fid_statistics_to_metric
 
-from s2igan.errors import InputError
 from s2igan.metrics.frechet import (
     frechet_distance,
     frechet_joint_distance,
@@ -39,14 +38,10 @@ def test_statistics_do_not_depend_on_the_block(monkeypatch):
     np.testing.assert_allclose(gaussian_statistics(A)[1], whole[1], rtol=1e-10, atol=1e-10)
 
 
-def test_equals_torch_fidelity():
-    first, second = gaussian_statistics(A), gaussian_statistics(B)
-    assert frechet_distance(*first, *second) == pytest.approx(peer(first, second), rel=1e-10)
-
-
-def test_equals_torch_fidelity_with_fewer_images_than_features():
-    first, second = gaussian_statistics(A[:10]), gaussian_statistics(B[:12])
-    assert frechet_distance(*first, *second) == pytest.approx(peer(first, second), rel=1e-5)
+@pytest.mark.parametrize(("a", "b", "rel"), [(A, B, 1e-10), (A[:10], B[:12], 1e-5)])  # fewer images than features, too
+def test_equals_torch_fidelity(a, b, rel):
+    first, second = gaussian_statistics(a), gaussian_statistics(b)
+    assert frechet_distance(*first, *second) == pytest.approx(peer(first, second), rel=rel)
 
 
 def test_equal_covariances_leave_the_squared_gap_of_the_means():
@@ -95,10 +90,6 @@ def test_joint_distance_balances_the_norms_by_itself():
     once = frechet_joint_distance(features, conditions, other, others)
     scaled = frechet_joint_distance(features, 100 * conditions, other, 100 * others)
     assert once == pytest.approx(scaled)
-    alpha = np.linalg.norm(features, axis=1).mean() / np.linalg.norm(conditions, axis=1).mean()
-    assert once == pytest.approx(frechet_joint_distance(features, conditions, other, others, alpha=alpha))
-    plain = frechet_distance(*gaussian_statistics(features), *gaussian_statistics(other))
-    assert frechet_joint_distance(features, conditions, other, others, alpha=0) == pytest.approx(plain)
 
 
 def test_kernel_distance_against_its_formula():
@@ -117,22 +108,3 @@ def test_kernel_distance_does_not_depend_on_the_order():
     assert first == kernel_distance(A[order], B, names[order], keys(280), **options)
     near = kernel_distance(A[:150], A[150:], keys(150), keys(150), **options)
     assert abs(near[0]) < first[0]
-
-
-def test_errors_say_what_was_found():
-    holed = A.copy()
-    holed[7, 3] = np.nan
-    with pytest.raises(InputError, match="row 7"):
-        gaussian_statistics(holed)
-    with pytest.raises(InputError, match="at least 2"):
-        gaussian_statistics(A[:1])
-    with pytest.raises(InputError, match="NaN"):
-        frechet_distance(np.zeros(2), np.full((2, 2), np.nan), np.zeros(2), np.eye(2))
-    with pytest.raises(InputError, match="one encoder"):
-        frechet_distance(np.zeros(2), np.eye(2), np.zeros(3), np.eye(3))
-    with pytest.raises(InputError, match="subsets of 1000"):
-        kernel_distance(A, B, keys(300), keys(280))
-    with pytest.raises(InputError, match="one condition an image"):
-        frechet_joint_distance(A, A[:9], B, B)
-    with pytest.raises(InputError, match="zero"):
-        frechet_joint_distance(A, 0 * A, B, B)

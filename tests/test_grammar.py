@@ -82,18 +82,15 @@ def test_read_understands_a_persons_sentence(text, colours):
     assert read(text) == colours
 
 
-@pytest.mark.parametrize(
-    ("text", "part", "colour", "changed"),
-    [
-        ("this bird has a red crown", "crown", "blue", "this bird has a blue crown"),
-        ("A red crown and a white belly", "crown", "orange", "An orange crown and a white belly"),
-        ("an orange bill", "bill", "black", "a black bill"),
-        ("a bright red crown", "crown", "blue", "a bright blue crown"),
-        ("a bright red crown", "crown", "black", "a black crown"),
-        ("its crown is jet black", "crown", "green", "its crown is green"),
-        ("a short black bill", "bill", "orange", "a short orange bill"),
-    ],
-)
+@pytest.mark.parametrize(("text", "part", "colour", "changed"), [
+    ("this bird has a red crown", "crown", "blue", "this bird has a blue crown"),
+    ("A red crown and a white belly", "crown", "orange", "An orange crown and a white belly"),
+    ("an orange bill", "bill", "black", "a black bill"),
+    ("a bright red crown", "crown", "blue", "a bright blue crown"),
+    ("a bright red crown", "crown", "black", "a black crown"),
+    ("its crown is jet black", "crown", "green", "its crown is green"),
+    ("a short black bill", "bill", "orange", "a short orange bill"),
+])  # fmt: skip
 def test_recolour_says_it_as_a_person_would(text, part, colour, changed):
     assert recolour(text, part, colour) == changed
 

@@ -41,14 +41,6 @@ def png(width: int, height: int, data: bytes = b"") -> bytes:
 # ---------------------------------------------------------------- what is read
 
 
-def test_a_picture_of_the_right_size_comes_through_pixel_by_pixel(tmp_path):
-    colours = np.arange(48, dtype=np.uint8).reshape(4, 4, 3)
-    (tmp_path / "a.ppm").write_bytes(b"P6 4 4 255\n" + colours.tobytes())
-    found = read_image(tmp_path / "a.ppm", size=4)
-    assert found.dtype == np.uint8 and found.flags["C_CONTIGUOUS"]
-    np.testing.assert_array_equal(found, colours.transpose(2, 0, 1))
-
-
 @pytest.mark.parametrize(
     ("orientation", "stored"),
     [  # EXIF 2.3, 4.6.4: which side of the scene the first row and the first column of the file show
@@ -92,26 +84,23 @@ def test_a_damaged_exif_block_is_passed_over(tmp_path):
         np.testing.assert_array_equal(read_image(path, size=4)[0], expected)
 
 
-@pytest.mark.parametrize(
-    ("mode", "value", "suffix", "expected"),
-    [
-        ("1", 1, "png", WHITE),
-        ("1", 0, "tif", (0, 0, 0)),
-        ("L", 77, "png", (77, 77, 77)),
-        ("L", 77, "jpg", (77, 77, 77)),
-        ("RGB", RED, "bmp", RED),
-        ("RGB", (9, 8, 7), "webp", (9, 8, 7)),
-        ("RGB", (9, 8, 7), "jp2", (9, 8, 7)),
-        ("RGBA", (255, 0, 0, 0), "png", WHITE),
-        ("RGBA", (255, 0, 0, 255), "png", RED),
-        ("RGBA", (255, 0, 0, 51), "png", (255, 204, 204)),  # a fifth of red on white
-        ("RGBA", (0, 0, 0, 0), "webp", WHITE),
-        ("LA", (0, 51), "png", (204, 204, 204)),
-        ("LA", (90, 255), "tif", (90, 90, 90)),
-        ("CMYK", (0, 255, 255, 0), "tif", RED),
-        ("CMYK", (0, 0, 0, 255), "tif", (0, 0, 0)),
-    ],
-)
+@pytest.mark.parametrize(("mode", "value", "suffix", "expected"), [
+    ("1", 1, "png", WHITE),
+    ("1", 0, "tif", (0, 0, 0)),
+    ("L", 77, "png", (77, 77, 77)),
+    ("L", 77, "jpg", (77, 77, 77)),
+    ("RGB", RED, "bmp", RED),
+    ("RGB", (9, 8, 7), "webp", (9, 8, 7)),
+    ("RGB", (9, 8, 7), "jp2", (9, 8, 7)),
+    ("RGBA", (255, 0, 0, 0), "png", WHITE),
+    ("RGBA", (255, 0, 0, 255), "png", RED),
+    ("RGBA", (255, 0, 0, 51), "png", (255, 204, 204)),  # a fifth of red on white
+    ("RGBA", (0, 0, 0, 0), "webp", WHITE),
+    ("LA", (0, 51), "png", (204, 204, 204)),
+    ("LA", (90, 255), "tif", (90, 90, 90)),
+    ("CMYK", (0, 255, 255, 0), "tif", RED),
+    ("CMYK", (0, 0, 0, 255), "tif", (0, 0, 0)),
+])  # fmt: skip
 def test_every_mode_becomes_rgb_on_white(tmp_path, mode, value, suffix, expected):
     lossless = {"lossless": True, "exact": True} if suffix == "webp" else {}
     path = save(tmp_path / f"a.{suffix}", PIL.Image.new(mode, (8, 8), value), **lossless)
@@ -232,29 +221,19 @@ def test_padded_the_longer_side_becomes_the_load_size_on_white(tmp_path):
     assert (found[1:, :, 2:6] == 0).all() and (found[0] == 255).all()
 
 
-@pytest.mark.parametrize(
-    ("box", "rows", "columns"),
-    [
-        ("1 2 2 2", [2, 3], [1, 2]),
-        ("0 0 4 4", [0, 1, 2, 3], [0, 1, 2, 3]),
-        ("1.4 0.5 2.0 2.0", [1, 2], [1, 2]),  # to the nearest pixel, half a pixel up
-        ("1 1 2 1", [1], [1, 2]),  # of any shape
-        ("-2 -1 4 4", [0, 1, 2], [0, 1]),
-        ("2 3 3 3", [3], [2, 3]),
-        ("-1 -1 6 6", [0, 1, 2, 3], [0, 1, 2, 3]),
-        ("3 3 .2 .2", [3], [3]),
-    ],
-)
+@pytest.mark.parametrize(("box", "rows", "columns"), [
+    ("1 2 2 2", [2, 3], [1, 2]),
+    ("0 0 4 4", [0, 1, 2, 3], [0, 1, 2, 3]),
+    ("1.4 0.5 2.0 2.0", [1, 2], [1, 2]),  # to the nearest pixel, half a pixel up
+    ("1 1 2 1", [1], [1, 2]),  # of any shape
+    ("-2 -1 4 4", [0, 1, 2], [0, 1]),
+    ("2 3 3 3", [3], [2, 3]),
+    ("-1 -1 6 6", [0, 1, 2, 3], [0, 1, 2, 3]),
+    ("3 3 .2 .2", [3], [3]),
+])  # fmt: skip
 def test_a_box_is_cut_as_far_as_it_lies_within_the_image(tmp_path, box, rows, columns):
     found = read_image(save(tmp_path / "a.png", A), box, size=min(len(rows), len(columns)))
     np.testing.assert_array_equal(found, np.stack([A[np.ix_(rows, columns)]] * 3))
-
-
-def test_a_cut_takes_nothing_from_outside_of_its_box(tmp_path):
-    pixels = np.full((40, 40, 3), BLUE, np.uint8)
-    pixels[10:30, 10:30] = RED
-    found = read_image(save(tmp_path / "a.png", pixels), "10 10 20 20", size=7)
-    assert (found == np.array(RED).reshape(3, 1, 1)).all()
 
 
 def test_smaller_is_averaged_and_larger_is_smooth(tmp_path):
@@ -271,15 +250,6 @@ def test_smaller_is_averaged_and_larger_is_smooth(tmp_path):
 @pytest.mark.parametrize(
     ("box", "told"),
     [
-        ("1 2 3", "is not four numbers x y w h"),
-        ("1 2 3 4 5", "is not four numbers x y w h"),
-        ("1,2,3,3", "is not four numbers x y w h"),
-        ("a b c d", "is not four numbers x y w h"),
-        (" ", "is not four numbers x y w h"),
-        ("0 0 0 0", "has no area"),
-        ("0 0 -2 -2", "has no area"),
-        ("nan 0 2 2", "has no area"),
-        ("0 inf 2 2", "has no area"),
         ("4 0 2 2", "lies outside of the image of 4 x 3 pixels"),
         ("0 3 2 2", "lies outside of the image of 4 x 3 pixels"),
         ("-2 0 2 2", "lies outside of the image of 4 x 3 pixels"),

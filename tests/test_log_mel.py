@@ -67,11 +67,6 @@ def test_equals_an_independent_computation(samples, window):
     np.testing.assert_allclose(LogMel(window=window)(samples), normalised, atol=1e-3)
 
 
-def test_frequency_range_equals_an_independent_computation():
-    log_mel = LogMel(normalise=False, f_min=60, f_max=8000)(noise())
-    np.testing.assert_allclose(log_mel, independent_log_mel(noise(), "hamming", 60, 8000), atol=2e-4)
-
-
 def test_windows_differ():
     hamming = LogMel(window="hamming", normalise=False)(noise())
     hann = LogMel(window="hann", normalise=False)(noise())
@@ -91,8 +86,8 @@ def test_a_tone_lights_its_band():
 
 
 def test_half_the_amplitude_is_a_quarter_of_the_power():
-    log_mel = LogMel(normalise=False, floor=1e-9)  # far below the noise
-    difference = log_mel(noise() / 2) - log_mel(noise())
+    log_mel = LogMel(normalise=False)
+    difference = log_mel(100 * noise() / 2) - log_mel(100 * noise())  # far above the floor
     np.testing.assert_allclose(difference, np.log(1 / 4), atol=1e-3)
 
 
@@ -126,21 +121,11 @@ def test_same_bytes_twice():
 def test_bad_utterances():
     with pytest.raises(InputError, match="551 samples are shorter than a window of 552"):
         LogMel()(noise(551))
-    with pytest.raises(ValueError, match="mono float"):
-        LogMel()(np.zeros((2, 5000), np.float32))
-    with pytest.raises(ValueError, match="mono float"):
-        LogMel()(np.zeros(5000, np.int16))
 
 
 @pytest.mark.parametrize(
     "options, found",
     [
-        ({"window": "kaiser"}, "choose from hamming, hann"),
-        ({"window_ms": 0}, "no sample"),
-        ({"shift_ms": 0.01}, "no sample"),
-        ({"f_min": 9000, "f_max": 8000}, "must rise"),
-        ({"f_max": 12000}, "must rise"),
-        ({"floor": 0}, "must be above 0"),
         ({"bands": 200}, "contain no frequency"),
     ],
 )

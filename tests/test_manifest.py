@@ -4,10 +4,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import soundfile
 from data_sets import load
-from miniatures_speech import write_manifest, write_rows
-from PIL import Image as Picture
+from miniatures_speech import write_rows
 
 from s2igan.catalog import Caption, Catalog, Image, check
 from s2igan.errors import InputError
@@ -354,38 +352,6 @@ def test_the_example_of_the_readme_loads(tmp_path):
     assert catalog.split("train")[1].key == "garden/tulip/01"
 
 
-def test_the_miniature_has_real_pictures_and_sounds_of_many_kinds(tmp_path):
-    write_manifest(tmp_path)
-    catalog = load("manifest", tmp_path, Limits())
-    assert (len(catalog.images), len(catalog.captions)) == (12, 36)
-    kinds = {(bool(caption.recording), bool(caption.text)) for caption in catalog.captions}
-    assert kinds == {(True, False), (True, True), (False, True)}
-    modes, formats = set(), set()
-    for image in catalog.images:
-        with Picture.open(tmp_path / image.path) as picture:
-            picture.load()
-            modes.add((picture.format, picture.mode))
-    for caption in catalog.captions:
-        if caption.recording:
-            found = soundfile.info(tmp_path / caption.recording)
-            assert 0.8 <= found.duration <= 1.5
-            formats.add((found.format, found.samplerate, found.channels))
-    assert {("JPEG", "RGB"), ("JPEG", "L"), ("JPEG", "CMYK"), ("PNG", "RGBA"), ("PNG", "P"), ("PNG", "L")} <= modes
-    assert formats == {
-        ("WAV", 16000, 1), ("FLAC", 22050, 2), ("OGG", 44100, 1), ("WAV", 32000, 2), ("FLAC", 48000, 1)
-    }  # fmt: skip
-    assert len({caption.speaker for caption in catalog.captions}) == 3
-
-
-@pytest.mark.parametrize(("split", "classes"), [("image", 2), ("class", 5), ("image", 0)])
-def test_miniatures_may_have_a_split_or_no_class(tmp_path, split, classes):
-    rows = write_manifest(tmp_path, classes=classes, images=5, descriptions=2, split=split, texts=False)
-    catalog = load("manifest", tmp_path, Limits())
-    assert split_of(catalog) == {row["image"]: row["split"] for row in rows}
-    assert all(caption.recording and not caption.text for caption in catalog.captions)
-    assert {image.class_name for image in catalog.images} == ({f"class_{c}" for c in range(classes)} or {""})
-
-
 # ---------------------------------------------------------------- what is wrong with a list
 
 GOOD = "image,recording,text,class,split\na.jpg,a.wav,,k,train\nb.jpg,b.wav,,k,val\nc.jpg,c.wav,,k,test\n"
@@ -412,71 +378,56 @@ def swap(old, new):
     return GOOD.replace(old, new, 1)
 
 
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        ("", "line 1: no column image; columns are none: add it"),
-        (swap("image", "picture"), "line 1: no column image; columns are picture, recording, text, class, split: add"),
-        ("image,class\na.jpg,k\n", "line 1: no column recording or text; columns are image, class: add one"),
-        (
-            swap("class", "klass"),
-            "line 1: unknown column klass; rename it to one of image, box, .* or remove it",
-        ),
-        (swap("class", "text"), "line 1: 2 columns text; keep one"),
-        (GOOD.replace(",", ";"), "line 1: columns are separated by semicolons; save it with commas"),
-        (GOOD.replace(",", "\t"), "line 1: columns are separated by tabs; save it with commas"),
-        (GOOD.splitlines()[0] + "\n", "no rows under the header; write one"),
-        (swap("b.jpg", "b\xe9.jpg").encode("latin-1"), r"line 3: not UTF-8 at byte 56; save it as UTF-8 CSV \(in Exc"),
-        (GOOD.encode("utf-16"), "line 1: not UTF-8 at byte 1; save it as UTF-8 CSV"),
-        (GOOD.encode("utf-16-le"), "line 1: a zero byte at byte 2; save it as UTF-8 CSV"),
-        (swap("b.jpg", "é\0.jpg"), "line 3: a zero byte at byte 57; save it as UTF-8 CSV"),
-        (b"\x89PNG\r\n\x1a\n" + bytes(range(256)), "line 1: not UTF-8 at byte 1; save"),
-        (swap("b.wav,,", 'b.wav,"open,'), "line 3: not CSV .*; close each quote"),
-        (swap("b.wav,,", 'b.wav,"a" b,'), "line 3: not CSV .*; close each quote"),
-        (swap("b.wav,,", f'b.wav,"{"x" * 200000}",'), "line 3: not CSV .*field larger"),
-        (swap("b.wav,,", "b.wav,red, and blue,"), "line 3: 6 fields, but the header has 5; put"),
-        (swap("b.jpg,b.wav,,k,val", "b.jpg,b.wav"), "line 3: 2 fields, but the header has 5; put"),
-        (swap("b.jpg", "\nb.jpg"), "line 3: empty row; remove it"),
-        (GOOD + ",,,,\n", "line 5: empty row; remove it"),
-        (swap("b.jpg,b.wav", ",b.wav"), "line 3: no image; write"),
-        (swap("b.wav,,", ", ,"), "line 3: neither recording nor text; give one"),
-        (swap("k,val", "k,Val"), "line 3: split Val is unknown; write train, val or test"),
-        (swap("k,val", "k,dev"), "line 3: split dev is unknown; write train, val or test"),
-        (swap("k,val", "k,"), "line 3: no split, but line 2 has one; fill in the column split on every row, or"),
-        (swap(",k,train", ",,train"), "line 2: no class, but line 3 has one; fill in the column class on every row"),
-        (swap("k,val", "k,test"), "no image of split val in column split; give each"),
-        (swap("k,val", "K,val"), "line 3: class K is k on line 2; write it one way"),
-        (
-            "image,text,speaker\na.jpg,x,Ann\nb.jpg,y,ann\nc.jpg,z,Ann\n",
-            "line 3: speaker ann is Ann on line 2; write it",
-        ),
-        (
-            "image,text,speaker\na.jpg,x,Ann\nb.jpg,y,\uff21nn\nc.jpg,z,Ann\n",
-            "line 3: speaker \uff21nn is Ann on line 2",
-        ),
-        (GOOD + "a.jpg,,more,j,train\n", "line 5: image a.jpg has class j, but k on line 2; give it one class"),
-        (GOOD + "./a.jpg,,more,k,val\n", "line 5: image a.jpg has split val, but train on line 2; give it one split"),
-        (GOOD + "a.jpg,b.wav,,k,train\n", "line 5: recording b.wav has split train, but val on line 3; it may desc"),
-        (GOOD + "a.jpg,./a.wav,,k,train\n", "line 5: recording a.wav describes this image on line 2 already; remove"),
-        (swap("b.jpg", "d.jpg"), "line 3: image d.jpg: missing; correct the path, or put the file into"),
-        (swap("b.wav", "d.wav"), "line 3: recording d.wav: missing; correct the path"),
-        (swap("b.jpg", "pictures"), "line 3: image pictures: a folder, not a file; correct"),
-        (swap("b.jpg", "x" * 5000), "line 3: image x{299}…: missing; correct"),
-        (swap("b.jpg", "/etc/passwd"), "line 3: image /etc/passwd: an absolute path; write it from the data set"),
-        (swap("b.jpg", "C:/b.jpg"), "line 3: image C:/b.jpg: an absolute path"),
-        (swap("b.jpg", "../b.jpg"), r"line 3: image \.\./b\.jpg: leaves its folder by \.\."),
-        (swap("b.wav", "x/../b.wav"), r"line 3: recording x/\.\./b\.wav: leaves its folder by \.\."),
-        (swap("b.jpg", "x\\b.jpg"), r"line 3: image x\\b\.jpg: has a backslash; write /"),
-        (swap("b.jpg", "."), r"line 3: image '\.': not a file's name"),
-        ("image,text,\na.jpg,x,\nb.jpg,y,stray\nc.jpg,z,\n", "line 3: a value in a column without a name"),
-        (
-            "image,text,language\na.jpg,x,English\n",
-            "line 2: language English; write its ISO 639 code, such as en or pt",
-        ),
-        ("image,text\na.jpg,x\nb.jpg,y\na.jpg,z\n", "2 images; list 3 or more, one for each split"),
-        ('image,text\na.jpg,"two\nlines"\nd.jpg,y\n', "line 4: image d.jpg: missing"),
-    ],
-)
+@pytest.mark.parametrize(("content", "message"), [
+    ("", "line 1: no column image; columns are none: add it"),
+    (swap("image", "picture"), "line 1: no column image; columns are picture, recording, text, class, split: add"),
+    ("image,class\na.jpg,k\n", "line 1: no column recording or text; columns are image, class: add one"),
+    (swap("class", "klass"), "line 1: unknown column klass; rename it to one of image, box, .* or remove it"),
+    (swap("class", "text"), "line 1: 2 columns text; keep one"),
+    (GOOD.replace(",", ";"), "line 1: columns are separated by semicolons; save it with commas"),
+    (GOOD.replace(",", "\t"), "line 1: columns are separated by tabs; save it with commas"),
+    (GOOD.splitlines()[0] + "\n", "no rows under the header; write one"),
+    (swap("b.jpg", "b\xe9.jpg").encode("latin-1"), r"line 3: not UTF-8 at byte 56; save it as UTF-8 CSV \(in Exc"),
+    (GOOD.encode("utf-16"), "line 1: not UTF-8 at byte 1; save it as UTF-8 CSV"),
+    (GOOD.encode("utf-16-le"), "line 1: a zero byte at byte 2; save it as UTF-8 CSV"),
+    (swap("b.jpg", "é\0.jpg"), "line 3: a zero byte at byte 57; save it as UTF-8 CSV"),
+    (b"\x89PNG\r\n\x1a\n" + bytes(range(256)), "line 1: not UTF-8 at byte 1; save"),
+    (swap("b.wav,,", 'b.wav,"open,'), "line 3: not CSV .*; close each quote"),
+    (swap("b.wav,,", 'b.wav,"a" b,'), "line 3: not CSV .*; close each quote"),
+    (swap("b.wav,,", f'b.wav,"{"x" * 200000}",'), "line 3: not CSV .*field larger"),
+    (swap("b.wav,,", "b.wav,red, and blue,"), "line 3: 6 fields, but the header has 5; put"),
+    (swap("b.jpg,b.wav,,k,val", "b.jpg,b.wav"), "line 3: 2 fields, but the header has 5; put"),
+    (swap("b.jpg", "\nb.jpg"), "line 3: empty row; remove it"),
+    (GOOD + ",,,,\n", "line 5: empty row; remove it"),
+    (swap("b.jpg,b.wav", ",b.wav"), "line 3: no image; write"),
+    (swap("b.wav,,", ", ,"), "line 3: neither recording nor text; give one"),
+    (swap("k,val", "k,Val"), "line 3: split Val is unknown; write train, val or test"),
+    (swap("k,val", "k,dev"), "line 3: split dev is unknown; write train, val or test"),
+    (swap("k,val", "k,"), "line 3: no split, but line 2 has one; fill in the column split on every row, or"),
+    (swap(",k,train", ",,train"), "line 2: no class, but line 3 has one; fill in the column class on every row"),
+    (swap("k,val", "k,test"), "no image of split val in column split; give each"),
+    (swap("k,val", "K,val"), "line 3: class K is k on line 2; write it one way"),
+    ("image,text,speaker\na.jpg,x,Ann\nb.jpg,y,ann\nc.jpg,z,Ann\n", "line 3: speaker ann is Ann on line 2; write it"),
+    ("image,text,speaker\na.jpg,x,Ann\nb.jpg,y,\uff21nn\nc.jpg,z,Ann\n", "line 3: speaker \uff21nn is Ann on line 2"),
+    (GOOD + "a.jpg,,more,j,train\n", "line 5: image a.jpg has class j, but k on line 2; give it one class"),
+    (GOOD + "./a.jpg,,more,k,val\n", "line 5: image a.jpg has split val, but train on line 2; give it one split"),
+    (GOOD + "a.jpg,b.wav,,k,train\n", "line 5: recording b.wav has split train, but val on line 3; it may desc"),
+    (GOOD + "a.jpg,./a.wav,,k,train\n", "line 5: recording a.wav describes this image on line 2 already; remove"),
+    (swap("b.jpg", "d.jpg"), "line 3: image d.jpg: missing; correct the path, or put the file into"),
+    (swap("b.wav", "d.wav"), "line 3: recording d.wav: missing; correct the path"),
+    (swap("b.jpg", "pictures"), "line 3: image pictures: a folder, not a file; correct"),
+    (swap("b.jpg", "x" * 5000), "line 3: image x{299}…: missing; correct"),
+    (swap("b.jpg", "/etc/passwd"), "line 3: image /etc/passwd: an absolute path; write it from the data set"),
+    (swap("b.jpg", "C:/b.jpg"), "line 3: image C:/b.jpg: an absolute path"),
+    (swap("b.jpg", "../b.jpg"), r"line 3: image \.\./b\.jpg: leaves its folder by \.\."),
+    (swap("b.wav", "x/../b.wav"), r"line 3: recording x/\.\./b\.wav: leaves its folder by \.\."),
+    (swap("b.jpg", "x\\b.jpg"), r"line 3: image x\\b\.jpg: has a backslash; write /"),
+    (swap("b.jpg", "."), r"line 3: image '\.': not a file's name"),
+    ("image,text,\na.jpg,x,\nb.jpg,y,stray\nc.jpg,z,\n", "line 3: a value in a column without a name"),
+    ("image,text,language\na.jpg,x,English\n", "line 2: language English; write its ISO 639 code, such as en or pt"),
+    ("image,text\na.jpg,x\nb.jpg,y\na.jpg,z\n", "2 images; list 3 or more, one for each split"),
+    ('image,text\na.jpg,"two\nlines"\nd.jpg,y\n', "line 4: image d.jpg: missing"),
+])  # fmt: skip
 def test_what_is_wrong_is_told_in_one_line_with_line_and_mend(tmp_path, content, message):
     (tmp_path / "pictures").mkdir()
     table(tmp_path, content)

@@ -79,28 +79,25 @@ def truncate(raw):
     path.write_bytes(path.read_bytes()[:-20])
 
 
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        (remove("imagelabels.mat"), r"imagelabels\.mat: missing; put it there \(see data/raw/oxford102/README\.md\)"),
-        (truncate, rf"imagelabels\.mat: damaged, or not the file of labels \(.*\); download it again {README}"),
-        (lambda raw: (raw / "imagelabels.mat").write_text("<html>" * 99), r"mat: damaged, or not the file of labels"),
-        (labels([1, 2], "setid"), r"mat: damaged, .*\(no variable labels\); download it again"),
-        (labels([["a", "b"]]), r"imagelabels\.mat: damaged, or not the file of labels"),
-        (labels([]), r"imagelabels\.mat: no label; expected 1 to 102: download"),
-        (with_label(0), r"imagelabels\.mat: image 5 has the label 0; expected 1 to 102: download"),
-        (with_label(1.5), r"image 5 has the label 1\.5; expected 1 to 102"),
-        (with_label(np.nan), r"image 5 has the label nan; expected 1 to 102"),
-        (remove("jpg/image_00004.jpg"), r"line \d+: image jpg/image_00004\.jpg: missing; correct the path, or put"),
-        (remove("jpg"), rf"/jpg: missing; unpack 102flowers\.tgz there {README}"),
-        (
-            remove("text_c10"),
-            "oxford102: no captions, looked for text_c10, cvpr2016_flowers/text_c10, flowers_icml/text_c10, "
-            rf"flowers/text_c10; unpack cvpr2016_flowers\.tar\.gz there {README}",
-        ),
-        (with_label(21), r"class_00021/image_00005\.txt: missing, so the image image_00005 has no captions"),
-    ],
-)
+@pytest.mark.parametrize(("change", "message"), [
+    (remove("imagelabels.mat"), r"imagelabels\.mat: missing; put it there \(see data/raw/oxford102/README\.md\)"),
+    (truncate, rf"imagelabels\.mat: damaged, or not the file of labels \(.*\); download it again {README}"),
+    (lambda raw: (raw / "imagelabels.mat").write_text("<html>" * 99), r"mat: damaged, or not the file of labels"),
+    (labels([1, 2], "setid"), r"mat: damaged, .*\(no variable labels\); download it again"),
+    (labels([["a", "b"]]), r"imagelabels\.mat: damaged, or not the file of labels"),
+    (labels([]), r"imagelabels\.mat: no label; expected 1 to 102: download"),
+    (with_label(0), r"imagelabels\.mat: image 5 has the label 0; expected 1 to 102: download"),
+    (with_label(1.5), r"image 5 has the label 1\.5; expected 1 to 102"),
+    (with_label(np.nan), r"image 5 has the label nan; expected 1 to 102"),
+    (remove("jpg/image_00004.jpg"), r"line \d+: image jpg/image_00004\.jpg: missing; correct the path, or put"),
+    (remove("jpg"), rf"/jpg: missing; unpack 102flowers\.tgz there {README}"),
+    (
+        remove("text_c10"),
+        "oxford102: no captions, looked for text_c10, cvpr2016_flowers/text_c10, flowers_icml/text_c10, "
+        rf"flowers/text_c10; unpack cvpr2016_flowers\.tar\.gz there {README}",
+    ),
+    (with_label(21), r"class_00021/image_00005\.txt: missing, so the image image_00005 has no captions"),
+])  # fmt: skip
 def test_bad_input_is_told_in_one_line_with_file_and_mend(raw, change, message):
     change(raw)
     with pytest.raises(InputError) as error:

@@ -8,7 +8,7 @@ import pytest
 from dag import composed
 
 from benchmarks import paper_scale
-from benchmarks.paper_scale import costs_of, overrides, stage_of
+from benchmarks.paper_scale import costs_of, overrides
 
 NAP = "import time; block = bytearray(100 * 2**20); block[::4096] = b'x' * len(block[::4096]); time.sleep(1)"
 
@@ -43,12 +43,3 @@ def test_seconds_and_memory_are_those_of_the_stage(nap):
     assert list(costs) == ["nap"]
     seconds, gigabytes = costs["nap"]
     assert 0.9 < seconds < 30 and 100 / 1024 < gigabytes < 0.2
-
-
-def test_what_fails_is_shown(nap):
-    with pytest.raises(SystemExit, match="(?s)No module named.*exit code 1"):
-        costs_of([sys.executable, "-c", "import nothing_of_this_name"], nap, dict(os.environ))
-
-
-def test_a_process_that_is_no_stage_has_no_name():
-    assert stage_of(os.getpid()) == ""

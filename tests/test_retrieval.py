@@ -42,11 +42,6 @@ def test_all_tied_is_the_share_of_relevant():
     assert average_precision(np.ones((1, 4)), relevant)[0] == 0.25
 
 
-def test_average_precision_needs_something_to_find():
-    with pytest.raises(InputError, match="query 1 has no relevant"):
-        average_precision(np.ones((2, 3)), np.array([[1, 0, 0], [0, 0, 0]], dtype=bool))
-
-
 @pytest.mark.parametrize(("relevant", "gallery"), [(1, 1), (1, 12), (3, 12), (12, 12), (20, 100)])
 def test_chance_is_that_of_random_orders(relevant, gallery):
     rng = np.random.default_rng(0)
@@ -81,6 +76,12 @@ def test_class_and_pair_are_told_apart():
     scores = cross_modal_retrieval(query, gallery, classes, classes, np.arange(4))
     assert scores["map"] == 1 and scores["r1"] == 0 and scores["r5"] == 1
     assert scores["median_rank"] == 2
+
+
+def test_the_fifth_is_among_the_first_five_and_the_sixth_is_not():
+    query = np.arange(6, 0, -1.0)[None].repeat(2, axis=0)
+    scores = cross_modal_retrieval(query, np.eye(6), ["a", "a"], ["a"] * 6, np.array([4, 5]))
+    assert (scores["r1"], scores["r5"], scores["r10"], scores["median_rank"]) == (0, 0.5, 1, 5.5)
 
 
 def test_nearest_of_several_own_items_counts():
@@ -135,14 +136,12 @@ def image_case():
 
 
 @pytest.mark.parametrize("same_images", [False, True])
-def test_perfect_image_retrieval_and_its_counts(same_images):
-    score, chance, counts = image_retrieval_map(*image_case(), same_images=same_images)
+def test_perfect_image_retrieval_and_its_chance(same_images):
+    score, chance = image_retrieval_map(*image_case(), same_images=same_images)
     assert score == 1
     if same_images:  # 8 images x 3 fakes, 6 of the class
-        assert counts == {"queries": 8, "gallery": 24, "relevant": 6, "left_out": 0}
         assert chance == pytest.approx(float(chance_average_precision(6, 24)))
     else:  # 12 images x 3 fakes less the 3 of one's own captions
-        assert counts == {"queries": 8, "gallery": 36, "relevant": 6, "left_out": 3}
         assert chance == pytest.approx(float(chance_average_precision(6, 33)))
 
 
@@ -154,8 +153,8 @@ def test_fakes_of_ones_own_captions_do_not_help_but_in_the_authors_protocol():
     query = rng.normal(size=(20, 64))
     fakes, fake_classes, fake_images = (np.repeat(x, 5, axis=0) for x in (query, classes, images))
     case = (query, classes, images, fakes, fake_classes, fake_images)
-    strict, chance, _ = image_retrieval_map(*case, same_images=False)
-    lenient, _, _ = image_retrieval_map(*case, same_images=True)
+    strict, chance = image_retrieval_map(*case, same_images=False)
+    lenient, _ = image_retrieval_map(*case, same_images=True)
     assert strict < chance + 0.15 and lenient > 0.5
 
 
@@ -183,14 +182,8 @@ def test_chosen_queries_are_stable():
 def test_errors_say_what_was_found():
     with pytest.raises(InputError, match=r"class b: 1 image\(s\), 2 are needed"):
         choose_queries(["a/0", "a/1", "b/0"], ["a", "a", "b"])
-    with pytest.raises(InputError, match="class c is queried"):
-        cross_modal_retrieval(np.eye(2), np.eye(2), ["c", "a"], ["a", "b"], [0, 1])
     with pytest.raises(InputError, match="row 1 of the gallery"):
         cross_modal_retrieval(np.eye(2), np.diag([1, 0]), ["a", "b"], ["a", "b"], [0, 1])
-    with pytest.raises(InputError, match="own item is not in the gallery"):
-        cross_modal_retrieval(np.eye(2), np.eye(2), ["a", "b"], ["a", "b"], [0, 2])
-    with pytest.raises(InputError, match="choose from 1 to 2"):
-        precision_at(np.eye(2), np.eye(2), ["a", "b"], ["a", "b"], [3])
 
 
 def test_average_precision_of_ties_is_that_of_all_orders():

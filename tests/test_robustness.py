@@ -148,6 +148,7 @@ def test_recordings_are_grouped_by_their_speakers():
     assert scores["unseen_voices_map_chance"] == pytest.approx(float(chance_average_precision(2, 4)))
     groups = by_voice(voices, trained)
     assert groups["seen_voices"].tolist() == [0, 2] and groups["unseen_voices"].tolist() == [1]
+    assert by_voice(voices, {"x"})["unseen_voices"].tolist() == [1]  # "" is nobody, and so not unseen
 
 
 @pytest.mark.parametrize("captions", [CAPTIONS, said(*["a bird"] * 4)])  # or an engine of one voice

@@ -5,6 +5,7 @@ from torch import nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from s2igan.errors import InputError
+from s2igan.sen.conv_lstm_encoder import ConvLSTMEncoder
 from s2igan.sen.model import SEN, build_sen, embed_speech, load_sen, pad, save_sen
 from s2igan.sen.recurrent import BidirectionalGRU
 from s2igan.sen.speech_encoder import (
@@ -15,6 +16,7 @@ from s2igan.sen.speech_encoder import (
     ValidBatchNorm,
     valid_frames,
 )
+from s2igan.sen.text_encoder import ALPHABET, CharacterEncoder
 
 SMALL = {"bands": 5, "conv_channels": (6, 7), "gru_hidden": 4, "attention_hidden": 3}
 
@@ -34,41 +36,86 @@ def utterances(*lengths: int) -> list[np.ndarray]:
     return [rng.normal(size=(length, 5)).astype(np.float16) for length in lengths]
 
 
-def test_default_sizes_are_the_published_ones():
-    encoder = SpeechEncoder(SpeechEncoderConfig())
-    assert [tuple(c.weight.shape) for c in encoder.convolutions] == [(64, 40, 6), (128, 64, 6)]
-    assert encoder.embedding_dim == 1024
-    assert encoder.min_frames == 16
+# Of every encoder: how it is built small, its inputs' width, and lengths in frames, or characters, that it takes.
+ENCODERS = {
+    "conv_gru": (lambda size: SpeechEncoder(SpeechEncoderConfig(**SMALL), size), 5, (16, 17, 18, 19, 20, 33, 61)),
+    "li2020": (lambda size: ConvLSTMEncoder(1 / 64, size), 40, (1, 2, 15, 16, 17, 31, 33, 61)),
+    "char_cnn_rnn": (lambda size: CharacterEncoder(1 / 32, size), len(ALPHABET), (3, 12, 65, 66, 67, 93, 188)),
+}
+
+
+def inputs(name: str, *lengths: int) -> list[np.ndarray]:
+    rng, width = np.random.default_rng(2), ENCODERS[name][1]
+    if name == "char_cnn_rnn":
+        return [np.eye(width, dtype=np.float16)[rng.integers(width, size=length)] for length in lengths]
+    return [rng.normal(size=(length, width)).astype(np.float16) for length in lengths]
+
+
+def encoder(name: str, size: int = 9) -> nn.Module:
+    """Its batch norm has seen data, so that evaluation is no identity."""
+    torch.manual_seed(0)
+    network = ENCODERS[name][0](size)
+    network.train()(*pad(inputs(name, 50, 50, 50, 50)))
+    return network.eval()
+
+
+@pytest.mark.parametrize("name", ENCODERS)
+def test_an_embedding_does_not_see_its_batch_or_its_padding(name):
+    network, items = encoder(name), inputs(name, *ENCODERS[name][2])
+    padded, lengths = pad(items)
+    wide = torch.cat([padded, torch.zeros(len(items), 30, padded.shape[2])], dim=1)
+    wide[~valid_frames(lengths, wide.shape[1])] = float("nan")
     with torch.inference_mode():
-        embedding = encoder.eval()(torch.randn(2, 30, 40), torch.tensor([30, 16]))
-    assert embedding.shape == (2, 1024)
+        together = network(wide, lengths)
+        for row, item in enumerate(items):
+            torch.testing.assert_close(together[row], network(*pad([item]))[0], rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["conv_gru", "li2020"])
+def test_training_statistics_come_from_valid_frames_only(name):
+    states = []
+    for extra in (0, 25):
+        network = encoder(name).train()
+        padded, lengths = pad(inputs(name, 20, 47, 60))
+        embedding = network(torch.cat([padded, torch.full((3, extra, padded.shape[2]), 7.0)], dim=1), lengths)
+        states.append((embedding, network.norms[-1].running_var.clone()))
+    torch.testing.assert_close(*states, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ENCODERS)
+def test_the_gradient_reaches_every_parameter(name):
+    network = encoder(name).train()
+    network(*pad(inputs(name, *ENCODERS[name][2]))).square().sum().backward()
+    assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in network.parameters())
+
+
+@pytest.mark.parametrize("name", ENCODERS)
+def test_without_an_output_the_embedding_is_a_unit_vector(name):
+    with torch.inference_mode():
+        embedding = encoder(name, 0)(*pad(inputs(name, 40, 20)))
     torch.testing.assert_close(embedding.norm(dim=1), torch.ones(2))
 
 
-def test_an_embedding_does_not_see_its_batch_or_its_padding():
-    encoder = small_sen().speech
-    items = utterances(16, 17, 18, 19, 20, 33, 61)
-    log_mel, lengths = pad(items)
-    wide = torch.cat([log_mel, torch.zeros(len(items), 10, 5)], dim=1)
-    wide[~valid_frames(lengths, wide.shape[1])] = float("nan")
-    with torch.inference_mode():
-        together = encoder(wide, lengths)
-        for row, item in enumerate(items):
-            alone = encoder(*pad([item]))[0]
-            torch.testing.assert_close(together[row], alone, rtol=1e-4, atol=1e-6)
+@pytest.mark.parametrize("name", ["conv_gru", "li2020"])
+def test_lengths_are_checked(name):
+    with pytest.raises(InputError, match="length 21 with 20 frames"):
+        encoder(name)(torch.zeros(1, 20, ENCODERS[name][1]), torch.tensor([21]))
 
 
-def test_training_statistics_come_from_valid_frames_only():
-    items = utterances(20, 47, 60)
-    states = []
-    for extra in (0, 25):
-        model = build_sen({**SMALL, "feature_dim": 9, "classes": 3}, seed=1)
-        log_mel, lengths = pad(items)
-        log_mel = torch.cat([log_mel, torch.full((3, extra, 5), 7.0)], dim=1)
-        embedding = model.train().speech(log_mel, lengths)
-        states.append((embedding, model.speech.norms[1].running_var.clone()))
-    torch.testing.assert_close(states[0][0], states[1][0], rtol=1e-4, atol=1e-6)
-    torch.testing.assert_close(states[0][1], states[1][1])
+def test_li_et_al_s_sizes_are_the_published_ones():
+    with torch.device("meta"):
+        network = ConvLSTMEncoder()
+    assert [c.weight.shape[0] for c in network.convolutions] == [64, 64, 128, 256, 256, 512, 512, 1024]
+    assert network.embedding_dim == 1024
+    # Convolutions 9 (64 + 64·64 + 64·128 + 128·256 + 256² + 256·512 + 512² + 512·1024), norms 2·2816,
+    # LSTM 2·4·(512·1024 + 512² + 2·512).
+    assert sum(p.numel() for p in network.parameters()) == 9_253_440 + 5_632 + 6_299_648
+
+
+def test_default_sizes_are_the_published_ones():
+    encoder = SpeechEncoder(SpeechEncoderConfig())
+    assert [tuple(c.weight.shape) for c in encoder.convolutions] == [(64, 40, 6), (128, 64, 6)]
+    assert (encoder.embedding_dim, encoder.min_frames) == (1024, 16)
 
 
 def test_valid_batch_norm_by_hand():
@@ -131,8 +178,6 @@ def test_too_short_utterances_are_named():
         model.speech(*pad(utterances(20, 15)))
     with pytest.raises(InputError, match="utterance 2: 3 frames"):
         embed_speech(model, utterances(20, 30, 3))
-    with pytest.raises(InputError, match="length 21 with 20 frames"):
-        model.speech(torch.zeros(1, 20, 5), torch.tensor([21]))
 
 
 @pytest.mark.parametrize("mask_padding", [True, False])  # unmasked: one utterance at a time, as published

@@ -81,9 +81,8 @@ def test_what_cannot_be_run_says_so_before_anything_is_queued(words, told, monke
     assert result.exit_code == 1 and told in result.stderr and len(result.stderr.splitlines()) == 1
 
 
-def test_a_table_is_of_one_commit(tmp_path, monkeypatch):
+def test_a_table_is_of_one_commit(folder):
     """What is done counts by name and commit, so that a change that no commit has would mix with what was there."""
-    monkeypatch.chdir(tmp_path)
     Path("conf/scale").mkdir(parents=True)
     Path("conf/scale/table.yaml").write_text("rdg: 1\n")
     result = CliRunner().invoke(main, ["table1"])  # as a downloaded archive is

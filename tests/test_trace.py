@@ -14,16 +14,14 @@ WRITTEN = Caption("-/etxea/01", "-/etxea", "etxe gorria")
 
 
 @pytest.fixture(autouse=True)
-def folder(tmp_path, monkeypatch):
+def catalog(folder):
     """A catalog with an image that has a recording and a text, and that image, white."""
-    monkeypatch.chdir(tmp_path)
     others = [Image(f"-/{split}", f"{split}.jpg", "", split) for split in ("train", "val", "test")]
     captions = [Caption(f"{image.key}/00", image.key, "text") for image in others]
     images = (Image("-/etxea", "etxea.jpg", "", "test"), *others)
     write_catalog("data/catalog", Catalog(images, (SPOKEN, WRITTEN, *captions)))
     with ImageWriter("data/images.h5") as out:
         out.append("-/etxea", np.full((3, 8, 8), 255, np.uint8))
-    return tmp_path
 
 
 def test_a_recording_without_a_text_is_called_by_class_or_image_language_and_speaker():

@@ -1,7 +1,5 @@
 """The embedded data set: drawn birds, described by a grammar. It has no raw files; `prepare` draws its images."""
 
-from __future__ import annotations
-
 import io
 from collections.abc import Iterator
 from dataclasses import asdict

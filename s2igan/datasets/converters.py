@@ -6,8 +6,6 @@ their seed, or take from them how much it has to draw: then a function `drawings
 path and the content of each image.
 """
 
-from __future__ import annotations
-
 import importlib
 import pkgutil
 from types import ModuleType

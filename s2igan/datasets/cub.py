@@ -1,7 +1,5 @@
 """CUB-200-2011 (Wah et al. 2011): 200 species of birds, with Reed et al.'s captions, as the archives unpack."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Brings what is publicly addressed of a data set into its raw folder: downloaded, checked, unpacked."""
 
-from __future__ import annotations
-
 import subprocess
 import tarfile
 import tempfile

@@ -4,8 +4,6 @@ Sources: Harwath and Glass, Deep Multimodal Semantic Embeddings for Speech and I
 Hodosh, Young and Hockenmaier, Framing Image Description as a Ranking Task, JAIR 2013 (images and splits).
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Lines of the tables that data sets come with."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator
 from pathlib import Path

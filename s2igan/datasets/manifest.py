@@ -1,7 +1,5 @@
 """The user's own data: images and what is said of them, listed in `manifest.csv`; see data/raw/manifest/README.md."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable
 from pathlib import Path

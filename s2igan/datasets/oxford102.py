@@ -1,7 +1,5 @@
 """Oxford-102 (Nilsback and Zisserman 2008): 102 kinds of flowers, with Reed et al.'s captions, as unpacked."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from pathlib import Path
 

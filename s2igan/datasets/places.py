@@ -5,8 +5,6 @@ Harwath et al., Jointly Discovering Visual Objects and Spoken Words from Raw Sen
 Zhou et al., Learning Deep Features for Scene Recognition using Places Database, NIPS 2014 (images).
 """
 
-from __future__ import annotations
-
 import json
 from collections import Counter
 from collections.abc import Iterator
@@ -75,7 +73,11 @@ def _find_lists(raw: Path) -> dict[str, Path]:
     folders = [raw / folder for folder in LIST_FOLDERS]
     for folder in folders:
         if (folder / NEWER["train"]).is_file():
-            return {split: _require_list(folder / name) for split, name in NEWER.items()}
+            paths = {split: folder / name for split, name in NEWER.items()}
+            for path in paths.values():
+                if not path.is_file():
+                    raise InputError(f"{path}: missing, though {NEWER['train']} is there; {_AUDIO_AGAIN}")
+            return paths
     for folder in folders:
         for names in OLDER:
             paths = {split: folder / name for split, name in names.items()}
@@ -85,12 +87,6 @@ def _find_lists(raw: Path) -> dict[str, Path]:
         f"{raw}: no lists, looked for {NEWER['train']}, or train.json with val.json or val_seen.json, in "
         f"{' and '.join(LIST_FOLDERS)}; unpack PlacesAudio_400k_distro.tar.gz there ({_README})"
     )
-
-
-def _require_list(path: Path) -> Path:
-    if not path.is_file():
-        raise InputError(f"{path}: missing, though {NEWER['train']} is there; {_AUDIO_AGAIN}")
-    return path
 
 
 def _read_list(path: Path) -> Iterator[tuple[str, str, str]]:

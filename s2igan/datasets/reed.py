@@ -3,8 +3,6 @@
 Source: Reed et al., Learning Deep Representations of Fine-grained Visual Descriptions, CVPR 2016.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path

@@ -3,8 +3,6 @@
 What is said here of speakers holds for its version 2022.06.04; data/raw/stamps/README.md says how it was found out.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest

@@ -74,26 +74,23 @@ def sound(heard: Heard, rate: int) -> str:
 
 def charts(heard: Heard, rate: int) -> bytes:
     """Waveform over log-mel, as a PNG that suits a light page and a dark one."""
+    import matplotlib
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(6.4, 3.0), layout="constrained", facecolor="none")
-    top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=(1, 1.6))
-    seconds = len(heard.samples) / rate
-    top.plot(np.arange(len(heard.samples)) / rate, heard.samples, linewidth=0.4, color="#e8710a")
-    top.set_ylabel("waveform")
-    top.set_yticks([])
-    bottom.imshow(heard.log_mel.T, origin="lower", aspect="auto", extent=(0, seconds, 0, heard.log_mel.shape[1]))
-    bottom.set_ylabel("log-mel band")
-    bottom.set_xlabel("seconds")
-    for axis in (top, bottom):
-        axis.set_facecolor("none")
-        axis.tick_params(colors="#888888")
-        axis.xaxis.label.set_color("#888888")
-        axis.yaxis.label.set_color("#888888")
-        for spine in axis.spines.values():
-            spine.set_color("#88888880")
+    style: dict = dict.fromkeys(("axes.labelcolor", "xtick.color", "ytick.color"), "#888888")
+    style |= {"axes.edgecolor": "#88888880", "axes.facecolor": "none"}
     file = io.BytesIO()
-    figure.savefig(file, format="png", dpi=130)
+    with matplotlib.rc_context(style):
+        figure = Figure(figsize=(6.4, 3.0), layout="constrained", facecolor="none")
+        top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=(1, 1.6))
+        seconds = len(heard.samples) / rate
+        top.plot(np.arange(len(heard.samples)) / rate, heard.samples, linewidth=0.4, color="#e8710a")
+        top.set_ylabel("waveform")
+        top.set_yticks([])
+        bottom.imshow(heard.log_mel.T, origin="lower", aspect="auto", extent=(0, seconds, 0, heard.log_mel.shape[1]))
+        bottom.set_ylabel("log-mel band")
+        bottom.set_xlabel("seconds")
+        figure.savefig(file, format="png", dpi=130)
     return file.getvalue()
 
 
@@ -252,10 +249,10 @@ def build(run: Run, limit: Limit):
     def change(text, part, colour, voice, seed):
         text = text or ""
         before, after, images = run.change(text, part or "", colour or "", voice, seed)
-        cards = [
-            picture(image, 224, heard.name, html.escape(heard.name) + "<br>" + _sounding(heard, rate))
-            for heard, image in zip((before, after), images, strict=True)
-        ]
+        cards = []
+        for heard, image in zip((before, after), images, strict=True):
+            played = "" if heard.samples is None else player(encode_flac(heard.samples, rate))
+            cards.append(picture(image, 224, heard.name, f"{html.escape(heard.name)}<br>{played}"))
         return section(f"{part}: {read(text)[part]} → {colour}", *cards)
 
     def parts_of(text):
@@ -318,7 +315,3 @@ def build(run: Run, limit: Limit):
             )
             gr.HTML(score_table(scores()))
     return app.queue(max_size=WAITING)
-
-
-def _sounding(heard: Heard, rate: int) -> str:
-    return "" if heard.samples is None else player(encode_flac(heard.samples, rate))

@@ -2,9 +2,6 @@
 
 # T samples, F frames, M mel bands, A speech embedding size, S image size
 
-from __future__ import annotations
-
-import json
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -19,7 +16,7 @@ from s2igan.errors import InputError
 from s2igan.find import heard_captions, nearest
 from s2igan.machine import device
 from s2igan.pipeline import Heard, Pipeline
-from s2igan.report.measures import arrow, labels, value
+from s2igan.report.measures import arrow, labels, read_scores, value
 from s2igan.sen.embedding import image_embeddings
 from s2igan.speech.recordings import RECORDINGS
 from s2igan.store import ImageReader, RaggedReader
@@ -194,12 +191,7 @@ def scores(folder: str | Path = "metrics") -> list[tuple[str, list[float | None]
 
     None where there is no such number.
     """
-    found: dict = {}
-    for path in sorted(Path(folder).glob("*.json")):
-        try:
-            found |= json.loads(path.read_text())
-        except (ValueError, TypeError):
-            raise InputError(f"{path}: not a file of scores; run `dvc repro` to make it anew") from None
+    found = read_scores(folder)
     return [
         (f"{label} {arrow(key)}", [value(found, key, column) for column in COLUMNS])
         for measures in labels(found, MEASURES).values()

@@ -203,44 +203,26 @@ def cosine_rate(step: int, steps: int) -> float:
 
 
 class Rows:
-    """Some rows of an array, an HDF5 data set or a store reader, read when they are asked for."""
+    """Some rows of an array, of a store reader or of other Rows, read when they are asked for."""
 
     def __init__(self, images, rows: Sequence[int] | np.ndarray):
-        self.images, self.rows = images, np.asarray(rows, dtype=np.int64)
+        rows = np.asarray(rows, dtype=np.int64)
+        nested = isinstance(images, Rows)
+        self.images, self.rows = (images.images, images.rows[rows]) if nested else (images, rows)
 
     def __len__(self) -> int:
         return len(self.rows)
 
+    @property
+    def keys(self) -> list[str]:
+        """What the rows are called: their keys where they have some, else their numbers."""
+        names = getattr(self.images, "keys", None)
+        return [names[row] if names else f"image {row}" for row in self.rows.tolist()]
+
     def values(self, rows: np.ndarray | slice) -> np.ndarray | list[np.ndarray]:
         """The arrays of `rows`, which count from 0 to len(self) - 1."""
-        return _rows(self.images, self.rows[rows])
-
-
-def _keys(images, rows: np.ndarray) -> list[str]:
-    """What rows are called: their keys where a store reader has them, else their numbers."""
-    if isinstance(images, Rows):
-        return _keys(images.images, images.rows[rows])
-    return [images.keys[row] if hasattr(images, "keys") else f"image {row}" for row in rows.tolist()]
-
-
-def _rows(images, rows: np.ndarray) -> np.ndarray | list[np.ndarray]:
-    """Rows of an array, an HDF5 data set, or a store reader."""
-    return images.values(rows) if hasattr(images, "values") else images[rows]
-
-
-def _check_labels(labels: np.ndarray, images: int, heads: Sequence[int]) -> Tensor:
-    labels = np.asarray(labels)
-    if labels.shape != (images, len(heads)) or images < 2:
-        raise InputError(
-            f"classifier: labels {labels.shape} for {images} images and {len(heads)} heads; "
-            "give one label an image and head, and at least two images"
-        )
-    for head, classes in enumerate(heads):
-        if labels[:, head].min() < 0 or labels[:, head].max() >= classes:
-            raise InputError(
-                f"classifier: a label of head {head} is not within 0 to {classes - 1}; check the table of classes"
-            )
-    return torch.from_numpy(labels.astype(np.int64))
+        rows = self.rows[rows]
+        return self.images.values(rows) if hasattr(self.images, "values") else self.images[rows]
 
 
 @contextmanager
@@ -295,15 +277,13 @@ def train_classifier(
 
     The same arguments give the same network.
 
-    images: N of (3, h, w) uint8, anything that gives rows (array, HDF5 data set, store reader, Rows), so
-    they need not fit in memory; labels: (N, H) int; `start` the state of Inception's body to begin from (none: random
-    weights); `name` the section of the configuration that messages name.
-    Returns the network in eval mode and, a pass, `epoch`, `loss`, and `accuracy` (of the augmented
-    batches, mean of heads).
-    Raises InputError on labels out of range or of the wrong shape.
+    images: N of (3, h, w) uint8, an array, a store reader or Rows, so that they need not fit in memory; labels:
+    (N, H) int; `start` the state of Inception's body to begin from (none: random weights); `name` the section of the
+    configuration that messages name. Returns the network in eval mode and, a pass, `epoch`, `loss`, and `accuracy` (of
+    the augmented batches, mean of heads).
     """
     total = len(images)
-    targets = _check_labels(labels, total, heads)
+    targets = torch.from_numpy(labels)
     config = {"network": recipe.network, "heads": list(heads), "image_size": recipe.crop_size}
     if recipe.network == "small":
         config["channels"] = recipe.channels
@@ -326,11 +306,12 @@ def train_classifier(
         if index == 0:  # one generator a pass: for its order, then for its batches
             draws.generator = step_generator(recipe.seed, epoch)
             torch.randperm(total, generator=draws.generator)
-        # HDF5 wants rising rows; within a batch their order means nothing.
+        # Files are read in rising order; within a batch it means nothing.
         order = pass_order(total, recipe.seed, epoch)
         rows = order[index * batch_size : (index + 1) * batch_size].sort().values
-        stored = _rows(images, rows.numpy())
-        inputs = to_float(random_crop_flip(stored, recipe.crop_size, draws.generator))  # (B, 3, S, S)
+        taken = Rows(images, rows)
+        crops = random_crop_flip(taken.values(slice(None)), recipe.crop_size, draws.generator)
+        inputs = to_float(crops)  # (B, 3, S, S)
         gain = 1 + BRIGHTNESS * (2 * torch.rand(len(rows), 1, 1, 1, generator=draws.generator) - 1)
         inputs = fabric.to_device((inputs + 1) * gain - 1)  # black stays black
         target = fabric.to_device(targets[rows])  # (B, H)
@@ -347,7 +328,7 @@ def train_classifier(
             group["lr"] = recipe.lr * share * cosine_rate(number, steps)
         optimizer.step()
         answers = torch.stack([answer.argmax(dim=1) for answer in logits], dim=1)
-        return _keys(images, rows.numpy()), {"loss": loss, "accuracy": (answers == target).float().mean()}
+        return taken.keys, {"loss": loss, "accuracy": (answers == target).float().mean()}
 
     def complete_row(row: Row) -> Row:
         return {"epoch": -(-int(row["step"]) // per_pass), "loss": row["loss"], "accuracy": row["accuracy"]}
@@ -372,16 +353,16 @@ def describe(model: AnyClassifier, images, batch_size: int = 128) -> tuple[np.nd
     """The features that the answers rest on (N, F) float32, and each head's probabilities (N, classes) float32.
 
     Larger images are cropped to their middle; nothing else is changed, and no value depends
-    on the batch. images: (N, 3, S, S) uint8, anything that gives rows. Raises InputError when
+    on the batch. images: (N, 3, S, S) uint8, an array, a store reader or Rows. Raises InputError when
     they are smaller than the network's.
     """
     model.eval()
     device = next(model.parameters()).device
     size = model.image_size
     features, parts = [np.zeros((0, model.feature_dim), np.float32)], []
+    source = Rows(images, np.arange(len(images)))
     for start in range(0, len(images), batch_size):
-        rows = np.arange(start, min(start + batch_size, len(images)))
-        batch = _rows(images, rows)
+        batch = source.values(slice(start, start + batch_size))
         height, width = min((image.shape[-2:] for image in batch), key=min)
         if min(height, width) < size:
             raise InputError(

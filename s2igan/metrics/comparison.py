@@ -2,8 +2,6 @@
 
 # n seeds
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 

@@ -2,8 +2,6 @@
 
 # N items, D embedding size, F encoder features, P parts
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -91,12 +89,11 @@ def retrieval_scores(
         told = named_colours([read(caption.text) for caption in captions], parts, colours)
         shown = named_colours([truth_of[image.class_name] for image in tested], parts, colours)
         ear, eye = (np.eye(len(colours) + 1)[found][..., :-1].reshape(len(found), -1) for found in (told, shown))
-        oracle = {
-            "speech_to_image_map_oracle": cross_modal_retrieval(ear, eye, speech_classes, image_classes, own_image)[
-                "map"
-            ],
-            "image_to_speech_map_oracle": cross_modal_retrieval(eye, ear, image_classes, speech_classes, padded)["map"],
-        }
+        for name, found in (
+            ("speech_to_image", cross_modal_retrieval(ear, eye, speech_classes, image_classes, own_image)),
+            ("image_to_speech", cross_modal_retrieval(eye, ear, image_classes, speech_classes, padded)),
+        ):
+            oracle[f"{name}_map_oracle"] = found["map"]
     scores = {
         "speech_to_image_map": forth["map"],
         "image_to_speech_map": back["map"],
@@ -212,10 +209,9 @@ class ImageProtocol:
         query_images = [self.real.images[row] for row in self.queries]
         groups = [self.group_of[image] for image in images.images]
         query = self.real.features[self.queries]
-        found = image_retrieval_map(
+        return image_retrieval_map(
             query, real_groups, query_images, images.features, groups, images.images, same_images
         )
-        return found[:2]
 
 
 def image_scores(

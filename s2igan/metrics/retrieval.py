@@ -25,19 +25,15 @@ def average_precision(scores: np.ndarray, relevant: np.ndarray) -> np.ndarray:
     Equal to scikit-learn's `average_precision_score` row by row; nine times faster at G = 3,000.
 
     scores: (Q, G), higher is nearer, -inf leaves an item out if it is not relevant; relevant:
-    (Q, G) bool. Returns (Q,) float64. Raises InputError for a row without a relevant item.
+    (Q, G) bool, one at least in each row. Returns (Q,) float64.
     """
     hits, last = _ranked(scores, relevant)
-    found = hits.sum(axis=1)
-    if not found.all():
-        row = int(np.flatnonzero(found == 0)[0])
-        raise InputError(f"average precision: query {row} has no relevant item; leave it out")
     found_so_far = np.cumsum(hits, axis=1, dtype=np.int32)
     if last is None:
         precision = found_so_far / np.arange(1, hits.shape[1] + 1)
     else:
         precision = np.take_along_axis(found_so_far, last, axis=1) / (last + 1)
-    return (precision * hits).sum(axis=1) / found
+    return (precision * hits).sum(axis=1) / hits.sum(axis=1)
 
 
 def _ranked(scores: np.ndarray, relevant: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
@@ -113,21 +109,12 @@ def speaker_control(catalog: Catalog) -> dict[str, float]:
 def _unit_rows(features: np.ndarray, what: str) -> np.ndarray:
     """Rows of length 1, float32. Raises InputError on NaN, infinity or a row of zeros."""
     features = np.asarray(features, dtype=np.float32)
-    if features.ndim != 2 or not features.size:
-        raise InputError(f"retrieval: {what} of shape {features.shape}; give (items, dimensions)")
     norms = np.linalg.norm(features, axis=1, keepdims=True)
     bad = ~np.isfinite(norms[:, 0]) | (norms[:, 0] == 0)
     if bad.any():
         row = int(np.flatnonzero(bad)[0])
         raise InputError(f"retrieval: row {row} of the {what} is zero, NaN or infinite; check the encoder's output")
     return features / norms
-
-
-def _check_labels(features: np.ndarray, labels: Sequence, what: str) -> np.ndarray:
-    labels = np.asarray(labels)
-    if labels.shape[:1] != (len(features),):
-        raise InputError(f"retrieval: {len(labels)} {what} for {len(features)} items; give one each")
-    return labels
 
 
 def _similarities(query: np.ndarray, gallery: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
@@ -155,19 +142,11 @@ def cross_modal_retrieval(
 
     query: (Q, D), gallery: (G, D); classes: (Q,) and (G,) names or numbers; query_pairs: (Q,) row
     of the own item in the gallery, or (Q, m) with -1 as filling. Memory grows with G, not Q·G.
-    Raises InputError on NaN, zero rows, or a query class that the gallery lacks.
+    Raises InputError on NaN or zero rows.
     """
     query, gallery = _unit_rows(query, "queries"), _unit_rows(gallery, "gallery")
-    query_classes = _check_labels(query, query_classes, "query classes")
-    gallery_classes = _check_labels(gallery, gallery_classes, "gallery classes")
-    pairs = _check_labels(query, query_pairs, "pairs").reshape(len(query), -1)  # (Q, m)
-    if (pairs >= len(gallery)).any() or (pairs < 0).all(axis=1).any():
-        raise InputError(f"retrieval: a query's own item is not in the gallery; give rows from 0 to {len(gallery) - 1}")
-    missing = np.setdiff1d(query_classes, gallery_classes)
-    if missing.size:
-        raise InputError(
-            f"retrieval: class {missing[0]} is queried but has no item in the gallery; take both from one split"
-        )
+    query_classes, gallery_classes = np.asarray(query_classes), np.asarray(gallery_classes)
+    pairs = np.asarray(query_pairs).reshape(len(query), -1)  # (Q, m)
     precisions, chances, ranks = [], [], []
     for rows, scores in _similarities(query, gallery):
         relevant = query_classes[rows, None] == gallery_classes[None, :]
@@ -200,14 +179,11 @@ def precision_at(
 ) -> list[float]:
     """Mean over queries of the share of the k nearest that are of the query's class, for each k.
 
-    query: (Q, D), gallery: (G, D). Raises InputError for k outside 1 … G, NaN or zero rows.
+    query: (Q, D), gallery: (G, D), k from 1 to G. Raises InputError on NaN or zero rows.
     """
     query, gallery = _unit_rows(query, "queries"), _unit_rows(gallery, "gallery")
-    query_classes = _check_labels(query, query_classes, "query classes")
-    gallery_classes = _check_labels(gallery, gallery_classes, "gallery classes")
+    query_classes, gallery_classes = np.asarray(query_classes), np.asarray(gallery_classes)
     ks = np.asarray(ks, dtype=np.int64)
-    if not ((1 <= ks) & (ks <= len(gallery))).all():
-        raise InputError(f"precision at k: k of {ks.tolist()}; choose from 1 to {len(gallery)}")
     total = np.zeros(len(ks))
     for rows, scores in _similarities(query, gallery):
         hits, last = _ranked(scores, query_classes[rows, None] == gallery_classes[None, :])
@@ -231,7 +207,7 @@ def choose_queries(image_keys: Sequence[str], classes: Sequence, *, per_class: i
     class with too few images.
     """
     image_keys = np.asarray(image_keys, dtype=str)
-    classes = _check_labels(image_keys, classes, "classes")
+    classes = np.asarray(classes)
     chosen = []
     for name in np.unique(classes):
         rows = np.flatnonzero(classes == name)
@@ -254,30 +230,27 @@ def image_retrieval_map(
     fake_classes: Sequence,
     fake_images: Sequence[str],
     same_images: bool,
-) -> tuple[float, float, dict[str, float]]:
+) -> tuple[float, float]:
     """Mean average precision of real images that query generated ones; relevant = same class.
 
     same_images=False (`map`): the gallery is every fake except, for each query, those made from
     the query image's own captions. same_images=True (`map_same_images`, the authors' protocol):
     the gallery is only the fakes made from the captions of the query images, own ones included.
 
-    Returns the score, its exact expectation for a random order, and the counts `queries`,
-    `gallery`, and per query on average `relevant` and `left_out`.
+    Returns the score, and its exact expectation for a random order.
     query_features: (Q, F), fake_features: (G, F) of one encoder; *_images: the image key a query
     is, or a fake's caption speaks of. Raises InputError naming a query with nothing to find.
     Source: Wang et al. 2020 (S2IGAN), section 2.4 (queries: two random images of each test class).
     """
     query_features = _unit_rows(query_features, "query features")
     fake_features = _unit_rows(fake_features, "fake features")
-    query_classes = _check_labels(query_features, query_classes, "query classes")
-    query_images = _check_labels(query_features, query_images, "query images")
-    fake_classes = _check_labels(fake_features, fake_classes, "fake classes")
-    fake_images = _check_labels(fake_features, fake_images, "fake images")
+    query_classes, query_images, fake_classes, fake_images = map(
+        np.asarray, (query_classes, query_images, fake_classes, fake_images)
+    )
     if same_images:
         kept = np.isin(fake_images, query_images)
-        fake_features, fake_classes = fake_features[kept], fake_classes[kept]
-        fake_images = fake_images[kept]
-    precisions, chances, relevants, galleries = [], [], [], []
+        fake_features, fake_classes, fake_images = fake_features[kept], fake_classes[kept], fake_images[kept]
+    precisions, chances = [], []
     for rows, scores in _similarities(query_features, fake_features):
         relevant = query_classes[rows, None] == fake_classes[None, :]
         if not same_images:
@@ -292,15 +265,5 @@ def image_retrieval_map(
                 "to find; generate from the captions of at least two images of each class"
             )
         precisions.append(average_precision(scores, relevant))
-        relevants.append(found)
-        galleries.append(np.isfinite(scores).sum(axis=1))
-        chances.append(chance_average_precision(found, galleries[-1]))
-    gallery = len(fake_features)
-    counts = {
-        "queries": len(query_features),
-        "gallery": gallery,
-        "relevant": float(np.concatenate(relevants).mean()),
-        "left_out": float(gallery - np.concatenate(galleries).mean()),
-    }
-    mean_precision = float(np.concatenate(precisions).mean())
-    return mean_precision, float(np.concatenate(chances).mean()), counts
+        chances.append(chance_average_precision(found, np.isfinite(scores).sum(axis=1)))
+    return float(np.concatenate(precisions).mean()), float(np.concatenate(chances).mean())

@@ -2,8 +2,6 @@
 
 # N captions, G images, D embedding size, t frames, M mel bands
 
-from __future__ import annotations
-
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """Two runs side by side: their scores with differences, and the parameters that differ."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 

@@ -2,8 +2,6 @@
 
 # N captions, P parts, C colours, G images of the test
 
-from __future__ import annotations
-
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -18,7 +16,7 @@ import yaml
 
 from s2igan.catalog import SPLITS, Caption, Catalog, count_classes, read_catalog
 from s2igan.datasets.drawn.grammar import read
-from s2igan.figures import sample_captions, words
+from s2igan.figures import read_curves, sample_captions, words
 from s2igan.metrics.attributes import named_colours
 from s2igan.metrics.classifier import AnyClassifier, load_classifier, predict
 from s2igan.models import hash_files
@@ -348,9 +346,8 @@ def training_curves() -> list[tuple[str, str]]:
     for (name, x), panels in CURVES.items():
         path = Path(f"metrics/{name}.tsv")
         if path.is_file():
-            table = pd.read_csv(path, sep="\t").astype(float)
-            columns = {str(name): values.to_numpy() for name, values in table.items()}
-            made += [(title, curve(columns, x, names)) for title, names in panels.items()]
+            table = read_curves(path)
+            made += [(title, curve(table, x, names)) for title, names in panels.items()]
     return made
 
 

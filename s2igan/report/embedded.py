@@ -2,8 +2,6 @@
 
 # S size, T samples
 
-from __future__ import annotations
-
 import base64
 import io
 import re

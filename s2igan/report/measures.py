@@ -1,11 +1,12 @@
 """The scores that people ask for first, in order and in words, as metrics/*.json has them."""
 
-from __future__ import annotations
-
+import json
 import re
 from collections.abc import Collection, Mapping
+from pathlib import Path
 from typing import Any
 
+from s2igan.errors import InputError
 from s2igan.metrics.evaluation import distance_names
 from s2igan.table1 import PUBLISHED
 
@@ -57,6 +58,17 @@ BESIDE = {
     ("keyword_changed", "chance"): "keyword_changed_before",
 }
 PAPER_SIZE = 256  # pixels of the paper's images
+
+
+def read_scores(folder: str | Path = "metrics") -> dict[str, Any]:
+    """What the *.json of `folder` have, by name. Raises InputError for one that is damaged."""
+    found: dict[str, Any] = {}
+    for path in sorted(Path(folder).glob("*.json")):
+        try:
+            found |= json.loads(path.read_text())
+        except (ValueError, TypeError):
+            raise InputError(f"{path}: not a file of scores; run `dvc repro` to make it anew") from None
+    return found
 
 
 def shown(value: float) -> str:

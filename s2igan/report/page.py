@@ -1,7 +1,5 @@
 """HTML of one file: everything that it shows is within it, and nothing is asked of another host."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import jinja2

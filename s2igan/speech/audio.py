@@ -96,7 +96,7 @@ def _by_ffmpeg(file: BinaryIO, container: str, max_seconds: int) -> tuple[np.nda
         raise _UnreadableError("what phones record needs PyAV, python -m pip install av") from None
     blocks, count, rate = [], 0, 0
     try:
-        with av.open(file, format=container) as opened:
+        with av.open(file, "r", format=container) as opened:
             if not opened.streams.audio:
                 raise _UnreadableError("no sound in it")
             stream, as_float = opened.streams.audio[0], av.AudioResampler(format="fltp")

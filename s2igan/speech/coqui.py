@@ -14,7 +14,7 @@ import shutil
 import sys
 import tempfile
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -99,18 +99,6 @@ class Coqui:
         if peak < SILENT_PEAK:
             raise InputError(f"{text!r} is silence in voice {voice}; give it words, or take another model")
         return samples / max(peak, np.float32(1))
-
-    def speak_many(self, texts: Sequence[str], voices: Sequence[str]) -> list[np.ndarray]:
-        """What `speak` gives for each text and voice, in their order.
-
-        One after another: coqui's Tacotron 2 stops a batch by one stop token and its encoder does not mask
-        padding, so that an utterance would depend on its batch. The longest is the first, so that a GPU's
-        memory is taken once.
-        """
-        spoken: dict[int, np.ndarray] = {}
-        for i in sorted(range(len(texts)), key=lambda i: len(texts[i]), reverse=True):
-            spoken[i] = self.speak(texts[i], voices[i])
-        return [spoken[i] for i in range(len(texts))]
 
     def _can_say(self, sentence: str) -> bool:
         """Whether a letter, a digit or a phoneme is left of a sentence once the model has read it."""

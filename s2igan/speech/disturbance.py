@@ -2,8 +2,6 @@
 
 # T samples, K frequencies of the Fourier transform
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -62,14 +60,9 @@ def add_noise(samples: np.ndarray, snr_db: float, rng: np.random.Generator, kind
       frequency is masked much more than another. The spectrum is the square root of the power |X|^2 of the
       utterance's Fourier transform, averaged over a 64th of the frequency range about each frequency.
 
-    samples: (T,) float -> (T,) float32. Raises InputError for silence, an unknown kind, or an SNR outside
-    -40 to 100 dB.
+    samples: (T,) float -> (T,) float32. Raises InputError for silence.
     """
     samples = _audible(samples)
-    if kind not in NOISES:
-        raise InputError(f"noise {kind!r}: unknown; choose from {', '.join(NOISES)}")
-    if not SNR_RANGE[0] <= snr_db <= SNR_RANGE[1]:
-        raise InputError(f"SNR {snr_db} dB: choose from {SNR_RANGE[0]:g} to {SNR_RANGE[1]:g} dB")
     speech = samples - samples.mean()
     noise = rng.standard_normal(len(speech)) if kind == "white" else _speech_shaped(speech, rng)
     noise -= noise.mean()
@@ -84,11 +77,9 @@ def change_rate(samples: np.ndarray, factor: float) -> np.ndarray:
     512 samples each 128. What was at t seconds is at t / factor, to half a window; sounds shorter than a
     window blur. A factor of 1 changes nothing.
 
-    samples: (T,) float -> float32. Raises InputError for silence, or a factor outside 0.25 to 4.
+    samples: (T,) float -> float32. Raises InputError for silence.
     """
     speech = _audible(samples)
-    if not RATE_RANGE[0] <= factor <= RATE_RANGE[1]:
-        raise InputError(f"speaking rate {factor}: choose from {RATE_RANGE[0]:g} to {RATE_RANGE[1]:g}")
     if factor == 1:
         return speech.astype(np.float32)
     length = max(1, round(len(speech) / factor))
@@ -144,11 +135,7 @@ def _rng(key: str, seed: int) -> np.random.Generator:
 
 def _audible(samples: np.ndarray) -> np.ndarray:
     """The samples as float64; InputError where there is nothing to hear."""
-    if samples.ndim != 1 or not np.issubdtype(samples.dtype, np.floating):
-        raise ValueError(f"mono float samples (T,) wanted, found {samples.dtype} of shape {samples.shape}")
     samples = samples.astype(np.float64)
-    if not np.isfinite(samples).all():
-        raise InputError("samples that are NaN or infinite; export the recording again as 16-bit WAV")
     if not len(samples) or np.abs(samples - samples.mean()).max() < SILENT_PEAK:
         raise InputError("silent; record the utterance again or leave it out")
     return samples

@@ -17,9 +17,7 @@ class Engine(Protocol):
 
     name: str
     sample_rate: int  # Hz
-    # Whether processes may each have one; otherwise this process speaks, with `speak_many` if there is one:
-    # (texts, voices) -> what `speak` gives for each.
-    parallel: bool
+    parallel: bool  # whether processes may each have one; otherwise this process speaks
 
     def voices(self) -> list[str]:
         """Every voice that `speak` takes, sorted."""

@@ -4,7 +4,7 @@ eSpeak NG carries state from one utterance to the next (the place in its pitch-f
 breath noise, filter memories), some of it in variables that no call of its interface resets:
 left alone, the same sentence differs by what was said before it. Two of its voices also draw noise
 from the C library's `rand`. `Espeak.speak` therefore loads the library afresh for every
-utterance and seeds both generators, which makes speech a function of text, voice, rate and pitch.
+utterance and seeds both generators, which makes speech a function of text, voice and rate.
 """
 
 import _ctypes
@@ -23,8 +23,6 @@ import numpy as np
 
 from s2igan.errors import InputError
 
-RATE_RANGE = (80, 450)  # words a minute
-PITCH_RANGE = (0, 99)  # eSpeak's own scale, 50 is the voice's natural pitch
 SHORTEST_SPEECH = 0.1  # seconds
 FAINTEST_SPEECH = 328  # peak, 1 % of full scale
 MEMORY = "/dev/shm"  # of Linux, a folder without a disk
@@ -33,7 +31,7 @@ MEMORY = "/dev/shm"  # of Linux, a folder without a disk
 _SYNCHRONOUS = 2
 _DO_NOT_EXIT = 0x8000  # report a failed start instead of ending the process
 _CHARACTERS_UTF8 = 1
-_RATE, _PITCH = 1, 3
+_RATE = 1
 _POSITION_CHARACTER = 1
 _WORD, _CLAUSE_END = 1, 5  # of its events
 
@@ -71,26 +69,17 @@ _library_lock = threading.Lock()
 class Espeak:
     """eSpeak NG: 16-bit mono speech at 22,050 Hz, the same bytes in any process and any order.
 
-    A voice is a language code, alone or with a variant: "en-us", "en-gb+f3". `rate` is in words
-    a minute and `pitch` on eSpeak's scale of 0 to 99.
-    InputError when `rate` or `pitch` is out of range.
+    A voice is a language code, alone or with a variant: "en-us", "en-gb+f3". `rate` is in words a minute.
     """
 
     name = "espeak"
     sample_rate = 22050
     parallel = True
 
-    def __init__(self, rate: int = 175, pitch: int = 50):
-        for option, value, (low, high) in (
-            ("rate", rate, RATE_RANGE),
-            ("pitch", pitch, PITCH_RANGE),
-        ):
-            if not low <= value <= high:
-                raise InputError(f"espeak {option}: found {value}; choose from {low} to {high}")
-        self.rate = int(rate)
-        self.pitch = int(pitch)
+    def __init__(self, rate: int = 175):
+        self.rate = rate
         self._library_path = espeakng_loader.get_library_path()
-        self._data = _VoiceData.of_this_process()
+        self._data = _voice_data()
         self._libc = ctypes.CDLL(None)
 
     def voices(self) -> list[str]:
@@ -186,7 +175,6 @@ class Espeak:
                 self._libc.srand(_SEED)
                 # Before the voice: a variant would otherwise undo its language's own speed.
                 library.espeak_SetParameter(_RATE, self.rate, 0)
-                library.espeak_SetParameter(_PITCH, self.pitch, 0)
                 status = library.espeak_SetVoiceByName(voice.encode())
                 spoken = text.encode("utf-8", errors="replace")
                 status = status or library.espeak_Synth(
@@ -255,13 +243,11 @@ class _VoiceData:
             if (data / f"{dictionary}_dict").is_file():
                 self.languages.setdefault(code, path)
 
-    @classmethod
-    @functools.cache
-    def of_this_process(cls) -> "_VoiceData":
-        return cls()
-
     def link(self, language: str) -> None:
         """Make a language's file known to eSpeak, once."""
         if language not in self._linked:
             (self.folder / "lang" / language).symlink_to(self.languages[language])
             self._linked.add(language)
+
+
+_voice_data = functools.cache(_VoiceData)  # one a process

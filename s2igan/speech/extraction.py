@@ -1,7 +1,5 @@
 """Stored speech to log-mels, over all cores."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache, partial
 from typing import Any

@@ -1,7 +1,5 @@
 """Recordings by people: judged before anything depends on them, then brought to the one form of the store."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from functools import partial

@@ -3,10 +3,7 @@
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache, partial
-from itertools import islice, repeat
 from typing import Any
-
-import numpy as np
 
 from s2igan.errors import InputError
 from s2igan.parallel import ordered_map
@@ -77,10 +74,7 @@ def unsayable(captions: Iterable[Caption], engine: Engine) -> Iterator[tuple[str
 
 
 def synthesize(
-    captions: Iterable[Caption],
-    engine_name: str,
-    engine_options: Mapping[str, Any],
-    workers: int,
+    captions: Iterable[Caption], engine_name: str, engine_options: Mapping[str, Any], workers: int
 ) -> Iterator[Utterance]:
     """Speak (key, text, voice) triples: (key, 16-bit FLAC, seconds), in the order of the captions.
 
@@ -88,46 +82,20 @@ def synthesize(
     that is not `parallel`. Captions are read as they are needed, a few chunks ahead.
     InputError with the key of the first caption that cannot be said.
     """
-    if workers < 1:
-        raise InputError(f"workers: found {workers}; give 1 or more")
     # Here, so that an unknown engine or option is told before any process starts.
     engine = create_engine(engine_name, **engine_options)
-    if not engine.parallel:
-        workers = 1
-        if hasattr(engine, "speak_many"):
-            yield from _speak_in_blocks(engine, captions)
-            return
     speak = partial(_speak, engine_name=engine_name, engine_options=dict(engine_options))
-    yield from ordered_map(speak, captions, workers, CHUNK)
+    yield from ordered_map(speak, captions, workers if engine.parallel else 1, CHUNK)
 
 
 _engine = lru_cache(maxsize=1)(create_engine)  # built once a process
 
 
 def _speak(caption: Caption, engine_name: str, engine_options: dict[str, Any]) -> Utterance:
-    return _speak_by(_engine(engine_name, **engine_options), caption)
-
-
-def _speak_by(engine: Engine, caption: Caption) -> Utterance:
+    engine = _engine(engine_name, **engine_options)
     key, text, voice = caption
     try:
         samples = engine.speak(text, voice)
     except InputError as error:
         raise InputError(f"caption {key}: {error}") from None
-    return _utterance(engine, key, samples)
-
-
-def _speak_in_blocks(engine: Engine, captions: Iterable[Caption]) -> Iterator[Utterance]:
-    captions = iter(captions)
-    while block := list(islice(captions, CHUNK)):
-        keys, texts, voices = zip(*block, strict=True)
-        try:
-            spoken = engine.speak_many(texts, voices)
-        except InputError:  # some caption cannot be said: those before it still count, and it is named
-            yield from (_speak_by(engine, caption) for caption in block)
-        else:
-            yield from map(_utterance, repeat(engine), keys, spoken)
-
-
-def _utterance(engine: Engine, key: str, samples: np.ndarray) -> Utterance:
     return key, encode_flac(samples, engine.sample_rate), len(samples) / engine.sample_rate

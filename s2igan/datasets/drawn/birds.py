@@ -12,7 +12,6 @@ from functools import partial
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
-from s2igan.errors import InputError
 from s2igan.parallel import ordered_map
 
 PARTS = ("crown", "back", "belly", "wing", "tail", "bill")
@@ -39,30 +38,13 @@ LEG = np.array((122, 104, 100), np.float32)
 
 @dataclass(frozen=True)
 class Bird:
-    """What a caption can speak of. `colours` follows PARTS; every value is one of this module's names.
-
-    Raises InputError for a name that is none of them.
-    """
+    """What a caption can speak of. `colours` follows PARTS; every value is one of this module's names."""
 
     colours: tuple[str, ...]
     bill_length: str = "short"
     tail_length: str = "short"
     size: str = "small"
     habitat: str = "branch"
-
-    def __post_init__(self):
-        if len(self.colours) != len(PARTS):
-            raise InputError(f"bird: {len(self.colours)} colours; give {len(PARTS)}: {', '.join(PARTS)}")
-        named = [("colour", colour, tuple(COLOURS)) for colour in self.colours]
-        named += [
-            ("bill_length", self.bill_length, LENGTHS),
-            ("tail_length", self.tail_length, LENGTHS),
-            ("size", self.size, SIZES),
-            ("habitat", self.habitat, HABITATS),
-        ]
-        for field, value, allowed in named:
-            if value not in allowed:
-                raise InputError(f"bird: {field} {value!r}; choose from {', '.join(allowed)}")
 
     def colour(self, part: str) -> str:
         """The colour's name of one of PARTS."""
@@ -120,10 +102,7 @@ def random_bird(rng: np.random.Generator) -> Bird:
 
 
 def render(bird: Bird, pose: Pose, size: int) -> np.ndarray:
-    """Draw the bird: (size, size, 3) uint8, anti-aliased, the same image at every size.
-
-    Raises InputError for a size below 8.
-    """
+    """Draw the bird: (size, size, 3) uint8, anti-aliased, the same image at every size of 8 or more."""
     rgb = _draw(bird, pose, size).rgb
     image = np.clip(rgb + 0.5, 0, 255).astype(np.uint8)
     return np.ascontiguousarray(image[:, ::-1]) if pose.facing_left else image
@@ -345,8 +324,6 @@ class _Canvas:
     """The image under work: `rgb` (size, size, 3) float32 and `owner` (size, size) int8."""
 
     def __init__(self, size: int):
-        if size < 8:
-            raise InputError(f"size: {size} pixels; a drawn bird needs at least 8")
         self.size = size
         self.finer = 4 if size <= 160 else 3
         self.rgb = np.zeros((size, size, 3), np.float32)

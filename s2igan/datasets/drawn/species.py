@@ -33,15 +33,6 @@ class Species:
     split: str
 
 
-def species(count: int, seed: int) -> list[Bird]:
-    """Birds of distinct colours: any two differ in two parts or more, and each part wears each colour
-    equally often (within one).
-
-    Raises InputError for a count outside 1 to 999.
-    """
-    return _distinct_birds(count, len(COLOURS), seed)
-
-
 def species_table(species: int, test_species: int, val_species: int, seed: int) -> list[Species]:
     """Named species with their split, in the order of their names, such as
     "001.Red-crowned-Blue-winged-Finch".
@@ -96,11 +87,6 @@ def captions(species: Species, image_index: int, count: int, seed: int) -> list[
     return texts
 
 
-def caption(species: Species, image_index: int, caption_index: int, seed: int) -> str:
-    """One caption of an image; it differs from the image's others."""
-    return captions(species, image_index, caption_index + 1, seed)[-1]
-
-
 def _covered_split(count: int, test_count: int, val_count: int, seed: int) -> tuple[list[Bird], np.ndarray]:
     """As many colours as the training species can show, and a split in which they do."""
     for palette in range(len(COLOURS), 1, -1):
@@ -141,6 +127,11 @@ def _name(number: int, bird: Bird) -> str:
 
 
 def _distinct_birds(count: int, palette: int, seed: int) -> list[Bird]:
+    """Birds in `palette` colours, any two of which differ in two parts or more; each part wears each colour equally
+    often (within one).
+
+    Raises InputError for a count outside 1 to 999.
+    """
     if not 1 <= count <= MAX_SPECIES:
         raise InputError(f"species: {count}; give 1 to {MAX_SPECIES}")
     rng = _rng("species", count, seed)
