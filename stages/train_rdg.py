@@ -60,7 +60,11 @@ def main(**values):
     checkpoints = Checkpoints("train_rdg", values, inputs, code_of("train_rdg"))
 
     recipe = fill(Recipe, values)
-    matching = recipe.matching_weight > 0
+    if recipe.region_weight > 0 and not attention:
+        raise InputError(
+            f"rdg.region_weight={recipe.region_weight}: needs places of the speech to match; set sen.places, or 0"
+        )
+    matching = recipe.matching_weight > 0 or recipe.region_weight > 0
     relation = values["relation_outputs"] > 0 and recipe.relation_weight > 0
     size = sen.speech.embedding_dim
     sizes = {"embedding_dim": size, "image_embedding_dim": size}

@@ -112,3 +112,7 @@ class Discriminator(nn.Module):
     def embed(self, x: Tensor) -> Tensor:
         """Features (B, 8N, 4, 4) -> their place in SEN's space (B, A), of any length."""
         return self.embedding(x.mean(dim=(2, 3)))
+
+    def embed_regions(self, x: Tensor) -> Tensor:
+        """The same of each of the 4 x 4 regions, (B, 16, A); their mean is that of the whole image."""
+        return self.embedding(x.flatten(2).transpose(1, 2))

@@ -20,7 +20,7 @@ from s2igan.rdg.augmentation import translate
 from s2igan.rdg.batches import Batch, TrainingSet
 from s2igan.rdg.model import RDG, SCALES
 from s2igan.rdg.relation import Relation
-from s2igan.sen.losses import matching_loss
+from s2igan.sen.losses import matching_loss, region_matching_loss
 from s2igan.sen.model import sentence
 from s2igan.training import Checkpoints, History, Row, Schedule, step_generator
 from s2igan.vision.transforms import to_uint8
@@ -44,6 +44,7 @@ class Recipe:
     relation_weight: float = number(0, help="0 leaves the supervisor out")
     relation_interval: int = integer(1, help="steps between supervisions")
     matching_weight: float = number(0, help="of eqs. 1 to 4 in G; 0: not at all")
+    region_weight: float = number(0, help="of matching places with regions in G; 0: not at all")
     distillation_weight: float = number(0, help="SEN's image embedding in D")
     condition_to_discriminator: str = choice(["sampled", "mean"])
     r1_weight: float = number(0, help="gradient penalty on real images")
@@ -112,6 +113,7 @@ class View:
     real_embedding: Tensor | None  # (B, E), of the ground truth
     anchors: Tensor  # (B + K, A), speech that the matching loss tells images by
     groups: Tensor  # (B + K,)
+    places: Tensor  # (B, P, A), of what the generator attends to; P = 0 where it attends to nothing
     with_r1: bool  # has this step the gradient penalty?
     with_fake_relation: bool  # and the relation of the fake, for which the frozen encoder must see it?
 
@@ -155,6 +157,10 @@ def discriminator_step(setup: Setup, view: View) -> dict[str, Tensor]:
             if model.sen is None or recipe.sen_weight > 0:  # is there an image embedding that has learnt?
                 distillation = losses.distillation_loss(embedding, view.real_embedding)
                 loss = loss + recipe.distillation_weight * distillation
+        if recipe.region_weight > 0:  # the same of places and regions (XMC-GAN's words and regions)
+            regions = region_matching_loss(view.places, discriminator.embed_regions(features[0]), batch.groups)
+            curves[f"d_regions_{i}"] = regions.detach()
+            loss = loss + regions
         if view.with_r1:
             penalty = losses.r1_penalty(logits[0][0] + logits[1][0], reals[0])
             curves[f"r1_{i}"] = penalty.detach()
@@ -191,6 +197,10 @@ def generator_step(setup: Setup, view: View, related: list[Tensor]) -> dict[str,
             matching = matching_loss(view.anchors, discriminator.embed(features), view.groups)
             curves[f"g_matching_{i}"] = matching.detach()
             loss = loss + recipe.matching_weight * matching
+        if recipe.region_weight > 0:
+            regions = region_matching_loss(view.places, discriminator.embed_regions(features), batch.groups)
+            curves[f"g_regions_{i}"] = regions.detach()
+            loss = loss + recipe.region_weight * regions
         total = total + loss
     if view.with_fake_relation:
         loss = losses.relation_loss(model.relation(view.real_embedding, related)[-1], Relation.POSITIVE)
@@ -231,6 +241,7 @@ def draw_fakes(setup: Setup, batch: Batch, latent: Tensor, step: int) -> View:
         real_embedding=real_embedding,
         anchors=anchors,
         groups=groups,
+        places=heard[:, 1:].detach() if model.speech_to_image.attention else speech[:, :0, None],
         with_r1=recipe.r1_weight > 0 and step % recipe.r1_interval == 0,
         with_fake_relation=model.relation is not None and step % recipe.relation_interval == 0,
     )
