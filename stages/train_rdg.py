@@ -15,6 +15,7 @@ from s2igan.figures import grid, sample_captions, words
 from s2igan.machine import device, training_precision
 from s2igan.options import choice, fill, options
 from s2igan.rdg.batches import BatchConfig, ImageTable, TrainingSet
+from s2igan.rdg.captions import CaptionDecoder, number_words, pretrain
 from s2igan.rdg.model import RDG, RDGConfig
 from s2igan.rdg.training import Preview, Recipe, train
 from s2igan.sen.embedding import GENERATOR_SEN, HeardCaptions, open_captions
@@ -64,7 +65,12 @@ def main(**values):
         raise InputError(
             f"rdg.region_weight={recipe.region_weight}: needs places of the speech to match; set sen.places, or 0"
         )
+    if recipe.competition_weight > 0 and not attention:
+        raise InputError(
+            f"rdg.competition_weight={recipe.competition_weight}: needs places that compete; set sen.places, or 0"
+        )
     matching = recipe.matching_weight > 0 or recipe.region_weight > 0
+    compared = recipe.contrastive_weight > 0
     relation = values["relation_outputs"] > 0 and recipe.relation_weight > 0
     size = sen.speech.embedding_dim
     sizes = {"embedding_dim": size, "image_embedding_dim": size}
@@ -84,7 +90,10 @@ def main(**values):
             batches = replace(batches, matching_captions=0)
         table = image_table(catalog, speech)
         heard = speech.values() if isinstance(speech, FixedReader) else speech
-        data = TrainingSet(images, features.values(), heard, table, batches)
+        numbered = word_table(catalog, speech) if recipe.caption_weight > 0 else None
+        data = TrainingSet(images, features.values(), heard, table, batches, numbered)
+        decoder_checkpoints = Checkpoints("train_rdg_decoder", values, inputs, code_of("train_rdg"))
+        decoder = None if numbered is None else taught_decoder(data, recipe, decoder_checkpoints)
         shown = sample_captions(catalog, PREVIEWS)
         said = speech.values([speech.index(caption.key) for caption in shown])
         preview = Preview(*pad(said)) if trained else Preview(torch.from_numpy(said))
@@ -92,14 +101,16 @@ def main(**values):
         heard_by = model.average_sen if trained else sen
         train(
             *(model, data, recipe, preview, device()),
-            image_embedding=heard_by.image if relation or matching else None,
-            frozen_encoder=load_frozen(config["image_encoder"]) if relation else None,
+            image_embedding=heard_by.image if relation or matching or compared else None,
+            frozen_encoder=load_frozen(config["image_encoder"]) if relation or compared or decoder else None,
+            decoder=decoder,
             checkpoints=checkpoints,
             report=history_writer([words(caption) for caption in shown]),
         )
     model.save("models/rdg", {"sen": config, "precision": recipe.precision, "parameters": values})
     save_sen(GENERATOR_SEN, heard_by, config)
     checkpoints.clear()
+    decoder_checkpoints.clear()
 
 
 def open_speech(sen: SEN, config: dict, trained: bool) -> RaggedReader | TextReader | HeardCaptions | FixedReader:
@@ -141,6 +152,29 @@ def image_table(catalog: Catalog, speech) -> ImageTable:
     known = np.unique([ids[image.class_name] for image in catalog.images_in("train")])
     caption_rows = [np.array(captions[catalog.images[i].key]) for i in rows]
     return ImageTable(np.array(rows), classes, caption_rows, class_labels(classes, known[known >= 0]))
+
+
+def word_table(catalog: Catalog, speech) -> np.ndarray:
+    """Words (N, L) of the captions that teach, by their rows in `speech`; InputError where no caption has text."""
+    captions = catalog.training_captions()
+    numbers = number_words([caption.text for caption in captions])
+    if not numbers.any():
+        raise InputError("rdg.caption_weight: no caption has text to read back; set it to 0")
+    rows = np.array([speech.index(caption.key) for caption in captions])
+    table = np.zeros((rows.max() + 1, numbers.shape[1]), np.int64)
+    table[rows] = numbers
+    return table
+
+
+def taught_decoder(data: TrainingSet, recipe: Recipe, checkpoints: Checkpoints) -> CaptionDecoder:
+    """A caption decoder that has learnt to read the real images; says how well."""
+    decoder = CaptionDecoder(data.features.shape[-1], int(data.words.max()) + 1, recipe.seed).to(device())
+    images = data.rows.repeat([len(captions) for captions in data.caption_rows])
+    words = data.words[data.all_captions]
+    captions = recipe.decoder_captions
+    loss = pretrain(decoder, data.features, images, words, captions, recipe.lr, recipe.seed, checkpoints)
+    click.echo(f"caption decoder: {loss:.3f} nats a word on real images, after {captions} captions")
+    return decoder
 
 
 def check_sizes(seen: int, drawn: int) -> None:

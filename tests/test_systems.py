@@ -19,6 +19,7 @@ from s2igan import cli
 from s2igan.catalog import read_catalog
 from s2igan.options import fill
 from s2igan.rdg.batches import Batch
+from s2igan.rdg.captions import CaptionDecoder
 from s2igan.rdg.model import RDG, RDGConfig
 from s2igan.rdg.training import Recipe, Setup, build_optimizers, draw_latent, real_pyramid, training_step
 from s2igan.sen.conv_lstm_encoder import ConvLSTMEncoder
@@ -42,6 +43,7 @@ def built(system: str, **changes):
     size = sen.speech.embedding_dim
     network = {"embedding_dim": size, "image_embedding_dim": size, "matching": recipe.matching_weight > 0}
     network["attention"] = sen.places > 0
+    network["matching"] |= recipe.region_weight > 0
     model = RDG(fill(RDGConfig, rdg_values, **network), sen if trained else None)
     return sen, model.train(), recipe, trained
 
@@ -63,6 +65,7 @@ def batch_for(model: RDG, sen, trained: bool) -> Batch:
         same_class=draw(BATCH, FEATURES), other_class=draw(BATCH, FEATURES),
         mismatched=draw(BATCH, 3, size, size).tanh(), shifts=torch.rand(2, BATCH, 2, generator=generator) * 2 - 1,
         groups=torch.tensor([0, 1, 1, 2]), labels=torch.tensor([0, 1, 1, 2]),
+        words=torch.tensor([[1, 2, 3, 0], [4, 0, 0, 0], [2, 2, 0, 0], [0, 0, 0, 0]]),
     )  # fmt: skip
 
 
@@ -71,7 +74,8 @@ def one_step(system: str, **changes):
     sen, model, recipe, trained = built(system, **changes)
     batch = batch_for(model, sen, trained)
     embedding = model.average_sen.image if trained else sen.image.requires_grad_(False)
-    setup = Setup(model, recipe, build_optimizers(model, recipe), embedding, Frozen())
+    decoder = CaptionDecoder(FEATURES, 5).requires_grad_(False) if recipe.caption_weight else None
+    setup = Setup(model, recipe, build_optimizers(model, recipe), embedding, Frozen(), decoder=decoder)
     curves = training_step(setup, batch, draw_latent(model, BATCH, 0, 0, "latent"), 0)
     return sen, model, setup.optimizers, batch, curves
 
@@ -80,14 +84,17 @@ def one_step(system: str, **changes):
 TERMS = ("d", "g", "r1", "d_matching", "g_matching")
 ADVERSARIAL = {f"{term}_{i}" for term in TERMS for i in range(3)} | {"kl"}
 RELATION = {"relation", "g_relation"}
+REGIONS = {f"{player}_regions_{i}" for player in "dg" for i in range(3)}
 PLAYERS = {"generator", "discriminators"}
 # system: encoder, classifier, image projection, dense, loss terms of a step, networks with an optimizer
 EXPECTED = {
     "s2igan": (SpeechEncoder, True, True, "all", RELATION, {"relation"}),
-    "s2igan_attention": (SpeechEncoder, True, True, "all", RELATION, {"relation"}),
+    "s2igan_attention": (SpeechEncoder, True, True, "all", RELATION | REGIONS, {"relation"}),
     "reference": (SpeechEncoder, True, True, "previous", RELATION, {"relation"}),
     "stackgan_v2": (SpeechEncoder, True, True, "none", set(), set()),
     "stackgan_v2_text": (CharacterEncoder, False, False, "none", set(), set()),
+    "segan": (CharacterEncoder, False, True, "none", REGIONS | {"g_competition", "g_contrastive"}, set()),
+    "mirrorgan": (CharacterEncoder, False, True, "none", {"g_caption"}, set()),
     "li2020": (ConvLSTMEncoder, False, False, "none", set(), set()),
     "no_dense": (SpeechEncoder, True, True, "none", RELATION, {"relation"}),
     "no_relation": (SpeechEncoder, True, True, "all", set(), set()),
@@ -112,7 +119,8 @@ def test_a_system_has_what_its_name_says_and_nothing_else(system):
     assert type(sen.speech) is encoder and (sen.classifier is not None) == classifier
     assert sen.objective.pairs == ("matching" if projection else "joint_embedding")
     assert set(shapes(sen.image)) == ({"linear.weight", "linear.bias"} if projection else set())
-    assert sen.speech.embedding_dim == (FEATURES if not projection else 32)
+    size = (16 if encoder is CharacterEncoder else 32) if projection else FEATURES
+    assert sen.speech.embedding_dim == size
     assert model.speech_to_image.generator.dense == dense
     assert set(curves) == ADVERSARIAL | terms and all(torch.isfinite(value) for value in curves.values())
     assert set(optimizers) == PLAYERS | players
@@ -121,15 +129,17 @@ def test_a_system_has_what_its_name_says_and_nothing_else(system):
     ours, theirs = shapes(model), shapes(built("s2igan")[1])
     other_size = {name for name in ours.keys() & theirs.keys() if ours[name] != theirs[name]}
     gone, new = theirs.keys() - ours.keys(), ours.keys() - theirs.keys()
-    condition = {n for n in theirs if n.endswith("augment.linear.weight") and not projection}  # from another embedding
-    condition |= {n for n in theirs if ".embedding." in n and not projection}  # into another space
+    condition = {n for n in theirs if n.endswith("augment.linear.weight") and size != 32}  # from another embedding
+    condition |= {n for n in theirs if ".embedding." in n and size != 32}  # into another space
     stacking = {n for n in theirs if "generator.stages.1.join." in n and dense != "all"}
     repeated = {n for n in theirs if ".up.1." in n and "generator.stages." in n and dense == "previous"}
     logits = {n for n in theirs if n.startswith("relation.layers.3") and system == "reference"}
-    attending = {n for n in theirs if "generator.stages." in n and ".join." in n and system == "s2igan_attention"}
+    attends = system in ("s2igan_attention", "segan", "mirrorgan")
+    attending = {n for n in theirs if "generator.stages." in n and ".join." in n and attends}
     assert other_size == condition | stacking | repeated | logits | attending
     assert gone == {name for name in theirs if name.startswith("relation.") and "relation" not in players}
     attention = {name for name in ours if name.endswith(".attention.project.weight") and attending}
+    attention |= {name for name in ours if ".sentence_attention." in name and system == "mirrorgan"}
     assert new == {n for n in ours if n.startswith(("sen.", "average_sen.")) and "sen" in players} | attention
     assert bool(new) == ("sen" in players or bool(attending)) and bool(gone) == ("relation" not in players)
 
@@ -137,7 +147,7 @@ def test_a_system_has_what_its_name_says_and_nothing_else(system):
 def test_mismatched_pairs_and_training_of_sen_are_the_systems_to_say():
     values = {system: composed(f"system={system}", "scale=paper") for system in SYSTEMS}
     mismatched = {system for system in SYSTEMS if values[system]["rdg"]["mismatched"]}
-    assert mismatched == {"reference", "stackgan_v2", "stackgan_v2_text", "li2020"}
+    assert mismatched == {"reference", "stackgan_v2", "stackgan_v2_text", "li2020", "segan", "mirrorgan"}
     assert {s for s in SYSTEMS if not values[s]["sen"]["pretrain"]} == {"no_sen", "end_to_end"}
     assert {s for s in SYSTEMS if values[s]["rdg"]["sen_weight"] > 0} == {"end_to_end"}
     assert {value["sen"]["captions_per_epoch"] for value in values.values()} == {"one_per_image"}
@@ -273,17 +283,28 @@ def test_classes_of_val_pick_the_epoch_or_teach(system, learn_val, project):
     assert (expected in told) == (learn_val and system == "s2igan") == ("mAP" not in told)
 
 
-@pytest.mark.parametrize("system", ["end_to_end", "stackgan_v2_text", "li2020", "s2igan_attention"])
+@pytest.mark.parametrize(
+    "system", ["end_to_end", "stackgan_v2_text", "segan", "mirrorgan", "li2020", "s2igan_attention"]
+)
 def test_from_speech_to_scores(system, project, monkeypatch):
     config = smoke(system)
+    if system in ("segan", "mirrorgan"):
+        run_stage("image_features", config)  # with regions
     if system == "s2igan_attention":
         config["judge"]["enabled"] = True
         for stage in ("image_features", "train_judge"):
             run_stage(stage, config)
     told = run_stage("train_sen", config)
     assert ("not trained" in told) == (system == "end_to_end")
-    for stage in ("embed", "train_rdg", "generate", "robustness"):
+    run_stage("embed", config)
+    told = run_stage("train_rdg", config)
+    assert ("nats a word on real images, after 192 captions" in told) == (system == "mirrorgan")
+    columns = Path("metrics/rdg_training.tsv").read_text().split("\n")[0].split("\t")
+    assert ("g_caption" in columns) == (system == "mirrorgan")
+    assert ({"g_competition", "g_contrastive"} <= set(columns)) == (system == "segan")
+    for stage in ("generate", "robustness"):
         run_stage(stage, config)
+    reads = system in ("stackgan_v2_text", "segan", "mirrorgan")
     if system != "li2020":
         run_stage("keyword", config)
     if system in (
@@ -295,7 +316,7 @@ def test_from_speech_to_scores(system, project, monkeypatch):
         assert 0 < scores["speech_to_image_map"] <= 1
         assert json.loads((project / "metrics/eval.json").read_text())["generated_images"] == 24
     robustness = json.loads((project / "metrics/robustness.json").read_text())
-    assert ("clean_map" in robustness) == (system != "stackgan_v2_text")
+    assert ("clean_map" in robustness) == (not reads)
 
     # What draws is what is scored: the generator's SEN, which was trained along in one system and hears otherwise.
     with FixedReader("data/embeddings.h5", "embeddings") as file:
@@ -320,7 +341,7 @@ def test_from_speech_to_scores(system, project, monkeypatch):
     assert traced.exit_code == 0 and "heard as        models/rdg_sen" in traced.output
     spoken = CliRunner().invoke(cli.main, ["speak", "this bird has a red crown", "-o", "one.png", "--size", "32"])
     assert spoken.exit_code == 0, spoken.output
-    assert spoken.output.startswith("read: ") == (system == "stackgan_v2_text")
+    assert spoken.output.startswith("read: ") == reads
     if system == "stackgan_v2_text":
         heard = CliRunner().invoke(cli.main, ["speak", "--wav", "one.wav", "-o", "two.png"])
         assert heard.exit_code == 1 and "these models read text and hear nothing" in heard.output

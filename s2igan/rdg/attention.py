@@ -1,18 +1,23 @@
-"""Attention to places of the speech, between the generator's scales (AttnGAN: Xu et al. 2018, section 3.1)."""
+"""Attention to places of the speech, and to its condition, between the generator's scales."""
 
-# B batch, H hidden channels, S size, P places (padded to the most that an utterance has), A speech embedding size
+# B batch, H hidden channels, S size, P places (padded to the most that an utterance has), A speech embedding size,
+# C condition size
 
 from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
 
 
 class PlaceAttention(nn.Module):
-    """F^attn of AttnGAN: for each place of h_{i-1}, a weighted mean over the projected places of the utterance.
+    """F^attn of AttnGAN (Xu et al. 2018, section 3.1): what each place of h_{i-1} attends to.
 
-    e'_k = U e_k; of pixel j, beta_{j,k} = exp(h_j . e'_k) / sum_l exp(h_j . e'_l) and c_j = sum_k beta_{j,k} e'_k
-    (eq. 2). A place of zeros is padding and takes no weight.
+    A weighted mean over the projected places of the utterance. e'_k = U e_k; of pixel j,
+    beta_{j,k} = exp(h_j . e'_k) / sum_l exp(h_j . e'_l) and c_j = sum_k beta_{j,k} e'_k (eq. 2). A place of zeros is
+    padding and takes no weight.
     """
 
     def __init__(self, place_dim: int, channels: int):
@@ -30,3 +35,35 @@ class PlaceAttention(nn.Module):
         scores = queries @ self.project(places).transpose(1, 2)
         padding = (places == 0).all(dim=2)[:, None]  # (B, 1, P); ONNX knows no `any` of numbers
         return torch.softmax(scores.float().masked_fill(padding, float("-inf")), dim=2).to(scores.dtype)
+
+
+class SentenceAttention(nn.Module):
+    """MirrorGAN's sentence-level attention (Qiao et al. 2019, section 3.2): each pixel's share of the condition.
+
+    Att^s = V s ∘ softmax(h ∘ V s), s the condition. The softmax is over the channels, which the paper leaves out.
+    """
+
+    def __init__(self, condition_dim: int, channels: int):
+        super().__init__()
+        self.project = nn.Linear(condition_dim, channels, bias=False)  # V
+
+    def forward(self, hidden: Tensor, condition: Tensor) -> Tensor:
+        """h (B, H, S, S), s (B, C) -> (B, H, S, S)."""
+        projected = self.project(condition)[:, :, None, None]
+        return projected * torch.softmax((hidden * projected).float(), dim=1).to(hidden.dtype)
+
+
+@contextmanager
+def recorded_weights(network: nn.Module) -> Iterator[list[Tensor]]:
+    """Collects what each `PlaceAttention` of `network` attends to while this lasts, (B, S·S, P) for each call."""
+    found: list[Tensor] = []
+
+    def keep(attention: PlaceAttention, given: tuple[Tensor, Tensor], _) -> None:
+        found.append(attention.weights(*given))
+
+    hooks = [m.register_forward_hook(keep) for m in network.modules() if isinstance(m, PlaceAttention)]
+    try:
+        yield found
+    finally:
+        for hook in hooks:
+            hook.remove()

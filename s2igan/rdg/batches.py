@@ -44,6 +44,7 @@ class Batch:
     labels: Tensor | None = None  # (B,), classes of SEN's classifier, -1 for none
     more_speech: Tensor | None = None  # (K, A), further captions, which the matching loss tells the own ones from
     more_groups: Tensor | None = None  # (K,), of the images that they describe
+    words: Tensor | None = None  # (B, L), of the captions, numbers of `number_words`
     shifts: Tensor | None = None  # (2, B, 2) in [-1, 1]: how far augmentation moves real and generated images
 
 
@@ -73,9 +74,10 @@ class TrainingSet:
     """The training split: images, their captions' speech embeddings, their frozen features.
 
     `speech` are embeddings (N, A), captions that are heard with their places, or what a trained encoder takes;
-    only the first two have `matching_captions`. An image
-    that is alone in its class has another view of itself as its same-class partner. Raises InputError for batches of
-    more images than there are, and where the relation needs a different class and there is none.
+    only the first two have `matching_captions`. `words` (N, L) are those of the captions, in the order of `speech`,
+    where a decoder reads them. An image that is alone in its class has another view of itself as its same-class
+    partner. Raises InputError for batches of more images than there are, and where the relation needs a different
+    class and there is none.
     """
 
     def __init__(
@@ -85,6 +87,7 @@ class TrainingSet:
         speech: np.ndarray | HeardCaptions | RaggedReader | TextReader,
         table: ImageTable,
         config: BatchConfig,
+        words: np.ndarray | None = None,
     ):
         rows, classes = table.rows, table.classes
         if config.batch_size > len(rows):
@@ -92,7 +95,7 @@ class TrainingSet:
         self.config = config
         self.rows, self.caption_rows = rows, table.caption_rows
         self.labels = np.full(len(rows), -1) if table.labels is None else table.labels
-        self.features, self.speech = features, speech
+        self.features, self.speech, self.words = features, speech, words
         self.embeddings: Any = speech.embeddings if isinstance(speech, HeardCaptions) else speech
         self._images = images.values(rows) if images.lengths[rows].sum() <= IN_MEMORY_BYTES else None
         self._reader = images
@@ -155,6 +158,7 @@ class TrainingSet:
             labels=torch.from_numpy(self.labels[chosen]),
             more_speech=torch.from_numpy(self.embeddings[self.all_captions[more]]) if len(more) else None,
             more_groups=torch.from_numpy(self.caption_groups[more]) if len(more) else None,
+            words=None if self.words is None else torch.from_numpy(self.words[captions]),
             shifts=torch.rand(2, len(chosen), 2, generator=step_generator(seed, step, "shifts")) * 2 - 1,
         )
 

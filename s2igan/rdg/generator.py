@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from s2igan.rdg.attention import PlaceAttention
+from s2igan.rdg.attention import PlaceAttention, SentenceAttention
 from s2igan.rdg.conditioning import JoinCondition
 
 DENSE = ("all", "previous", "none")
@@ -91,7 +91,8 @@ class RefinementStage(nn.Module):
     """F_i of eq. 7, i > 0: joins the hidden features it is given with the condition and doubles their size.
 
     `repeat_input` concatenates the last hidden feature once more before up-sampling, as the published
-    code does. With a `place_dim` it also joins what the last hidden feature attends to of the speech.
+    code does. With a `place_dim` it also joins what the last hidden feature attends to of the speech, with
+    `sentence_attention` what it attends to of the condition.
     """
 
     def __init__(
@@ -103,12 +104,14 @@ class RefinementStage(nn.Module):
         repeat_input: bool,
         upsampling: str = "nearest",
         place_dim: int = 0,
+        sentence_attention: bool = False,
     ):
         super().__init__()
         channels = hidden_channels[-1]
         self.repeat_input, self.upsampling = repeat_input, upsampling
         self.attention = PlaceAttention(place_dim, channels) if place_dim else None
-        attended = channels if place_dim else 0
+        self.sentence_attention = SentenceAttention(condition_dim, channels) if sentence_attention else None
+        attended = channels * (bool(place_dim) + sentence_attention)
         self.join = JoinCondition(condition_dim, sum(hidden_channels) + attended, 2 * channels)
         self.refine = nn.Sequential(
             nn.BatchNorm2d(2 * channels),
@@ -124,6 +127,8 @@ class RefinementStage(nn.Module):
         joined = [h if h.shape[-2:] == size else F.interpolate(h, size=size, mode=self.upsampling) for h in hidden]
         if self.attention is not None:
             joined.append(self.attention(last, places))
+        if self.sentence_attention is not None:
+            joined.append(self.sentence_attention(last, condition))
         x = self.refine(self.join(torch.cat(joined, dim=1), condition))
         return self.up(torch.cat([x, last], dim=1) if self.repeat_input else x)
 
@@ -144,7 +149,7 @@ class DenseGenerator(nn.Module):
     `none`      the last (StackGAN-v2).
 
     With a `place_dim` each of them attends to places of that size, h_i = F_i(…, F^ca(A), F^attn(e, h_{i-1})):
-    AttnGAN's eq. 1 in the paper's eq. 7.
+    AttnGAN's eq. 1 in the paper's eq. 7. With `sentence_attention` it attends to the condition, too (MirrorGAN).
     """
 
     def __init__(
@@ -158,6 +163,7 @@ class DenseGenerator(nn.Module):
         upsampling: str = "nearest",
         scales: int = 3,
         place_dim: int = 0,
+        sentence_attention: bool = False,
     ):
         super().__init__()
         if dense not in DENSE:
@@ -174,6 +180,7 @@ class DenseGenerator(nn.Module):
                 repeat_input=dense == "previous",
                 upsampling=upsampling,
                 place_dim=place_dim,
+                sentence_attention=sentence_attention,
             )
             for i in range(1, scales)
         )

@@ -3,7 +3,7 @@
 Logits may come in bfloat16; the losses are float32.
 """
 
-# B batch, C condition size, A speech embedding size, S size
+# B batch, C condition size, A speech embedding size, S size, P places
 
 from __future__ import annotations
 
@@ -67,3 +67,27 @@ def r1_penalty(logits: Tensor, images: Tensor) -> Tensor:
 def distillation_loss(image: Tensor, teacher: Tensor) -> Tensor:
     """1 - cosine of D's and SEN's embedding of the same real images, each (B, A); not in the paper."""
     return 1 - F.cosine_similarity(image.float(), teacher.float(), dim=1).mean()
+
+
+def competition_loss(weights: Tensor, valid: Tensor) -> Tensor:
+    """Attention competition (SEGAN, Tan et al. 2019): weights that lie below their mean are driven to 0.
+
+    weights (B, N, P) of N pixels, of each the sum is 1 over the places that `valid` (B, P) marks. Scalar: the sum
+    over places of min(weight, 1 / places of the utterance)², the mean over pixels and batch. What is above, the words
+    that matter, gets no gradient.
+    """
+    mean = 1 / valid.sum(dim=1)[:, None, None].clamp(min=1)
+    return torch.minimum(weights.float(), mean).square().sum(dim=2).mean()
+
+
+def contrastive_loss(fake: Tensor, real: Tensor, groups: Tensor, margin: float = 1.0) -> Tensor:
+    """Generated images lie near the image whose caption drew them, far from others (Hadsell et al. 2006; SEGAN).
+
+    Embeddings (B, A), taken at length 1, and groups (B,): images of one group are no others. Scalar: the mean of d²
+    over the pairs, and of max(0, margin - d)² over pairs of two groups, d the Euclidean distance; added.
+    """
+    fake, real = F.normalize(fake.float(), dim=1), F.normalize(real.float(), dim=1)
+    distances = torch.cdist(fake, real, compute_mode="donot_use_mm_for_euclid_dist")
+    apart = groups[:, None] != groups
+    others = F.relu(margin - distances).square() * apart
+    return distances.diagonal().square().mean() + others.sum() / apart.sum().clamp(min=1)

@@ -47,6 +47,7 @@ class RDGConfig:
     relation_outputs: int = choice([0, 3, 4], "0: no supervisor")
     seed: int = seed()
     attention: bool = False  # whether the generator attends to the places of what SEN hears
+    sentence_attention: bool = switch("G attends to the condition, too (MirrorGAN)", default=False)
 
 
 class SpeechToImage(nn.Module):
@@ -72,6 +73,7 @@ class SpeechToImage(nn.Module):
             config.upsampling,
             SCALES,
             config.embedding_dim if config.attention else 0,
+            config.sentence_attention,
         )
 
     @property

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from s2igan.rdg.attention import PlaceAttention
+from s2igan.rdg.attention import recorded_weights
 from s2igan.rdg.model import SpeechToImage
 from s2igan.vision.transforms import to_uint8
 
@@ -46,14 +46,7 @@ def draw_with_attention(
     model: SpeechToImage, speech: np.ndarray, seeds: Sequence[int], device: torch.device, batch_size: int = 32
 ) -> tuple[np.ndarray, np.ndarray]:
     """Images uint8 (N, 3, 4S, 4S), and what the last stage attends to at each place of its input (N, 2S, 2S, P)."""
-    weights: list[np.ndarray] = []
-
-    def keep(attention: PlaceAttention, given: tuple[Tensor, Tensor], _) -> None:
-        weights.append(attention.weights(*given).unflatten(1, given[0].shape[-2:]).cpu().numpy())
-
-    hook = model.generator.stages[-1].attention.register_forward_hook(keep)
-    try:
-        images = [scales[-1] for scales in generate(model, speech, seeds, batch_size, device)]
-    finally:
-        hook.remove()
-    return np.concatenate(images), np.concatenate(weights)
+    with recorded_weights(model.generator.stages[-1]) as weights:
+        images = np.concatenate([scales[-1] for scales in generate(model, speech, seeds, batch_size, device)])
+    size = images.shape[-1] // 2
+    return images, torch.cat(weights).unflatten(1, (size, size)).cpu().numpy()

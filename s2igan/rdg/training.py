@@ -4,7 +4,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,8 +17,10 @@ from s2igan import training as loop
 from s2igan.machine import PRECISIONS
 from s2igan.options import choice, integer, number, seed, switch
 from s2igan.rdg import losses
+from s2igan.rdg.attention import recorded_weights
 from s2igan.rdg.augmentation import translate
 from s2igan.rdg.batches import Batch, TrainingSet
+from s2igan.rdg.captions import CaptionDecoder
 from s2igan.rdg.model import RDG, SCALES
 from s2igan.rdg.relation import Relation
 from s2igan.sen.losses import matching_loss, region_matching_loss
@@ -55,6 +58,10 @@ class Recipe:
     translation: float = number(0, 0.5, help="DiffAugment's, share of the side")
     precision: str = choice(PRECISIONS, "of the step's products")
     seed: int = seed()
+    competition_weight: float = number(0, help="of attention competition in G (SEGAN)", default=0.0)
+    contrastive_weight: float = number(0, help="of the Siamese branch in G (SEGAN)", default=0.0)
+    caption_weight: float = number(0, help="of reading the caption from G's images (MirrorGAN)", default=0.0)
+    decoder_captions: int = integer(1, help="that the caption decoder learns from first", default=1)
 
 
 @dataclass(frozen=True)
@@ -62,7 +69,7 @@ class Setup:
     """What stays from step to step: who plays, by which recipe, and what is frozen.
 
     `image_embedding` is SEN's image projection, frozen features (B, F) -> (B, E), and `frozen_encoder` images ->
-    (B, F); without a relation supervisor or a matching term nobody calls them.
+    (B, F); without a term that compares images nobody calls them. `decoder` is that of `caption_weight`, frozen.
     """
 
     model: RDG
@@ -71,6 +78,7 @@ class Setup:
     image_embedding: Callable[[Tensor], Tensor] | None
     frozen_encoder: Callable[[Tensor], Tensor] | None
     backward: Callable[[Tensor], None] = torch.Tensor.backward
+    decoder: CaptionDecoder | None = None
 
     def minimise(self, loss: Tensor, *players: str) -> None:
         """One step of these players' optimizers down the gradient of `loss`."""
@@ -116,6 +124,8 @@ class View:
     places: Tensor  # (B, P, A), of what the generator attends to; P = 0 where it attends to nothing
     with_r1: bool  # has this step the gradient penalty?
     with_fake_relation: bool  # and the relation of the fake, for which the frozen encoder must see it?
+    with_semantics: bool  # and the Siamese branch and the caption decoder, for which it must, too?
+    attention: list[Tensor]  # (B, N, P) of each stage that attends, where attention competes
 
 
 def training_step(setup: Setup, batch: Batch, latent: Tensor, step: int) -> dict[str, Tensor]:
@@ -125,9 +135,12 @@ def training_step(setup: Setup, batch: Batch, latent: Tensor, step: int) -> dict
     """
     view = draw_fakes(setup, batch, latent, step)
     curves = discriminator_step(setup, view)
-    related = embed_related(setup, view)
+    fake_features = None
+    if view.with_fake_relation or view.with_semantics:
+        fake_features = setup.frozen_encoder(view.fakes[-1].float())  # resizing knows no bfloat16
+    related = embed_related(setup, view, fake_features)
     curves |= relation_step(setup, view, related)
-    curves |= generator_step(setup, view, related)
+    curves |= generator_step(setup, view, related, fake_features)
     setup.model.update_average(setup.recipe.ema_decay, setup.recipe.ema_batch_norm)
     return curves
 
@@ -180,7 +193,9 @@ def relation_step(setup: Setup, view: View, related: list[Tensor]) -> dict[str, 
     return {"relation": sum(terms[:3]).detach()}
 
 
-def generator_step(setup: Setup, view: View, related: list[Tensor]) -> dict[str, Tensor]:
+def generator_step(
+    setup: Setup, view: View, related: list[Tensor], fake_features: Tensor | None = None
+) -> dict[str, Tensor]:
     """The generator against opponents that stand still (eqs. 9 and 10); F^ca and a speech encoder learn along."""
     model, recipe, batch = setup.model, setup.recipe, view.batch
     opponents = [player for player in (model.discriminators, model.relation) if player is not None]
@@ -206,6 +221,9 @@ def generator_step(setup: Setup, view: View, related: list[Tensor]) -> dict[str,
         loss = losses.relation_loss(model.relation(view.real_embedding, related)[-1], Relation.POSITIVE)
         curves["g_relation"] = loss.detach()
         total = total + recipe.relation_weight * loss
+    for weight, name, loss in semantic_terms(setup, view, fake_features):
+        curves[name] = loss.detach()
+        total = total + weight * loss
     if model.sen is not None and recipe.sen_weight > 0:
         loss = model.sen_loss(view.speech, batch.ground_truth, batch.groups, batch.labels)
         curves["sen"] = loss.detach()
@@ -216,20 +234,36 @@ def generator_step(setup: Setup, view: View, related: list[Tensor]) -> dict[str,
     return curves
 
 
+def semantic_terms(setup: Setup, view: View, fake_features: Tensor | None) -> Iterator[tuple[float, str, Tensor]]:
+    """SEGAN's and MirrorGAN's terms of the generator, where the recipe has them: weight, name, loss."""
+    recipe, batch = setup.recipe, view.batch
+    if view.attention:
+        valid = view.places.any(dim=2)
+        terms = [losses.competition_loss(weights, valid) for weights in view.attention]
+        yield recipe.competition_weight, "g_competition", torch.stack(terms).mean()
+    if view.with_semantics and recipe.contrastive_weight > 0:
+        loss = losses.contrastive_loss(setup.image_embedding(fake_features), view.real_embedding, batch.groups)
+        yield recipe.contrastive_weight, "g_contrastive", loss
+    if view.with_semantics and recipe.caption_weight > 0:
+        yield recipe.caption_weight, "g_caption", setup.decoder.loss(fake_features, batch.words)
+
+
 def draw_fakes(setup: Setup, batch: Batch, latent: Tensor, step: int) -> View:
     """F^ca and the generator (eq. 7) on the batch's speech, and all else that the players share."""
     model, recipe = setup.model, setup.recipe
     told = 1 if recipe.condition_to_discriminator == "mean" else 0
     heard = model.embed(batch.speech, batch.frames)
-    fakes, *conditions = model.speech_to_image(latent, heard)
+    with recorded_weights(model.speech_to_image) if recipe.competition_weight > 0 else nullcontext([]) as attention:
+        fakes, *conditions = model.speech_to_image(latent, heard)
     speech = sentence(heard)
     real_embedding = None
-    if model.relation is not None or recipe.matching_weight > 0:
+    if model.relation is not None or recipe.matching_weight > 0 or recipe.contrastive_weight > 0:
         real_embedding = setup.image_embedding(batch.ground_truth)
     anchors, groups = speech.detach(), batch.groups
     if batch.more_speech is not None:
         anchors, groups = torch.cat([anchors, batch.more_speech]), torch.cat([groups, batch.more_groups])
     shifts = batch.shifts[1] if recipe.translation else None
+    supervised = step % recipe.relation_interval == 0
     return View(
         batch=batch,
         speech=speech,
@@ -243,18 +277,20 @@ def draw_fakes(setup: Setup, batch: Batch, latent: Tensor, step: int) -> View:
         groups=groups,
         places=heard[:, 1:].detach() if model.speech_to_image.attention else speech[:, :0, None],
         with_r1=recipe.r1_weight > 0 and step % recipe.r1_interval == 0,
-        with_fake_relation=model.relation is not None and step % recipe.relation_interval == 0,
+        with_fake_relation=model.relation is not None and supervised,
+        with_semantics=recipe.contrastive_weight + recipe.caption_weight > 0 and supervised,
+        attention=attention,
     )
 
 
-def embed_related(setup: Setup, view: View) -> list[Tensor]:
+def embed_related(setup: Setup, view: View, fake_features: Tensor | None) -> list[Tensor]:
     """Embeddings (B, E) of what eq. 8 pairs with the ground truth, in the order of RELATIONS."""
     if setup.model.relation is None:
         return []
     embed, batch = setup.image_embedding, view.batch
     related = [embed(batch.same_class), embed(batch.other_class), view.real_embedding]
     if view.with_fake_relation:
-        related.append(embed(setup.frozen_encoder(view.fakes[-1].float())))  # resizing knows no bfloat16
+        related.append(embed(fake_features))
     return related
 
 
@@ -280,6 +316,7 @@ def train(
     *,
     image_embedding: nn.Module | None,
     frozen_encoder: nn.Module | None,
+    decoder: CaptionDecoder | None = None,
     checkpoints: Checkpoints | None = None,
     report: Callable[[History], None] = lambda history: None,
 ) -> History:
@@ -289,11 +326,11 @@ def train(
     """
     fabric = loop.make_fabric(device, recipe.precision)
     model.to(fabric.device, memory_format=torch.channels_last).train()  # convolutions are faster so
-    for frozen in (image_embedding, frozen_encoder):
+    for frozen in (image_embedding, frozen_encoder, decoder):
         if frozen is not None:
             frozen.requires_grad_(False).to(fabric.device)
     optimizers = build_optimizers(model, recipe)
-    setup = Setup(model, recipe, optimizers, image_embedding, frozen_encoder, fabric.backward)
+    setup = Setup(model, recipe, optimizers, image_embedding, frozen_encoder, fabric.backward, decoder)
     batch_size = data.config.batch_size
 
     def step(number: int) -> tuple[list[str], dict[str, Tensor]]:

@@ -40,6 +40,7 @@ class SENConfig:
     distinctive_weight: float = number(0, help="0 leaves the classifier out", default=1.0)
     places: int = integer(0, help="of an utterance that the generator attends to; 0: none", default=0)
     region_weight: float = number(0, help="of matching places with regions of the image", default=0.0)
+    text_pools: int = integer(0, 3, help="convolutions of char_cnn_rnn that are pooled", default=3)
 
 
 class SEN(nn.Module):
@@ -110,9 +111,10 @@ def build_sen(config: Mapping, seed: int = 0) -> SEN:
         output_dim = 0 if projected else size
         if values.encoder == "conv_gru":
             speech = SpeechEncoder(fill(SpeechEncoderConfig, config), output_dim)
+        elif values.encoder == "li2020":
+            speech = ConvLSTMEncoder(values.width, output_dim)
         else:
-            network = {"li2020": ConvLSTMEncoder, "char_cnn_rnn": CharacterEncoder}[values.encoder]
-            speech = network(values.width, output_dim)
+            speech = CharacterEncoder(values.width, output_dim, values.text_pools)
         image = ImageProjection(size, speech.embedding_dim) if projected else CentredFeatures(size)
         return SEN(speech, image, values.classes, objective, values.places)
 

@@ -29,12 +29,16 @@ class CharacterEncoder(Encoder):
     ends it in a linear layer of that size, without it the embedding is a unit vector. A text is followed by as
     many empty rows as its last character needs to be seen (a frame sees 66 characters, the next begins 18 on);
     in that code all texts are filled to one length.
+
+    `pooled` of the convolutions are pooled, all in that code. Attention to words needs finer frames: with one pooled
+    a frame sees 24 characters, the next begins 3 on.
     """
 
     min_frames = 1
 
-    def __init__(self, width: float = 1.0, output_dim: int = 0):
+    def __init__(self, width: float = 1.0, output_dim: int = 0, pooled: int = len(POOLS)):
         super().__init__()
+        self.pools = (*POOLS[:pooled], *[(1, 1)] * (len(POOLS) - pooled))
         channels = [max(1, round(width * count)) for count in CHANNELS]
         hidden = max(1, round(width * HIDDEN))
         self.convolutions = nn.ModuleList(
@@ -50,10 +54,10 @@ class CharacterEncoder(Encoder):
         lengths = lengths.to(characters.device)
         check_lengths(lengths, characters.shape[1], self.min_frames)
         characters = characters.masked_fill(~valid_frames(lengths, characters.shape[1])[..., None], 0)
-        first, further = _reach(1), _reach(2) - _reach(1)
+        first, further = self._reach(1), self._reach(2) - self._reach(1)
         lengths = first + (lengths - first + further - 1).clamp(min=0) // further * further
         x = F.pad(characters.transpose(1, 2), (0, int(lengths.max()) - characters.shape[1]))  # (B, M, T)
-        for convolution, (size, stride) in zip(self.convolutions, POOLS, strict=True):
+        for convolution, (size, stride) in zip(self.convolutions, self.pools, strict=True):
             # Neither pads, so a frame that is counted in `lengths` has seen the text alone.
             x = F.max_pool1d(F.relu(convolution(x)), size, stride)
             lengths = (lengths - KERNEL + 1 - size) // stride + 1
@@ -63,12 +67,11 @@ class CharacterEncoder(Encoder):
         """Frames (B, T', C), lengths (B,) -> (B, D)."""
         return self.embedding(mean_over_time(x, lengths))
 
-
-def _reach(frames: int) -> int:
-    """Characters that so many frames of the last pool have seen together."""
-    for size, stride in reversed(POOLS):
-        frames = (frames - 1) * stride + size + KERNEL - 1
-    return frames
+    def _reach(self, frames: int) -> int:
+        """Characters that so many frames of the last pool have seen together."""
+        for size, stride in reversed(self.pools):
+            frames = (frames - 1) * stride + size + KERNEL - 1
+        return frames
 
 
 def one_hot(text: str, name: str) -> np.ndarray:
