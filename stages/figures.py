@@ -74,7 +74,7 @@ def main(samples, birds, seed):
         "discriminators": [f"d_{i}" for i in scales],
         "generator": [f"g_{i}" for i in scales],
         "matching": [f"{player}_matching_{i}" for player in "dg" for i in scales],
-        "other terms": ["relation", "g_relation", "kl", "sen", "g_colour"],
+        "other terms": ["relation", "g_relation", "kl", "sen", "g_competition", "g_contrastive", "g_caption"],
     }
     curves(read_curves("metrics/rdg_training.tsv"), "images", panels, f"{FOLDER}/rdg_curves.png")
 

@@ -1,4 +1,4 @@
-"""SEGAN's and MirrorGAN's parts: competing attention, the Siamese branch, the caption decoder, the sentence's attention."""
+"""SEGAN's and MirrorGAN's parts: competing attention, the Siamese branch, the decoder, the sentence's attention."""
 
 import math
 
