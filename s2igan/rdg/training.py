@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext
 from dataclasses import dataclass
 
 import numpy as np
@@ -253,7 +252,8 @@ def draw_fakes(setup: Setup, batch: Batch, latent: Tensor, step: int) -> View:
     model, recipe = setup.model, setup.recipe
     told = 1 if recipe.condition_to_discriminator == "mean" else 0
     heard = model.embed(batch.speech, batch.frames)
-    with recorded_weights(model.speech_to_image) if recipe.competition_weight > 0 else nullcontext([]) as attention:
+    watched = model.speech_to_image.generator.stages if recipe.competition_weight > 0 else nn.ModuleList()
+    with recorded_weights(watched) as attention:
         fakes, *conditions = model.speech_to_image(latent, heard)
     speech = sentence(heard)
     real_embedding = None
