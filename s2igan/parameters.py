@@ -67,6 +67,9 @@ def _misfits(params: Mapping[str, dict]) -> Iterator[str]:
     for section, name in (("sen", "places"), ("image_features", "regions")):
         if params["sen"]["region_weight"] and not params[section][name]:
             yield f"{FILE}: sen.region_weight is not 0, so that {section}.{name} cannot be; set it, or the weight to 0"
+    for weight in ("region_weight", "competition_weight"):
+        if params["rdg"][weight] and not params["sen"]["places"]:
+            yield f"{FILE}: rdg.{weight} is not 0, so that sen.places cannot be; set it, or the weight to 0"
     robustness = params["robustness"]
     try:
         import_module("s2igan.metrics.robustness").conditions(robustness["snr_db"], robustness["rates"], "")

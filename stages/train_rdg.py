@@ -92,8 +92,10 @@ def main(**values):
         heard = speech.values() if isinstance(speech, FixedReader) else speech
         numbered = word_table(catalog, speech) if recipe.caption_weight > 0 else None
         data = TrainingSet(images, features.values(), heard, table, batches, numbered)
-        decoder_checkpoints = Checkpoints("train_rdg_decoder", values, inputs, code_of("train_rdg"))
-        decoder = None if numbered is None else taught_decoder(data, recipe, decoder_checkpoints)
+        decoder = None
+        if numbered is not None:
+            decoder_checkpoints = Checkpoints("train_rdg_decoder", values, inputs, code_of("train_rdg"))
+            decoder = taught_decoder(data, recipe, decoder_checkpoints)
         shown = sample_captions(catalog, PREVIEWS)
         said = speech.values([speech.index(caption.key) for caption in shown])
         preview = Preview(*pad(said)) if trained else Preview(torch.from_numpy(said))
@@ -110,7 +112,8 @@ def main(**values):
     model.save("models/rdg", {"sen": config, "precision": recipe.precision, "parameters": values})
     save_sen(GENERATOR_SEN, heard_by, config)
     checkpoints.clear()
-    decoder_checkpoints.clear()
+    if decoder is not None:
+        decoder_checkpoints.clear()
 
 
 def open_speech(sen: SEN, config: dict, trained: bool) -> RaggedReader | TextReader | HeardCaptions | FixedReader:
