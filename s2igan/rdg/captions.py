@@ -33,7 +33,8 @@ def number_words(texts: Sequence[str]) -> np.ndarray:
 class CaptionDecoder(nn.Module):
     """Frozen features of an image, then the caption's words one by one -> of each the next word; an LSTM.
 
-    `words` is how many numbers there are, the end's 0 among them.
+    `words` is how many numbers there are, the end's 0 among them. It stays in training mode, in which alone cuDNN
+    gives an LSTM's gradient; nothing in it differs from evaluation.
     """
 
     def __init__(self, feature_dim: int, words: int, seed: int = 0):
