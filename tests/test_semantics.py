@@ -49,8 +49,10 @@ def test_words_are_numbered_and_read_to_the_end_mark():
     words = number_words(["A red bird, red", "", "bird"])
     assert words.tolist() == [[1, 3, 2, 3, 0], [0] * 5, [2, 0, 0, 0, 0]]
     decoder, features = CaptionDecoder(6, 4), torch.randn(3, 6)
+    decoder.standardise(features)
+    standard = (features - features.mean(dim=0)) / (features.std(dim=0) + 1e-3)
     losses = []
-    for image, caption in zip(features, words.tolist(), strict=True):
+    for image, caption in zip(standard, words.tolist(), strict=True):
         said = [word for word in caption if word]
         for t, target in enumerate([*said, 0]):
             before = decoder.embedding(torch.tensor(said[:t], dtype=torch.long))

@@ -45,10 +45,18 @@ class CaptionDecoder(nn.Module):
             self.embedding = nn.Embedding(words, EMBEDDING)
             self.recurrent = nn.LSTM(EMBEDDING, HIDDEN, batch_first=True)
             self.word = nn.Linear(HIDDEN, words)
+        self.register_buffer("mean", torch.zeros(feature_dim))
+        self.register_buffer("deviation", torch.ones(feature_dim))
+
+    def standardise(self, features: Tensor) -> None:
+        """Takes mean and deviation of real features (N, F): all images share most of such a vector."""
+        self.mean.copy_(features.mean(dim=0))
+        self.deviation.copy_(features.std(dim=0) + 1e-3)
 
     def forward(self, features: Tensor, words: Tensor) -> Tensor:
         """(B, F), (B, L) -> logits (B, L, W): x_0 is the image, x_t word t - 1, and p_t tells word t."""
-        inputs = torch.cat([self.image(features)[:, None], self.embedding(words[:, :-1])], dim=1)
+        image = self.image((features - self.mean) / self.deviation)
+        inputs = torch.cat([image[:, None], self.embedding(words[:, :-1])], dim=1)
         return self.word(run_float32(self.recurrent, inputs))
 
     def loss(self, features: Tensor, words: Tensor) -> Tensor:
@@ -73,6 +81,7 @@ def pretrain(
     Returns the loss of the last tenth of the steps. Raises InputError for a loss that is not finite.
     """
     device = next(decoder.parameters()).device
+    decoder.standardise(torch.from_numpy(features[np.unique(images), 0]).to(device))
     optimizer = torch.optim.Adam(decoder.parameters(), lr)
     steps = -(-captions // BATCH)
 
