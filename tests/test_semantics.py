@@ -55,8 +55,8 @@ def test_words_are_numbered_and_read_to_the_end_mark():
     for image, caption in zip(standard, words.tolist(), strict=True):
         said = [word for word in caption if word]
         for t, target in enumerate([*said, 0]):
-            before = decoder.embedding(torch.tensor(said[:t], dtype=torch.long))
-            state = decoder.recurrent(torch.cat([decoder.image(image)[None], before])[None])[0][0, -1]
+            before = decoder.embedding(torch.tensor([0, *said[:t]]))
+            state = decoder.recurrent((decoder.image(image) + before)[None])[0][0, -1]
             losses.append(-torch.log_softmax(decoder.word(state), dim=0)[target].item())
     assert len(losses) == 8
     assert decoder.loss(features, torch.from_numpy(words)).item() == pytest.approx(np.mean(losses), rel=1e-5)

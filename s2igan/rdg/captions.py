@@ -31,7 +31,7 @@ def number_words(texts: Sequence[str]) -> np.ndarray:
 
 
 class CaptionDecoder(nn.Module):
-    """Frozen features of an image, then the caption's words one by one -> of each the next word; an LSTM.
+    """Frozen features of an image and the caption's words one by one -> of each the next word; an LSTM.
 
     `words` is how many numbers there are, the end's 0 among them. It stays in training mode, in which alone cuDNN
     gives an LSTM's gradient; nothing in it differs from evaluation.
@@ -54,9 +54,9 @@ class CaptionDecoder(nn.Module):
         self.deviation.copy_(features.std(dim=0) + 1e-3)
 
     def forward(self, features: Tensor, words: Tensor) -> Tensor:
-        """(B, F), (B, L) -> logits (B, L, W): x_0 is the image, x_t word t - 1, and p_t tells word t."""
+        """(B, F), (B, L) -> logits (B, L, W): p_t tells word t from the image and word t - 1, first from the end's 0."""
         image = self.image((features - self.mean) / self.deviation)
-        inputs = torch.cat([image[:, None], self.embedding(words[:, :-1])], dim=1)
+        inputs = image[:, None] + self.embedding(F.pad(words, (1, 0))[:, :-1])
         return self.word(run_float32(self.recurrent, inputs))
 
     def loss(self, features: Tensor, words: Tensor) -> Tensor:
