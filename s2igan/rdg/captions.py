@@ -54,7 +54,7 @@ class CaptionDecoder(nn.Module):
         self.deviation.copy_(features.std(dim=0) + 1e-3)
 
     def forward(self, features: Tensor, words: Tensor) -> Tensor:
-        """(B, F), (B, L) -> logits (B, L, W): p_t tells word t from the image and word t - 1, first from the end's 0."""
+        """(B, F), (B, L) -> logits (B, L, W): p_t tells word t from the image and word t - 1, the first from 0."""
         image = self.image((features - self.mean) / self.deviation)
         inputs = image[:, None] + self.embedding(F.pad(words, (1, 0))[:, :-1])
         return self.word(run_float32(self.recurrent, inputs))
