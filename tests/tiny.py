@@ -43,6 +43,8 @@ def rdg(sen=None, **changes) -> RDG:
         projection=False,
         matching=False,
         relation_outputs=3,
+        scales=3,
+        modulation=False,
         seed=0,
     )
     return RDG(RDGConfig(**values | changes), sen)
