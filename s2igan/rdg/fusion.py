@@ -50,7 +50,7 @@ class SpeechModulation(nn.Module):
 
 
 class VisualSpeechFusion(nn.Module):
-    """w · attended + (1 - w) · modulated, a weight for each channel: w = sigmoid(linear(means of both over the plane))."""
+    """w · attended + (1 - w) · modulated; for each channel w = sigmoid(linear(means of both over the plane))."""
 
     def __init__(self, channels: int, condition_dim: int):
         super().__init__()
