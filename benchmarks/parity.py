@@ -276,8 +276,9 @@ def rdg(code: Published) -> Iterator[Row]:
         )  # fmt: skip
         discriminators.append(ours)
         told = mean.detach()
-        logits = [ours(images, told) for images in (pyramids[0][i], fakes[i].detach(), pyramids[1][i])]
-        loss = losses.discriminator_loss(*logits)
+        sets = [pyramids[0][i], fakes[i].detach(), pyramids[1][i]]  # in one pass, as in training
+        _, *logits = (of_all.chunk(3) for of_all in ours(torch.cat(sets), told.repeat(3, 1), 3))
+        loss = losses.discriminator_loss(*zip(*logits, strict=True))
         loss.backward()
         their_loss = code.trainer.condGANTrainer.train_Dnet(self, i, count=1)
         yield (
@@ -292,7 +293,7 @@ def rdg(code: Published) -> Iterator[Row]:
             difference(ours.features[0][0].weight.grad, their_d.img_code_s16[0].weight.grad),
             1e-2,
         )
-        adversarial = adversarial + losses.generator_loss(ours(fakes[i], mean))
+        adversarial = adversarial + losses.generator_loss(ours(fakes[i], mean)[1:])
     supervisor = RelationSupervisor(1024, outputs=4)
     self.netMD.L2.weight.data.mul_(3)
     copy((self.netMD.L1, supervisor.layers[0]), (self.netMD.b1, supervisor.layers[1]))
