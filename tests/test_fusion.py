@@ -123,7 +123,7 @@ def test_what_the_penalty_adds_to_a_step_is_its_weight_times_its_gradient():
         # The generator's step leaves the discriminators' gradients as theirs left them.
         found[weight] = torch.cat([p.grad.flatten() for p in model.discriminators.parameters()])
     once, thrice = (found[weight] - found[0.0] for weight in (1.0, 3.0))
-    assert once.abs().max() > 0
+    assert once.abs().max() > 100  # it is no rounding
     torch.testing.assert_close(thrice, 3 * once, rtol=1e-2, atol=1e-5 + 1e-3 * float(once.abs().max()))
 
 
