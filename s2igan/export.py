@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from s2igan.errors import InputError
-from s2igan.model_card import model_card
+from s2igan.model_card import OUTPUTS, model_card
 from s2igan.models import save_model
 from s2igan.pipeline import Pipeline
 from s2igan.rdg.model import SpeechToImage
@@ -75,7 +75,7 @@ class GeneratorGraph(nn.Module):
         self.generator = copy.deepcopy(generator).to("cpu", memory_format=torch.contiguous_format)
 
     def forward(self, embedding: Tensor, latent: Tensor) -> tuple[Tensor, ...]:
-        """(A,) or (1 + P, A), (Z,) -> (S, S, 3), (2S, 2S, 3), (4S, 4S, 3)."""
+        """(A,) or (1 + P, A), (Z,) -> (S, S, 3), (2S, 2S, 3), (4S, 4S, 3), or those that are drawn."""
         images = self.generator(latent[None], embedding[None])[0]
         return tuple((image[0].permute(1, 2, 0) + 1) / 2 for image in images)
 
@@ -137,10 +137,11 @@ def graphs(pipeline: Pipeline) -> dict[str, bytes]:
         heard = log_mel(samples)
         embedding = encoder(heard)
     whole = SpeechToImageGraph(log_mel, encoder, generator)
+    outputs = OUTPUTS[-len(pipeline.sizes) :]
     return {
         "log_mel": _onnx(log_mel, {"samples": samples}, ["log_mel"], {"samples": {0: "T"}, "log_mel": {0: "F"}}),
         "speech_encoder": _onnx(encoder, {"log_mel": heard}, ["embedding"], {"log_mel": {0: "F"}}),
-        "generator": _onnx(generator, {"embedding": embedding, "latent": latent}, ["small", "medium", "image"], {}),
+        "generator": _onnx(generator, {"embedding": embedding, "latent": latent}, outputs, {}),
         "speech_to_image": _onnx(whole, {"samples": samples, "latent": latent}, ["image"], {"samples": {0: "T"}}),
     }
 

@@ -27,6 +27,7 @@ NOT_FREE = (
     "The code is under the MIT License. The weights were learned from data that keep their own terms; look at those "
     "before you pass the weights on."
 )
+OUTPUTS = ["small", "medium", "image"]  # of generator.onnx, the last ones where fewer are drawn
 MEASURES = ("speech_to_image_map", "image_to_speech_map", "map", "fid", "is_mean", "part_colour_accuracy")
 COLUMNS = {"score": "score", "chance": "chance", "untrained": "untrained", "real": "real images"}
 CARD = """\
@@ -53,8 +54,7 @@ Image.fromarray(np.uint8(255 * image + 0.5)).save("mine.png")
 `latent` ({latent},), N(0, 1) | `image` ({size}, {size}, 3) in [0, 1] |
 | `log_mel.onnx` | `samples` (T,) | `log_mel` (F, {bands}) |
 | `speech_encoder.onnx` | `log_mel` (F, {bands}) | `embedding` ({embedding},) of length 1 |
-| `generator.onnx` | `embedding` ({embedding},), `latent` ({latent},) | `small`, `medium`, `image`: \
-{quarter}, {half} and {size} pixels |
+| `generator.onnx` | `embedding` ({embedding},), `latent` ({latent},) | {outputs} pixels |
 | `rdg/`, `rdg_sen/` | | the weights as safetensors, for `s2igan.load(FOLDER).draw(samples, rate)` |
 
 A graph takes one utterance and draws one image. `s2igan speak --seed` draws its latents by torch, so that the seeds of
@@ -113,8 +113,10 @@ def model_card(pipeline: Pipeline, models: Path) -> str:
         shortest=log_mel.samples(pipeline.sen.speech.min_frames) / pipeline.sample_rate + 0.005,
         bands=log_mel.bands,
         embedding=", ".join(map(str, pipeline.hears)),
-        quarter=size // 4,
-        half=size // 2,
+        outputs=", ".join(
+            f"`{name}` of {pixels}"
+            for name, pixels in zip(OUTPUTS[-len(pipeline.sizes) :], pipeline.sizes, strict=True)
+        ),
         size=size,
         data=f"{words[0].upper()}{words[1:]}.",
         facts="\n".join(trained_on_lines(data)),

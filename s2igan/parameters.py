@@ -70,6 +70,8 @@ def _misfits(params: Mapping[str, dict]) -> Iterator[str]:
     for weight in ("region_weight", "competition_weight"):
         if params["rdg"][weight] and not params["sen"]["places"]:
             yield f"{FILE}: rdg.{weight} is not 0, so that sen.places cannot be; set it, or the weight to 0"
+    if params["sen"]["places"] and params["rdg"]["scales"] == 1:
+        yield f"{FILE}: sen.places is not 0, but a generator with rdg.scales=1 has no stage that attends; set it to 0"
     robustness = params["robustness"]
     try:
         import_module("s2igan.metrics.robustness").conditions(robustness["snr_db"], robustness["rates"], "")

@@ -55,6 +55,7 @@ class Pipeline:
         self.sen.to(self.device)
         size = 4 * self.drawing["network"]["base_size"]
         self.shape = (3, size, size)  # of an image of the last scale
+        self.sizes = [size // 2**i for i in reversed(range(self.drawing["network"]["scales"]))]  # pixels of each scale
         self.reads_text = is_text_encoder(self.config)
         self.log_mel = None if self.reads_text else LogMel(**self.config["log_mel"])
 
@@ -145,7 +146,7 @@ class Pipeline:
         return self.embed(self.say(spoken, workers), [key for key, *_ in spoken], places=True)
 
     def draw(self, speech: np.ndarray, seeds: Sequence[int], batch_size: int = 32) -> list[np.ndarray]:
-        """Embeddings (N, A), or with places (N, 1 + P, A), -> uint8 images at the three scales, (N, 3, S, S) and so on.
+        """Embeddings (N, A), or with places (N, 1 + P, A), -> uint8 images at each scale, (N, 3, S, S) and so on.
 
         `Heard.speech` of each. Raises InputError for embeddings alone where the generator attends to places.
         """

@@ -116,6 +116,7 @@ def test_a_list_without_a_usable_row_is_told(rows):
             "sen.region_weight is not 0, so that image_features.regions cannot be; set it",
         ),
         ("rdg", {"competition_weight": 1}, "rdg.competition_weight is not 0, so that sen.places cannot be; set it"),
+        ("sen", {"places": 8}, "sen.places is not 0, but a generator with rdg.scales=1 has no stage that attends"),
         ("robustness", {"rates": [1.25, 1.25]}, "condition rate1.25 is asked for twice"),
         ("catalog", {"min_seconds": 0.1}, "catalog.min_seconds=0.1, but sen.kernel and sen.stride need 0.225 s"),
         ("tts", {"test_voices": ["tlh"]}, "params.yaml: voice 'tlh': eSpeak NG has no such voice"),
@@ -126,6 +127,7 @@ def test_the_first_stage_refuses_what_a_later_one_would(folder, section, values,
     shutil.copy(ROOT / "dvc.yaml", ".")
     params = composed("scale=smoke")
     params[section] |= values
+    params["rdg"]["scales"] = 1 if values == {"places": 8} else 3
     Path("params.yaml").write_text(yaml.safe_dump(params))
     words = [f"--{name}={value}" for name, value in composed("scale=smoke")["prepare"].items()]
     result = CliRunner().invoke(prepare.main, words)

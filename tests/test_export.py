@@ -39,12 +39,14 @@ def test_the_log_mel_of_the_graph_is_the_log_mel(settings):
 
 
 @pytest.mark.parametrize(
-    "changes", [{}, {"mask_padding": False}, {"encoder": "li2020", "width": 0.01}, {"places": 3}], ids=str
+    "changes",
+    [{}, {"mask_padding": False}, {"encoder": "li2020", "width": 0.01}, {"places": 3}, {"scales": 1}],
+    ids=str,
 )
 def test_onnxruntime_draws_what_torch_draws(changes):
     pytest.importorskip("onnx")
     onnxruntime = pytest.importorskip("onnxruntime")
-    models(SEN | changes)
+    models(SEN | changes, **{"scales": 1, "modulation": True} if "scales" in changes else {})
     pipeline = Pipeline("models")
     assert export().exit_code == 0
     card = ModelCard.load("out/README.md")
@@ -63,8 +65,10 @@ def test_onnxruntime_draws_what_torch_draws(changes):
             np.testing.assert_allclose(found, image, atol=1e-3)
         (whole,) = run["speech_to_image"](None, {"samples": samples, "latent": latent})
         np.testing.assert_allclose(whole, images[-1], atol=1e-3)
-        assert np.ptp(images[-1]) > 0.1
+        assert np.ptp(images[-1]) > 0.1 and [len(image) for image in images] == pipeline.sizes
         assert np.array_equal(s2igan.load("out").draw(samples, RATE), s2igan.load("models").draw(samples, RATE))
+    outputs = "`image` of 32" if "scales" in changes else "`small` of 8, `medium` of 16, `image` of 32"
+    assert f" | {outputs} pixels |" in card.content
     soundfile.write("out/mine.wav", samples, RATE, subtype="FLOAT")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir("out")

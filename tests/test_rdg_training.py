@@ -43,6 +43,7 @@ RECIPE = dict(
     condition_to_discriminator="sampled",
     r1_weight=0.0,
     r1_interval=2,
+    matching_penalty=0.0,
     ema_decay=0.9,
     ema_batch_norm=True,
     sen_weight=0.0,
@@ -176,6 +177,7 @@ def test_a_mismatched_image_is_the_relations_negative(images, kinds):
 CHANGES = {  # of the recipe, and the terms that a step then has beside those of the plain one
     "mean": (dict(condition_to_discriminator="mean"), set()),
     "r1": (dict(r1_weight=1.0), {"r1_0", "r1_1", "r1_2"}),
+    "matching_penalty": (dict(matching_penalty=2.0), {f"matching_penalty_{i}" for i in range(3)}),
     "matching": (dict(matching_weight=5.0), {f"{player}_matching_{i}" for player in "dg" for i in range(3)}),
     "distillation": (
         dict(matching_weight=5.0, distillation_weight=2.0),
@@ -246,6 +248,8 @@ def test_real_pictures_come_at_the_sizes_of_the_scales():
     assert torch.equal(large, images)
     assert torch.allclose(middle[0, 0], torch.tensor([[2.5, 4.5], [10.5, 12.5]]))
     assert small.flatten().tolist() == [7.5] * 3
+    (only,) = real_pyramid(images, 1)
+    assert torch.equal(only, images)
 
 
 class Sounds:

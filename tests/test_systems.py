@@ -96,6 +96,7 @@ EXPECTED = {
     "segan": (CharacterEncoder, False, True, "none", REGIONS | {"g_competition", "g_contrastive"}, set()),
     "mirrorgan": (CharacterEncoder, False, True, "none", {"g_caption"}, set()),
     "li2020": (ConvLSTMEncoder, False, False, "none", set(), set()),
+    "fusion": (SpeechEncoder, True, True, "none", {"matching_penalty_2"}, set()),
     "no_dense": (SpeechEncoder, True, True, "none", RELATION, {"relation"}),
     "no_relation": (SpeechEncoder, True, True, "all", set(), set()),
     "no_sen": (SpeechEncoder, False, True, "all", RELATION, {"relation", "sen"}),
@@ -112,6 +113,23 @@ def shapes(module: nn.Module) -> dict[str, tuple[int, ...]]:
     return {name: tuple(value.shape) for name, value in module.named_parameters()}
 
 
+def assert_fusion_is_one_stage(ours: dict, theirs: dict) -> None:
+    """F^ca and the layer to 4 x 4 as S2IGAN's, one D as its last, other blocks up to the full size, no supervisor."""
+    discriminators = {n for n in ours if n.startswith("discriminators.")}
+    assert {n: ours[n] for n in discriminators} == {
+        n.replace(".2.", ".0.", 1): shape for n, shape in theirs.items() if n.startswith("discriminators.2.")
+    }
+    up = {n for n in ours if ".generator.initial.up." in n}
+    assert {n.split(".up.")[1].split(".")[1] for n in up} == {"fusions", "convolutions", "shortcut"}
+    assert {n.split(".up.")[1].split(".")[0] for n in up} == {"0", "1", "2"}
+    last = {n for n in ours if ".generator.to_image." in n}
+    assert {ours[n] for n in last} == {theirs[n.replace("to_image.0", "to_image.2")] for n in last} == {(3, 2, 3, 3)}
+    kept = ours.keys() - discriminators - up - last
+    assert {n: ours[n] for n in kept} == {
+        n: s for n, s in theirs.items() if ".augment." in n or ".generator.initial.linear." in n
+    }
+
+
 @pytest.mark.parametrize("system", EXPECTED)
 def test_a_system_has_what_its_name_says_and_nothing_else(system):
     encoder, classifier, projection, dense, terms, players = EXPECTED[system]
@@ -122,11 +140,15 @@ def test_a_system_has_what_its_name_says_and_nothing_else(system):
     size = (16 if encoder is CharacterEncoder else 32) if projection else FEATURES
     assert sen.speech.embedding_dim == size
     assert model.speech_to_image.generator.dense == dense
-    assert set(curves) == ADVERSARIAL | terms and all(torch.isfinite(value) for value in curves.values())
+    adversarial = {name for name in ADVERSARIAL if system != "fusion" or name[-2:] not in ("_0", "_1")}
+    assert set(curves) == adversarial | terms and all(torch.isfinite(value) for value in curves.values())
     assert set(optimizers) == PLAYERS | players
 
     # Against S2IGAN: only what the name says is another size, or gone, or new.
     ours, theirs = shapes(model), shapes(built("s2igan")[1])
+    if system == "fusion":  # one scale, of other blocks
+        assert_fusion_is_one_stage(ours, theirs)
+        return
     other_size = {name for name in ours.keys() & theirs.keys() if ours[name] != theirs[name]}
     gone, new = theirs.keys() - ours.keys(), ours.keys() - theirs.keys()
     condition = {n for n in theirs if n.endswith("augment.linear.weight") and size != 32}  # from another embedding
@@ -149,7 +171,8 @@ def test_a_system_has_what_its_name_says_and_nothing_else(system):
 def test_mismatched_pairs_and_training_of_sen_are_the_systems_to_say():
     values = {system: composed(f"system={system}", "scale=paper") for system in SYSTEMS}
     mismatched = {system for system in SYSTEMS if values[system]["rdg"]["mismatched"]}
-    assert mismatched == {"reference", "stackgan_v2", "stackgan_v2_text", "li2020", "segan", "mirrorgan"}
+    assert mismatched == {"reference", "stackgan_v2", "stackgan_v2_text", "li2020", "segan", "mirrorgan", "fusion"}
+    assert {s for s in SYSTEMS if values[s]["rdg"]["matching_penalty"] > 0} == {"fusion"}
     assert {s for s in SYSTEMS if not values[s]["sen"]["pretrain"]} == {"no_sen", "end_to_end"}
     assert {s for s in SYSTEMS if values[s]["rdg"]["sen_weight"] > 0} == {"end_to_end"}
     assert {value["sen"]["captions_per_epoch"] for value in values.values()} == {"one_per_image"}
@@ -286,7 +309,7 @@ def test_classes_of_val_pick_the_epoch_or_teach(system, learn_val, project):
 
 
 @pytest.mark.parametrize(
-    "system", ["end_to_end", "stackgan_v2_text", "segan", "mirrorgan", "li2020", "s2igan_attention"]
+    "system", ["end_to_end", "stackgan_v2_text", "segan", "mirrorgan", "li2020", "s2igan_attention", "fusion"]
 )
 def test_from_speech_to_scores(system, project, monkeypatch):
     config = smoke(system)
@@ -339,6 +362,10 @@ def test_from_speech_to_scores(system, project, monkeypatch):
             with HeardCaptions(*load_sen("models/sen")) as captions:
                 values = captions.values([captions.index(key) for key in keys])
                 np.testing.assert_allclose(values, heard, atol=1e-5)
+    if system == "fusion":  # figures and report, of one scale
+        run_stage("figures", config)
+        assert Image.open("metrics/figures/samples.png").width > 300
+        assert "d_2" in Path("metrics/rdg_training.tsv").read_text().split("\n")[0].split("\t")
     traced = CliRunner().invoke(cli.main, ["trace", keys[0]])
     assert traced.exit_code == 0 and "heard as        models/rdg_sen" in traced.output
     spoken = CliRunner().invoke(cli.main, ["speak", "this bird has a red crown", "-o", "one.png", "--size", "32"])

@@ -43,17 +43,22 @@ def rdg(sen=None, **changes) -> RDG:
         projection=False,
         matching=False,
         relation_outputs=3,
+        scales=3,
+        modulation=False,
         seed=0,
     )
     return RDG(RDGConfig(**values | changes), sen)
 
 
-def models(config: dict = SEN) -> None:
-    """models/ with random weights, in the present folder: a SEN of `config`, and a generator that listens to it."""
+def models(config: dict = SEN, **network) -> None:
+    """models/ with random weights, in the present folder: a SEN of `config`, and a generator that listens to it.
+
+    `network` are RDG's values that differ.
+    """
     sen = build_sen(config)
     for name in ("sen", "rdg_sen"):
         save_sen(f"models/{name}", sen, config)
-    rdg(embedding_dim=sen.speech.embedding_dim, attention=sen.places > 0).save("models/rdg", {"sen": config})
+    rdg(embedding_dim=sen.speech.embedding_dim, attention=sen.places > 0, **network).save("models/rdg", {"sen": config})
 
 
 class Frozen(nn.Module):

@@ -95,14 +95,15 @@ def charts(heard: Heard, rate: int) -> bytes:
 
 
 def drawn(scales: Sequence[np.ndarray], variations: np.ndarray, words: str) -> str:
-    """The image at its three scales, and with other noise."""
+    """The image at its scales, and with other noise."""
     sizes = [scale.shape[-1] for scale in scales]
-    three = [
+    images = [
         picture(scale, 192 * size // sizes[-1], words, f"{size} × {size}")
         for scale, size in zip(scales, sizes, strict=True)
     ]
     others = [picture(image, 64, f"{words}, other noise") for image in variations]
-    return section("Drawn, at three scales", *three) + section("The same description, other noise", *others)
+    title = "Drawn, at three scales" if len(images) == 3 else "Drawn"
+    return section(title, *images) + section("The same description, other noise", *others)
 
 
 def neighbours(captions: Sequence[Near], images: Sequence[Near]) -> str:

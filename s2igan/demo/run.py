@@ -100,14 +100,14 @@ class Run:
         return pipeline.hear(text, voice=voice)
 
     def draw(self, speech: np.ndarray, noises: Sequence[int], seed: int = 0) -> list[np.ndarray]:
-        """`Heard.speech` of N -> images at three scales, each (N, 3, S, S).
+        """`Heard.speech` of N -> images at each scale, each (N, 3, S, S).
 
         `noises` numbers the noise of each, as `s2igan speak --count` does: number 0 is its first image.
         """
         return self.pipeline.draw(speech, self.pipeline.seeds([str(noise) for noise in noises], int(seed or 0)))
 
     def variations(self, heard: Heard, seed: int = 0) -> tuple[list[np.ndarray], np.ndarray]:
-        """The image at its three scales, [(3, S, S), (3, 2S, 2S), (3, 4S, 4S)], and with VARIATIONS other noises."""
+        """The image at its scales, [(3, S, S), (3, 2S, 2S), (3, 4S, 4S)], and with VARIATIONS other noises."""
         many = 1 + VARIATIONS
         scales = self.draw(np.repeat(heard.speech[None], many, axis=0), range(many), seed)
         return [scale[0] for scale in scales], scales[-1][1:]

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +13,7 @@ from torch.nn import functional as F
 
 from s2igan.rdg.attention import PlaceAttention, SentenceAttention
 from s2igan.rdg.conditioning import JoinCondition
+from s2igan.rdg.fusion import FusionUpBlock
 
 DENSE = ("all", "previous", "none")
 UPSAMPLINGS = ("nearest", "bilinear")
@@ -44,6 +46,17 @@ class UpBlock(nn.Sequential):
             GatedLinearUnit(),
         )
 
+    def forward(self, input: Tensor, condition: Tensor | None = None) -> Tensor:
+        """(B, in, S, S) -> (B, out, 2S, 2S); the condition is for a block that takes one, as `FusionUpBlock`."""
+        return super().forward(input)
+
+
+def up_block(in_channels: int, out_channels: int, upsampling: str, condition_dim: int, modulation: bool) -> nn.Module:
+    """`UpBlock`, or with `modulation` the one in whose every layer the condition takes part."""
+    if modulation:
+        return FusionUpBlock(in_channels, out_channels, upsampling, condition_dim)
+    return UpBlock(in_channels, out_channels, upsampling)
+
 
 class ResidualBlock(nn.Module):
     """Two 3x3 convolutions around a gated linear unit, added to the input."""
@@ -70,7 +83,13 @@ class InitialStage(nn.Module):
     """
 
     def __init__(
-        self, noise_dim: int, condition_dim: int, base_channels: int, base_size: int, upsampling: str = "nearest"
+        self,
+        noise_dim: int,
+        condition_dim: int,
+        base_channels: int,
+        base_size: int,
+        upsampling: str = "nearest",
+        modulation: bool = False,
     ):
         super().__init__()
         doublings = int(math.log2(base_size // 4))
@@ -80,11 +99,14 @@ class InitialStage(nn.Module):
             nn.BatchNorm1d(widths[0] * 4 * 4 * 2),
             GatedLinearUnit(),
         )
-        self.up = nn.Sequential(*[UpBlock(a, b, upsampling) for a, b in zip(widths, widths[1:], strict=False)])
+        self.up = nn.ModuleList(up_block(a, b, upsampling, condition_dim, modulation) for a, b in pairwise(widths))
 
     def forward(self, noise: Tensor, condition: Tensor) -> Tensor:
         x = self.linear(torch.cat([condition, noise], dim=1))
-        return self.up(x.view(len(x), -1, 4, 4))  # (B, N, S, S)
+        x = x.view(len(x), -1, 4, 4)
+        for up in self.up:
+            x = up(x, condition)
+        return x  # (B, N, S, S)
 
 
 class RefinementStage(nn.Module):
@@ -105,6 +127,7 @@ class RefinementStage(nn.Module):
         upsampling: str = "nearest",
         place_dim: int = 0,
         sentence_attention: bool = False,
+        modulation: bool = False,
     ):
         super().__init__()
         channels = hidden_channels[-1]
@@ -118,7 +141,8 @@ class RefinementStage(nn.Module):
             GatedLinearUnit(),
             *[ResidualBlock(channels) for _ in range(residual_blocks)],
         )
-        self.up = UpBlock(2 * channels if repeat_input else channels, out_channels, upsampling)
+        into_up = 2 * channels if repeat_input else channels
+        self.up = up_block(into_up, out_channels, upsampling, condition_dim, modulation)
 
     def forward(self, hidden: list[Tensor], condition: Tensor, places: Tensor | None = None) -> Tensor:
         last = hidden[-1]
@@ -130,7 +154,7 @@ class RefinementStage(nn.Module):
         if self.sentence_attention is not None:
             joined.append(self.sentence_attention(last, condition))
         x = self.refine(self.join(torch.cat(joined, dim=1), condition))
-        return self.up(torch.cat([x, last], dim=1) if self.repeat_input else x)
+        return self.up(torch.cat([x, last], dim=1) if self.repeat_input else x, condition)
 
 
 class ToImage(nn.Sequential):
@@ -149,7 +173,9 @@ class DenseGenerator(nn.Module):
     `none`      the last (StackGAN-v2).
 
     With a `place_dim` each of them attends to places of that size, h_i = F_i(…, F^ca(A), F^attn(e, h_{i-1})):
-    AttnGAN's eq. 1 in the paper's eq. 7. With `sentence_attention` it attends to the condition, too (MirrorGAN).
+    AttnGAN's eq. 1 in the paper's eq. 7. With `sentence_attention` it attends to the condition, too (MirrorGAN). With
+    one of `scales` there is no refinement: F_0 and G_0 draw at S = base size. With `modulation` the condition takes
+    part in each layer of every up-sampling block.
     """
 
     def __init__(
@@ -164,13 +190,14 @@ class DenseGenerator(nn.Module):
         scales: int = 3,
         place_dim: int = 0,
         sentence_attention: bool = False,
+        modulation: bool = False,
     ):
         super().__init__()
         if dense not in DENSE:
             raise ValueError(f"dense is {dense!r}; expected one of {DENSE}")
         self.dense = dense
         channels = [base_channels // 2**i for i in range(scales)]
-        self.initial = InitialStage(noise_dim, condition_dim, base_channels, base_size, upsampling)
+        self.initial = InitialStage(noise_dim, condition_dim, base_channels, base_size, upsampling, modulation)
         self.stages = nn.ModuleList(
             RefinementStage(
                 channels[:i] if dense == "all" else channels[i - 1 : i],
@@ -181,13 +208,14 @@ class DenseGenerator(nn.Module):
                 upsampling=upsampling,
                 place_dim=place_dim,
                 sentence_attention=sentence_attention,
+                modulation=modulation,
             )
             for i in range(1, scales)
         )
         self.to_image = nn.ModuleList(ToImage(c) for c in channels)
 
     def forward(self, noise: Tensor, condition: Tensor, places: Tensor | None = None) -> list[Tensor]:
-        """noise (B, Z), condition (B, C), places (B, P, A) -> images (B, 3, S, S), (B, 3, 2S, 2S), (B, 3, 4S, 4S)."""
+        """noise (B, Z), condition (B, C), places (B, P, A) -> `scales` images (B, 3, S, S), (B, 3, 2S, 2S), …"""
         hidden = [self.initial(noise, condition)]
         for stage in self.stages:
             seen = hidden if self.dense == "all" else hidden[-1:]

@@ -45,6 +45,8 @@ class RDGConfig:
     own_condition: bool = switch("D transforms the condition itself")
     projection: bool = switch("inner product in D's conditional logit")
     relation_outputs: int = choice([0, 3, 4], "0: no supervisor")
+    scales: int = integer(1, SCALES, "of images that are drawn; 1: the full size alone")
+    modulation: bool = switch("the condition takes part in each up-sampling layer")
     seed: int = seed()
     attention: bool = False  # whether the generator attends to the places of what SEN hears
     sentence_attention: bool = switch("G attends to the condition, too (MirrorGAN)", default=False)
@@ -53,6 +55,7 @@ class RDGConfig:
 class SpeechToImage(nn.Module):
     """F^ca and the densely-stacked generator: speech embedding and noise to three images (eq. 7).
 
+    With fewer of `config.scales` the smallest are left out, and the first stage draws the next in as many channels.
     What it takes of speech is what `SEN.hear` returns: embeddings (B, A), or with their places (B, 1 + P, A).
     """
 
@@ -63,17 +66,19 @@ class SpeechToImage(nn.Module):
         # The noise of F^ca is drawn with z, so that one seed fixes the whole image.
         self.condition_noise_dim = config.condition_dim if config.condition_noise else 0
         self.augment = ConditioningAugmentation(config.embedding_dim, config.condition_dim, config.condition_scale)
+        factor = 2 ** (SCALES - config.scales)  # of the first scale's size: the last is always 4S, N / 4 channels
         self.generator = DenseGenerator(
             config.noise_dim,
             config.condition_dim,
-            config.base_channels,
-            config.base_size,
+            config.base_channels // factor,
+            config.base_size * factor,
             config.residual_blocks,
             config.dense,
             config.upsampling,
-            SCALES,
+            config.scales,
             config.embedding_dim if config.attention else 0,
             config.sentence_attention,
+            config.modulation,
         )
 
     @property
@@ -82,7 +87,7 @@ class SpeechToImage(nn.Module):
         return self.noise_dim + self.condition_noise_dim
 
     def forward(self, latent: Tensor, heard: Tensor) -> tuple[list[Tensor], Tensor, Tensor, Tensor]:
-        """latent (B, latent_dim), speech as heard -> images at S, 2S, 4S; condition, mean, log-variance (B, C)."""
+        """latent (B, latent_dim), speech as heard -> images, the last at 4S; condition, mean, log-variance (B, C)."""
         condition, mean, log_variance = self.condition(latent, sentence(heard))
         places = self.augment.scale * heard[:, 1:] if self.attention else None
         return self.generator(latent[:, : self.noise_dim], condition, places), condition, mean, log_variance
@@ -110,7 +115,7 @@ class RDG(nn.Module):
                     config.projection,
                     config.embedding_dim if config.matching else 0,
                 )
-                for i in range(SCALES)
+                for i in range(SCALES - config.scales, SCALES)
             )
             self.relation = None
             if config.relation_outputs:
@@ -184,7 +189,7 @@ def _orthogonal(module: nn.Module) -> None:
         nn.init.orthogonal_(module.weight)
         if module.bias is not None:
             nn.init.zeros_(module.bias)
-    elif isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
+    elif isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d) and module.affine:
         nn.init.normal_(module.weight, 1.0, 0.02)
         nn.init.zeros_(module.bias)
 

@@ -30,7 +30,7 @@ def latents(seeds: Sequence[int], dim: int) -> Tensor:
 def generate(
     model: SpeechToImage, speech: np.ndarray, seeds: Sequence[int], batch_size: int, device: torch.device
 ) -> Iterator[list[np.ndarray]]:
-    """Yields batches of uint8 images at the three scales, [(B, 3, S, S), (B, 3, 2S, 2S), (B, 3, 4S, 4S)].
+    """Yields batches of uint8 images at the scales that are drawn, [(B, 3, S, S), (B, 3, 2S, 2S), (B, 3, 4S, 4S)].
 
     `speech` is (N, A), for attention (N, 1 + P, A), `seeds` N numbers; the order of the output is theirs.
     """

@@ -50,6 +50,7 @@ class Recipe:
     condition_to_discriminator: str = choice(["sampled", "mean"])
     r1_weight: float = number(0, help="gradient penalty on real images")
     r1_interval: int = integer(1, help="steps between penalties")
+    matching_penalty: float = number(0, help="matching-aware gradient penalty; 0: none")
     ema_decay: float = number(0, 1, max_open=True)
     ema_batch_norm: bool = switch("average batch-norm statistics too")
     sen_weight: float = number(0, help="of L_SEN, if the encoder is trained")
@@ -112,7 +113,7 @@ class View:
 
     batch: Batch
     speech: Tensor  # (B, A)
-    fakes: list[Tensor]  # at S, 2S, 4S
+    fakes: list[Tensor]  # at S, 2S, 4S, or those of them that the system draws
     seen_fakes: list[Tensor]  # the same as discriminators see them, moved a little
     mean: Tensor  # (B, C), of F^ca
     log_variance: Tensor  # (B, C)
@@ -145,16 +146,17 @@ def training_step(setup: Setup, batch: Batch, latent: Tensor, step: int) -> dict
 
 
 def discriminator_step(setup: Setup, view: View) -> dict[str, Tensor]:
-    """The three discriminators tell real images from fake ones, with speech and without (eqs. 11 and 12)."""
+    """The discriminators tell real images from fake ones, with speech and without (eqs. 11 and 12)."""
     model, recipe, batch, curves = setup.model, setup.recipe, view.batch, {}
-    condition = view.condition.detach()
+    condition = view.condition.detach().requires_grad_(recipe.matching_penalty > 0)
     total = torch.zeros((), device=condition.device)
     shifts = batch.shifts[0] if recipe.translation else None
-    others = [] if batch.mismatched is None else [real_pyramid(batch.mismatched)]
-    scales = zip(model.discriminators, view.seen_fakes, real_pyramid(batch.images), *others, strict=True)
-    for i, (discriminator, fake, *reals) in enumerate(scales):
+    count = model.config.scales
+    others = [] if batch.mismatched is None else [real_pyramid(batch.mismatched, count)]
+    scales = zip(model.discriminators, view.seen_fakes, real_pyramid(batch.images, count), *others, strict=True)
+    for i, (discriminator, fake, *reals) in enumerate(scales, SCALES - count):
         reals = [translate(real, shifts, recipe.translation) for real in reals]
-        if view.with_r1:
+        if view.with_r1 or recipe.matching_penalty > 0:
             reals[0] = reals[0].detach().requires_grad_()
         sets = [reals[0], fake.detach(), *reals[1:]]
         seen = discriminator(torch.cat(sets), condition.repeat(len(sets), 1), len(sets))
@@ -177,6 +179,10 @@ def discriminator_step(setup: Setup, view: View) -> dict[str, Tensor]:
             penalty = losses.r1_penalty(logits[0][0] + logits[1][0], reals[0])
             curves[f"r1_{i}"] = penalty.detach()
             loss = loss + recipe.r1_weight * recipe.r1_interval * penalty
+        if recipe.matching_penalty > 0:
+            penalty = losses.matching_aware_penalty(logits[1][0], reals[0], condition)
+            curves[f"matching_penalty_{i}"] = penalty.detach()
+            loss = loss + recipe.matching_penalty * penalty
         total = total + loss
     setup.minimise(total, "discriminators")
     return curves
@@ -203,7 +209,8 @@ def generator_step(
     divergence = losses.kl_loss(view.mean, view.log_variance)
     curves = {"kl": divergence.detach()}
     total = recipe.kl_weight * divergence
-    for i, (discriminator, fake) in enumerate(zip(model.discriminators, view.seen_fakes, strict=True)):
+    scales = zip(model.discriminators, view.seen_fakes, strict=True)
+    for i, (discriminator, fake) in enumerate(scales, SCALES - model.config.scales):
         features, *logits = discriminator(fake, view.condition)
         loss = losses.generator_loss(logits)
         curves[f"g_{i}"] = loss.detach()
@@ -294,9 +301,9 @@ def embed_related(setup: Setup, view: View, fake_features: Tensor | None) -> lis
     return related
 
 
-def real_pyramid(images: Tensor) -> list[Tensor]:
-    """Images (B, 3, 4S, 4S) at the sizes of the three scales, S first."""
-    return [F.avg_pool2d(images, 2**i) if i else images for i in reversed(range(SCALES))]
+def real_pyramid(images: Tensor, scales: int = SCALES) -> list[Tensor]:
+    """Images (B, 3, 4S, 4S) at the sizes of the last `scales` of S, 2S and 4S, the largest last."""
+    return [F.avg_pool2d(images, 2**i) if i else images for i in reversed(range(scales))]
 
 
 @dataclass(frozen=True)

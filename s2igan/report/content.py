@@ -130,7 +130,6 @@ class Run:
         engine = "none: it reads text" if self.pipeline.reads_text else speech.get("engine", "")
         if voices := speech.get("test_voices"):
             engine += f", {len(voices)} voices in the test: {', '.join(voices)}"
-        sizes = [self.pipeline.shape[-1] // scale for scale in (4, 2, 1)]
         rdg, sen = self.params.get("rdg", {}), self.params.get("sen", {})
         learned = [f"{sen['captions']} captions (SEN)"] if "captions" in sen else []
         learned += [f"{rdg['images']} images (RDG)"] if "images" in rdg else []
@@ -142,14 +141,14 @@ class Run:
             "speech": engine,
             "speakers in the test": str(len(speakers) or ""),
             "languages": ", ".join(languages),
-            "drawn at": " → ".join(map(str, sizes)) + " pixels",
+            "drawn at": " → ".join(map(str, self.pipeline.sizes)) + " pixels",
             "learned from": ", ".join(learned) + ", counted as often as they come" * bool(learned),
             "precision of training": self.scores["eval"].get("rdg_precision", ""),
         }
         return {name: text for name, text in rows.items() if text}
 
     def cards(self, count: int, seed: int) -> list[dict]:
-        """Captions, what was drawn from them at three scales, and the test images nearest to them."""
+        """Captions, what was drawn from them at each scale, and the test images nearest to them."""
         picked = sample_captions(self.catalog, count)
         keys = [caption.key for caption in picked]
         speech = caption_embeddings(keys, self.device, places=True)
