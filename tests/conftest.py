@@ -1,11 +1,12 @@
-"""For all tests: one thread, one process, no GPU; and what takes longest comes first."""
+"""For all tests: one thread, one process, no GPU unless `$S2IGAN_DEVICE` says so; and what takes longest comes first."""
 
 import os
 
 import pytest
 
 # Before torch is imported: the threads of two pytest workers on two cores would wait for each other.
-os.environ.update(OMP_NUM_THREADS="1", S2IGAN_WORKERS="1", S2IGAN_DEVICE="cpu")
+os.environ.update(OMP_NUM_THREADS="1", S2IGAN_WORKERS="1")
+os.environ.setdefault("S2IGAN_DEVICE", "cpu")
 
 LONGEST = ("test_pipeline", "test_systems", "test_every_data_set", "test_sharing", "test_coqui", "test_rdg_training")
 

@@ -341,8 +341,7 @@ def train(
     batch_size = data.config.batch_size
 
     def step(number: int) -> tuple[list[str], dict[str, Tensor]]:
-        batch = data.batch(recipe.seed, number)
-        batch = Batch(**{name: fabric.to_device(value) for name, value in vars(batch).items()})
+        batch = Batch(**{name: fabric.to_device(value) for name, value in batch_of(number).items()})
         latent = fabric.to_device(draw_latent(model, batch_size, recipe.seed, number, "latent"))
         with fabric.autocast():
             return data.keys(recipe.seed, number), training_step(setup, batch, latent, number)
@@ -356,15 +355,16 @@ def train(
         return {"step": row.pop("step"), "images": row.pop("items"), **row}
 
     steps = -(-recipe.images // batch_size)
-    return loop.train(
-        Schedule("rdg", steps, max(1, steps // CURVE_POINTS), max(1, steps // SHEETS), ("d_2", "g_2", "relation")),
-        step,
-        {"model": model, **optimizers},
-        checkpoints,
-        complete_row=complete_row,
-        draw_sheet=draw_sheet,
-        report=report,
-    )
+    with loop.prefetched(lambda number: vars(data.batch(recipe.seed, number)), fabric.device) as batch_of:
+        return loop.train(
+            Schedule("rdg", steps, max(1, steps // CURVE_POINTS), max(1, steps // SHEETS), ("d_2", "g_2", "relation")),
+            step,
+            {"model": model, **optimizers},
+            checkpoints,
+            complete_row=complete_row,
+            draw_sheet=draw_sheet,
+            report=report,
+        )
 
 
 @torch.no_grad()
