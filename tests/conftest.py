@@ -1,4 +1,4 @@
-"""For all tests: one thread, one process, no GPU unless `$S2IGAN_DEVICE` says so; and what takes longest comes first."""
+"""For all tests: one thread, one process, and no GPU but by `$S2IGAN_DEVICE`; what takes longest comes first."""
 
 import os
 
