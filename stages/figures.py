@@ -65,7 +65,7 @@ def main(samples, birds, seed):
         rows, captions, headings = [[]], ["There is no keyword test of this data set: keyword.enabled is off."], []
     grid(rows, captions, headings, f"{FOLDER}/keyword.png", text_width=380)
 
-    draw_attention(pipeline, picked[:COLUMNS], seed)
+    draw_attention(pipeline, picked[:COLUMNS], speech[:COLUMNS], seed)
 
     panels = {"SEN losses": ("matching", "distinctive", "val_matching"), "validation mAP": ("val_map",)}
     curves(read_curves("metrics/sen_training.tsv"), "epoch", panels, f"{FOLDER}/sen_curves.png")
@@ -79,14 +79,13 @@ def main(samples, birds, seed):
     curves(read_curves("metrics/rdg_training.tsv"), "images", panels, f"{FOLDER}/rdg_curves.png")
 
 
-def draw_attention(pipeline: Pipeline, captions: list[Caption], seed: int) -> None:
-    """Which stretch of each utterance paints what; of a generator that attends."""
+def draw_attention(pipeline: Pipeline, captions: list[Caption], heard: np.ndarray, seed: int) -> None:
+    """Which stretch of each utterance paints what; of a generator that attends, from captions as it hears them."""
     path = f"{FOLDER}/attention.png"
     if not pipeline.generator.attention or pipeline.reads_text:  # DVC wants the file all the same
         grid([[]], ["This system attends to no stretch of the speech."], [], path)
         return
     keys = [caption.key for caption in captions]
-    heard = caption_embeddings(keys, device(), places=True)
     drawn, weights = draw_with_attention(pipeline.generator, heard, pipeline.seeds(keys, seed), device())
     with RaggedReader("data/speech.h5", "speech") as speech:
         waveforms = [decode(speech.value(speech.index(key)).tobytes(), key)[0] for key in keys]

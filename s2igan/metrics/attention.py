@@ -36,8 +36,10 @@ def attention_scores(catalog: Catalog, device: torch.device) -> dict:
     Redraws up to CAPTIONS of data/generated.h5 from the captions, models/rdg and models/rdg_sen.
     """
     model, config = load_generator("models/rdg")
+    if not model.attention or config["sen"]["speech"].get("engine") != "espeak":
+        return {}
     judge, names = load_classifier("models/judge", "judge")
-    if not model.attention or judge is None or config["sen"]["speech"].get("engine") != "espeak":
+    if judge is None:
         return {}
     engine = create_engine("espeak", **config["sen"]["speech"]["options"])
     with RaggedReader("data/speech.h5", "speech") as speech:
