@@ -45,11 +45,11 @@ class RDGConfig:
     own_condition: bool = switch("D transforms the condition itself")
     projection: bool = switch("inner product in D's conditional logit")
     relation_outputs: int = choice([0, 3, 4], "0: no supervisor")
+    sentence_attention: bool = switch("G attends to the condition, too (MirrorGAN)")
     scales: int = integer(1, SCALES, "of images that are drawn; 1: the full size alone")
     modulation: bool = switch("the condition takes part in each up-sampling layer")
     seed: int = seed()
     attention: bool = False  # whether the generator attends to the places of what SEN hears
-    sentence_attention: bool = switch("G attends to the condition, too (MirrorGAN)", default=False)
 
 
 class SpeechToImage(nn.Module):

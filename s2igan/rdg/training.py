@@ -47,6 +47,11 @@ class Recipe:
     relation_interval: int = integer(1, help="steps between supervisions")
     matching_weight: float = number(0, help="of eqs. 1 to 4 in G; 0: not at all")
     distillation_weight: float = number(0, help="SEN's image embedding in D")
+    region_weight: float = number(0, help="of matching places with regions in G; 0: not at all")
+    competition_weight: float = number(0, help="of attention competition in G (SEGAN)")
+    contrastive_weight: float = number(0, help="of the Siamese branch in G (SEGAN)")
+    caption_weight: float = number(0, help="of reading the caption from G's images (MirrorGAN)")
+    decoder_captions: int = integer(1, help="that the caption decoder learns from first")
     condition_to_discriminator: str = choice(["sampled", "mean"])
     r1_weight: float = number(0, help="gradient penalty on real images")
     r1_interval: int = integer(1, help="steps between penalties")
@@ -57,11 +62,6 @@ class Recipe:
     translation: float = number(0, 0.5, help="DiffAugment's, share of the side")
     precision: str = choice(PRECISIONS, "of the step's products")
     seed: int = seed()
-    region_weight: float = number(0, help="of matching places with regions in G; 0: not at all", default=0.0)
-    competition_weight: float = number(0, help="of attention competition in G (SEGAN)", default=0.0)
-    contrastive_weight: float = number(0, help="of the Siamese branch in G (SEGAN)", default=0.0)
-    caption_weight: float = number(0, help="of reading the caption from G's images (MirrorGAN)", default=0.0)
-    decoder_captions: int = integer(1, help="that the caption decoder learns from first", default=1)
 
 
 @dataclass(frozen=True)
