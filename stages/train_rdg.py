@@ -87,7 +87,7 @@ def main(**values):
         decoder = None
         if numbered is not None:
             decoder_checkpoints = Checkpoints("train_rdg_decoder", values, inputs, code_of("train_rdg"))
-            decoder = taught_decoder(data, recipe, decoder_checkpoints)
+            decoder = pretrained_decoder(data, recipe, decoder_checkpoints)
         shown = sample_captions(catalog, PREVIEWS)
         said = speech.values([speech.index(caption.key) for caption in shown])
         preview = Preview(*pad(said)) if trained else Preview(torch.from_numpy(said))
@@ -161,7 +161,7 @@ def word_table(catalog: Catalog, speech) -> np.ndarray:
     return table
 
 
-def taught_decoder(data: TrainingSet, recipe: Recipe, checkpoints: Checkpoints) -> CaptionDecoder:
+def pretrained_decoder(data: TrainingSet, recipe: Recipe, checkpoints: Checkpoints) -> CaptionDecoder:
     """A caption decoder that has learnt to read the real images; says how well."""
     decoder = CaptionDecoder(data.features.shape[-1], int(data.words.max()) + 1, recipe.seed).to(device())
     images = data.rows.repeat([len(captions) for captions in data.caption_rows])
