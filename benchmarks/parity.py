@@ -29,7 +29,7 @@ from s2igan.metrics.retrieval import average_precision
 from s2igan.rdg import losses
 from s2igan.rdg.conditioning import ConditioningAugmentation
 from s2igan.rdg.discriminator import Discriminator
-from s2igan.rdg.generator import DenseGenerator
+from s2igan.rdg.generator import DenseGenerator, StageConfig
 from s2igan.rdg.relation import Relation, RelationSupervisor
 from s2igan.sen.image_encoder import ImageProjection
 from s2igan.sen.losses import distinctive_loss, matching_loss
@@ -228,7 +228,7 @@ def rdg(code: Published) -> Iterator[Row]:
     theirs = published.G_NET()
     theirs.apply(code.trainer.weights_init)
     augment = ConditioningAugmentation(1024, 128)
-    generator = DenseGenerator(100, 128, 64, 64, 2, "previous")
+    generator = DenseGenerator(100, 64, 64, StageConfig(128, dense="previous"))
     copy(
         (theirs.ca_net.fc, augment.linear), (theirs.h_net1, generator.initial),
         (theirs.h_net2, generator.stages[0]), (theirs.h_net3, generator.stages[1]),

@@ -19,8 +19,8 @@ from tqdm import tqdm
 from s2igan.errors import InputError
 
 SEED = click.IntRange(0, 2**32 - 1)  # what every generator of numbers takes
-# Stages that refuse what a later one would: they look at all of params.yaml. Training follows them.
-LOOK_AHEAD = ("prepare", "catalog", "synthesize", "image_features", "train_sen")
+# Stages that look at all of params.yaml and refuse what a later one would: training, and what comes before it.
+LOOK_AHEAD = ("prepare", "catalog", "synthesize", "image_features", "train_sen", "train_rdg")
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 TENTH_SECONDS, LINE_SECONDS = 10, 600  # between two lines of progress in a log
 LINE = "{desc}: {percentage:.0f}% {n_fmt}/{total_fmt} [{elapsed}<{remaining}, {rate_fmt}{postfix}]"

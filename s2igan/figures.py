@@ -15,6 +15,28 @@ from s2igan.files import write_bytes
 
 GAP = 4
 MARGIN = 10
+SCALES = range(3)
+# Of each training: what its curves are drawn over, and which of them share a panel.
+CURVES: dict[str, tuple[str, dict[str, Sequence[str]]]] = {
+    "sen": (
+        "epoch",
+        {
+            "SEN, losses": ("matching", "distinctive", "regions", "val_matching"),
+            "SEN, validation mAP": ("val_map",),
+        },
+    ),
+    "rdg": (
+        "images",
+        {
+            "RDG, discriminators": [f"d_{i}" for i in SCALES],
+            "RDG, generator": [f"g_{i}" for i in SCALES],
+            "RDG, matching": [f"{player}_matching_{i}" for player in "dg" for i in SCALES],
+            "RDG, regions": [f"{player}_regions_{i}" for player in "dg" for i in SCALES],
+            "RDG, matching-aware penalty": [f"matching_penalty_{i}" for i in SCALES],
+            "RDG, other terms": ("relation", "g_relation", "kl", "sen", "g_competition", "g_contrastive", "g_caption"),
+        },
+    ),
+}
 Columns = Mapping[str, Sequence[float] | np.ndarray]
 PAPER, INK, FAINT = (255, 255, 255), (35, 35, 35), (120, 120, 120)
 

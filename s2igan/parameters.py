@@ -15,6 +15,12 @@ import yaml
 from s2igan.errors import InputError
 
 FILE = "params.yaml"
+NEEDS = (
+    ("sen.region_weight", "sen.places"),
+    ("sen.region_weight", "image_features.regions"),
+    ("rdg.region_weight", "sen.places"),
+    ("rdg.competition_weight", "sen.places"),
+)
 
 
 def parameters() -> dict[str, dict[str, Any]]:
@@ -64,12 +70,9 @@ def _misfits(params: Mapping[str, dict]) -> Iterator[str]:
     for name in ("image_features", "classifier", "judge"):
         if (found := params[name]["crop_size"]) != size:
             yield f"{FILE}: {name}.crop_size={found}, but rdg.base_size draws {size} pixels; set it to {size}"
-    for section, name in (("sen", "places"), ("image_features", "regions")):
-        if params["sen"]["region_weight"] and not params[section][name]:
-            yield f"{FILE}: sen.region_weight is not 0, so that {section}.{name} cannot be; set it, or the weight to 0"
-    for weight in ("region_weight", "competition_weight"):
-        if params["rdg"][weight] and not params["sen"]["places"]:
-            yield f"{FILE}: rdg.{weight} is not 0, so that sen.places cannot be; set it, or the weight to 0"
+    for weight, needed in NEEDS:
+        if _value(params, weight) and not _value(params, needed):
+            yield f"{FILE}: {weight} is not 0, so that {needed} cannot be 0; set it, or the weight to 0"
     if params["sen"]["places"] and params["rdg"]["scales"] == 1:
         yield f"{FILE}: sen.places is not 0, but a generator with rdg.scales=1 has no stage that attends; set it to 0"
     robustness = params["robustness"]
@@ -87,6 +90,12 @@ def _misfits(params: Mapping[str, dict]) -> Iterator[str]:
             f"{FILE}: catalog.min_seconds={params['catalog']['min_seconds']}, but sen.kernel and sen.stride need "
             f"{least:.3g} s; raise it, or lower them"
         )
+
+
+def _value(params: Mapping[str, dict], name: str) -> Any:
+    """The value of `section.name`."""
+    section, key = name.split(".")
+    return params[section][key]
 
 
 def least_seconds(params: Mapping[str, dict]) -> float:

@@ -5,11 +5,12 @@ import numpy as np
 
 from s2igan.catalog import Caption, read_catalog
 from s2igan.command import SEED, stage
-from s2igan.figures import attention_figure, curves, evenly, grid, read_curves, sample_captions, sheet, words
+from s2igan.figures import CURVES, attention_figure, curves, evenly, grid, read_curves, sample_captions, sheet, words
 from s2igan.machine import device
 from s2igan.pipeline import Pipeline
 from s2igan.rdg.sampling import draw_with_attention
 from s2igan.sen.embedding import caption_embeddings
+from s2igan.sen.model import count_places
 from s2igan.speech.audio import decode
 from s2igan.store import FixedReader, ImageReader, RaggedReader
 from s2igan.vision.transforms import centre_crop
@@ -65,32 +66,23 @@ def main(samples, birds, seed):
         rows, captions, headings = [[]], ["There is no keyword test of this data set: keyword.enabled is off."], []
     grid(rows, captions, headings, f"{FOLDER}/keyword.png", text_width=380)
 
-    draw_attention(pipeline, picked[:COLUMNS], seed)
+    draw_attention(pipeline, picked[:COLUMNS], speech[:COLUMNS], seed)
 
-    panels = {"SEN losses": ("matching", "distinctive", "val_matching"), "validation mAP": ("val_map",)}
-    curves(read_curves("metrics/sen_training.tsv"), "epoch", panels, f"{FOLDER}/sen_curves.png")
-    scales = range(3)
-    panels = {
-        "discriminators": [f"d_{i}" for i in scales],
-        "generator": [f"g_{i}" for i in scales],
-        "matching": [f"{player}_matching_{i}" for player in "dg" for i in scales],
-        "other terms": ["relation", "g_relation", "kl", "sen", "g_competition", "g_contrastive", "g_caption"],
-    }
-    curves(read_curves("metrics/rdg_training.tsv"), "images", panels, f"{FOLDER}/rdg_curves.png")
+    for training, (x, panels) in CURVES.items():
+        curves(read_curves(f"metrics/{training}_training.tsv"), x, panels, f"{FOLDER}/{training}_curves.png")
 
 
-def draw_attention(pipeline: Pipeline, captions: list[Caption], seed: int) -> None:
-    """Which stretch of each utterance paints what; of a generator that attends."""
+def draw_attention(pipeline: Pipeline, captions: list[Caption], heard: np.ndarray, seed: int) -> None:
+    """Which stretch of each utterance paints what; of a generator that attends, from captions as it hears them."""
     path = f"{FOLDER}/attention.png"
     if not pipeline.generator.attention or pipeline.reads_text:  # DVC wants the file all the same
         grid([[]], ["This system attends to no stretch of the speech."], [], path)
         return
     keys = [caption.key for caption in captions]
-    heard = caption_embeddings(keys, device(), places=True)
     drawn, weights = draw_with_attention(pipeline.generator, heard, pipeline.seeds(keys, seed), device())
     with RaggedReader("data/speech.h5", "speech") as speech:
         waveforms = [decode(speech.value(speech.index(key)).tobytes(), key)[0] for key in keys]
-    counts = heard[:, 1:].any(axis=2).sum(axis=1).tolist()
+    counts = count_places(heard).tolist()
     attention_figure(waveforms, drawn, weights, counts, [words(caption) for caption in captions], path)
 
 

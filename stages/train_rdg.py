@@ -61,20 +61,12 @@ def main(**values):
     checkpoints = Checkpoints("train_rdg", values, inputs, code_of("train_rdg"))
 
     recipe = fill(Recipe, values)
-    if recipe.region_weight > 0 and not attention:
-        raise InputError(
-            f"rdg.region_weight={recipe.region_weight}: needs places of the speech to match; set sen.places, or 0"
-        )
-    if recipe.competition_weight > 0 and not attention:
-        raise InputError(
-            f"rdg.competition_weight={recipe.competition_weight}: needs places that compete; set sen.places, or 0"
-        )
-    matching = recipe.matching_weight > 0 or recipe.region_weight > 0
+    matching = recipe.matching_weight > 0
     compared = recipe.contrastive_weight > 0
     relation = values["relation_outputs"] > 0 and recipe.relation_weight > 0
     size = sen.speech.embedding_dim
     sizes = {"embedding_dim": size, "image_embedding_dim": size}
-    network = fill(RDGConfig, values, **sizes, matching=matching, attention=attention)
+    network = fill(RDGConfig, values, **sizes, matching=matching or recipe.region_weight > 0, attention=attention)
     if not relation:  # one without weight would teach nobody
         network = replace(network, relation_outputs=0)
     check_sizes(config["image_encoder"]["crop_size"], 4 * network.base_size)
@@ -95,7 +87,7 @@ def main(**values):
         decoder = None
         if numbered is not None:
             decoder_checkpoints = Checkpoints("train_rdg_decoder", values, inputs, code_of("train_rdg"))
-            decoder = taught_decoder(data, recipe, decoder_checkpoints)
+            decoder = pretrained_decoder(data, recipe, decoder_checkpoints)
         shown = sample_captions(catalog, PREVIEWS)
         said = speech.values([speech.index(caption.key) for caption in shown])
         preview = Preview(*pad(said)) if trained else Preview(torch.from_numpy(said))
@@ -169,7 +161,7 @@ def word_table(catalog: Catalog, speech) -> np.ndarray:
     return table
 
 
-def taught_decoder(data: TrainingSet, recipe: Recipe, checkpoints: Checkpoints) -> CaptionDecoder:
+def pretrained_decoder(data: TrainingSet, recipe: Recipe, checkpoints: Checkpoints) -> CaptionDecoder:
     """A caption decoder that has learnt to read the real images; says how well."""
     decoder = CaptionDecoder(data.features.shape[-1], int(data.words.max()) + 1, recipe.seed).to(device())
     images = data.rows.repeat([len(captions) for captions in data.caption_rows])

@@ -13,7 +13,7 @@ from s2igan.datasets.drawn.birds import PARTS
 from s2igan.datasets.drawn.grammar import named_at
 from s2igan.figures import attention_figure
 from s2igan.metrics.attention import attention_of_parts, in_words, words_in_time
-from s2igan.rdg.attention import PlaceAttention
+from s2igan.rdg.attention import PlaceAttention, recorded_weights
 from s2igan.sen.losses import region_matching_loss
 from s2igan.sen.model import build_sen, embed_speech, sentence
 from s2igan.sen.speech_encoder import pool_places
@@ -66,7 +66,9 @@ def test_attention_has_the_formula_sums_to_one_and_ignores_padding():
     attention.requires_grad_(False)
     hidden, places = torch.randn(3, 3, 2, 2), unit(3, 4, 5)
     places[1, 1:], places[2, 2:] = 0, 0
-    weights, context = attention.weights(hidden, places), attention(hidden, places)
+    with recorded_weights(attention) as recorded:
+        context = attention(hidden, places)
+    (weights,) = recorded
     projected = places @ attention.project.weight.T
     for b, count in enumerate((4, 1, 2)):
         for j in range(4):

@@ -113,9 +113,10 @@ def test_a_list_without_a_usable_row_is_told(rows):
         (
             "sen",
             {"region_weight": 1, "places": 8},
-            "sen.region_weight is not 0, so that image_features.regions cannot be; set it",
+            "sen.region_weight is not 0, so that image_features.regions cannot be 0; set it",
         ),
-        ("rdg", {"competition_weight": 1}, "rdg.competition_weight is not 0, so that sen.places cannot be; set it"),
+        ("rdg", {"region_weight": 1}, "rdg.region_weight is not 0, so that sen.places cannot be 0; set it"),
+        ("rdg", {"competition_weight": 1}, "rdg.competition_weight is not 0, so that sen.places cannot be 0; set it"),
         ("sen", {"places": 8}, "sen.places is not 0, but a generator with rdg.scales=1 has no stage that attends"),
         ("robustness", {"rates": [1.25, 1.25]}, "condition rate1.25 is asked for twice"),
         ("catalog", {"min_seconds": 0.1}, "catalog.min_seconds=0.1, but sen.kernel and sen.stride need 0.225 s"),

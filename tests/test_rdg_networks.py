@@ -8,7 +8,7 @@ from tiny import rdg
 
 from s2igan.rdg.conditioning import ConditioningAugmentation, JoinCondition
 from s2igan.rdg.discriminator import Discriminator, Logit
-from s2igan.rdg.generator import DenseGenerator, GatedLinearUnit
+from s2igan.rdg.generator import DenseGenerator, GatedLinearUnit, StageConfig
 from s2igan.rdg.model import load_generator
 from s2igan.rdg.relation import RelationSupervisor
 
@@ -21,7 +21,7 @@ def count(module: torch.nn.Module) -> float:
 def test_parameter_counts_of_the_published_code():
     with torch.device("meta"):
         augment = ConditioningAugmentation(1024, 128)
-        generator = DenseGenerator(100, 128, 64, 64, 2, "previous")
+        generator = DenseGenerator(100, 64, 64, StageConfig(128, dense="previous"))
         discriminators = [Discriminator(64 * 2**i, 64, 128) for i in range(3)]
         relation = RelationSupervisor(1024, outputs=4)
     assert round(count(augment) + count(generator), 2) == 21.29
@@ -31,7 +31,7 @@ def test_parameter_counts_of_the_published_code():
 
 @pytest.mark.parametrize("base", [8, 16, 64])
 def test_three_scales_from_any_base_size(base):
-    generator = DenseGenerator(4, 6, 8, base, 1, "all")
+    generator = DenseGenerator(4, 8, base, StageConfig(6, 1))
     pictures = generator(torch.randn(2, 4), torch.randn(2, 6))
     assert [tuple(p.shape) for p in pictures] == [(2, 3, base * k, base * k) for k in (1, 2, 4)]
     assert all(p.abs().max() <= 1 for p in pictures)
@@ -40,7 +40,7 @@ def test_three_scales_from_any_base_size(base):
 def h2_depends_on_h0_directly(dense: str) -> bool:
     """Changes h_0 as the last stage receives it, and nothing else."""
     torch.manual_seed(0)
-    generator = DenseGenerator(4, 6, 8, 8, 1, dense).eval()
+    generator = DenseGenerator(4, 8, 8, StageConfig(6, 1, dense)).eval()
     seen = {}
 
     def spoil(module, inputs):
@@ -65,7 +65,10 @@ def test_eq_7_the_last_stage_sees_every_earlier_feature():
 
 
 def test_dense_stacking_changes_only_the_refinement_stages():
-    counts = {dense: count(DenseGenerator(4, 6, 8, 8, 1, dense).stages[0]) for dense in ("all", "previous", "none")}
+    counts = {
+        dense: count(DenseGenerator(4, 8, 8, StageConfig(6, 1, dense)).stages[0])
+        for dense in ("all", "previous", "none")
+    }
     # With one earlier feature, "all" and "none" are the same stage; "previous" concatenates it once more.
     assert counts["all"] == counts["none"] < counts["previous"]
 

@@ -12,6 +12,7 @@ from s2igan import training as loop
 from s2igan.errors import InputError
 from s2igan.rdg import training
 from s2igan.rdg.batches import BatchConfig, ImageTable, TrainingSet
+from s2igan.rdg.captions import CaptionDecoder
 from s2igan.rdg.relation import Relation
 from s2igan.rdg.sampling import generate, image_seed
 from s2igan.rdg.training import (
@@ -40,6 +41,11 @@ RECIPE = dict(
     relation_interval=1,
     matching_weight=0.0,
     distillation_weight=0.0,
+    region_weight=0.0,
+    competition_weight=0.0,
+    contrastive_weight=0.0,
+    caption_weight=0.0,
+    decoder_captions=1,
     condition_to_discriminator="sampled",
     r1_weight=0.0,
     r1_interval=2,
@@ -264,7 +270,7 @@ def small_sen():
     return build_sen({**sizes, "feature_dim": 12, "classes": 3}, seed=1)
 
 
-def run(images, stop_at=None, trained=False, images_in_all=15, report=lambda history: None):
+def run(images, stop_at=None, trained=False, images_in_all=15, report=lambda history: None, decoder=None):
     """Twelve images in batches of five: a pass is two steps."""
     model = rdg(sen=small_sen() if trained else None)
     heard = {"speech": Sounds(), "labels": np.arange(12) // 4} if trained else {}
@@ -277,15 +283,18 @@ def run(images, stop_at=None, trained=False, images_in_all=15, report=lambda his
         return training_step(*arguments)
 
     changes = {"images": images_in_all, "r1_weight": 0.5, "relation_interval": 2}
+    data = training_set(images, batch_size=5, mismatched=trained, **heard)
+    if decoder is not None:
+        changes["caption_weight"] = 20.0
+        data.words = np.tile([[1, 2, 0], [3, 0, 0]], (12, 1))
     preview = Preview(torch.ones(2, 20, 5), torch.tensor([20, 17])) if trained else Preview(torch.ones(2, 8))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(training, "training_step", stopping)
         history = train(
-            *(model, training_set(images, batch_size=5, mismatched=trained, **heard)),
-            Recipe(**(RECIPE | changes | {"sen_weight": 1.0})),
-            *(preview, CPU),
+            *(model, data, Recipe(**(RECIPE | changes | {"sen_weight": 1.0})), preview, CPU),
             image_embedding=nn.Linear(12, 8),
             frozen_encoder=Frozen(),
+            decoder=decoder,
             checkpoints=Checkpoints("rdg", {"trained": trained}, []),
             report=report,
         )
@@ -316,6 +325,19 @@ def test_a_run_stopped_at_random_moments_equals_an_undisturbed_one(images, check
         assert torch.equal(value, other), name
     assert history.rows == resumed_history.rows and len(history.rows) == 6
     assert all(np.array_equal(a, b) for a, b in zip(history.sheets, resumed_history.sheets, strict=True))
+
+
+def test_a_run_that_goes_on_keeps_the_caption_decoder_that_it_began_with(images, checkpoints, monkeypatch):
+    """It is taught again before that, which need not give the same bytes: here it is another one."""
+    monkeypatch.setenv("S2IGAN_CHECKPOINTS", str(checkpoints / "whole"))
+    whole, history = run(images, decoder=CaptionDecoder(12, 4))
+    monkeypatch.setenv("S2IGAN_CHECKPOINTS", str(checkpoints / "cut"))
+    with pytest.raises(StoppedError):
+        run(images, stop_at=1, decoder=CaptionDecoder(12, 4))
+    resumed, resumed_history = run(images, decoder=CaptionDecoder(12, 4, seed=1))
+    assert "g_caption" in history.rows[0] and history.rows == resumed_history.rows
+    for (name, value), other in zip(whole.state_dict().items(), resumed.state_dict().values(), strict=True):
+        assert torch.equal(value, other), name
 
 
 def test_curves_count_images_and_a_report_comes_with_each_row(images, checkpoints):

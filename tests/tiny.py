@@ -43,6 +43,7 @@ def rdg(sen=None, **changes) -> RDG:
         projection=False,
         matching=False,
         relation_outputs=3,
+        sentence_attention=False,
         scales=3,
         modulation=False,
         seed=0,

@@ -18,6 +18,7 @@ from s2igan.metrics.classifier import load_classifier
 from s2igan.rdg.model import load_generator
 from s2igan.rdg.sampling import draw_with_attention
 from s2igan.sen.embedding import caption_embeddings
+from s2igan.sen.model import count_places
 from s2igan.speech.engine import create_engine
 from s2igan.store import FixedReader, RaggedReader
 from s2igan.vision.transforms import to_float
@@ -36,8 +37,10 @@ def attention_scores(catalog: Catalog, device: torch.device) -> dict:
     Redraws up to CAPTIONS of data/generated.h5 from the captions, models/rdg and models/rdg_sen.
     """
     model, config = load_generator("models/rdg")
+    if not model.attention or config["sen"]["speech"].get("engine") != "espeak":
+        return {}
     judge, names = load_classifier("models/judge", "judge")
-    if not model.attention or judge is None or config["sen"]["speech"].get("engine") != "espeak":
+    if judge is None:
         return {}
     engine = create_engine("espeak", **config["sen"]["speech"]["options"])
     with RaggedReader("data/speech.h5", "speech") as speech:
@@ -50,7 +53,7 @@ def attention_scores(catalog: Catalog, device: torch.device) -> dict:
     with torch.inference_mode():
         looks = F.interpolate(judge.looks_at(to_float(torch.from_numpy(images))), weights.shape[1:3], mode="bilinear")
     text_of = {caption.key: caption.text for caption in catalog.captions}
-    counts = heard[:, 1:].any(axis=2).sum(axis=1)
+    counts = count_places(heard)
     inside = [
         words_in_time(text_of[key], engine.word_times(text_of[key], voice_of[key]), names["parts"], count)
         for key, count in zip(keys, counts, strict=True)

@@ -23,18 +23,23 @@ class PlaceAttention(nn.Module):
     def __init__(self, place_dim: int, channels: int):
         super().__init__()
         self.project = nn.Linear(place_dim, channels, bias=False)  # U
+        self.weights = AttentionWeights()
 
     def forward(self, hidden: Tensor, places: Tensor) -> Tensor:
         """h (B, H, S, S), e (B, P, A) -> c (B, H, S, S)."""
-        context = self.weights(hidden, places) @ self.project(places)  # (B, S·S, H)
+        queries = hidden.permute(0, 2, 3, 1).flatten(1, 2)  # (B, S·S, H)
+        projected = self.project(places)  # (B, P, H)
+        padding = (places == 0).all(dim=2)  # ONNX knows no `any` of numbers
+        context = self.weights(queries @ projected.transpose(1, 2), padding) @ projected  # (B, S·S, H)
         return context.unflatten(1, hidden.shape[-2:]).permute(0, 3, 1, 2)  # in channels-last order, as h is
 
-    def weights(self, hidden: Tensor, places: Tensor) -> Tensor:
-        """beta (B, S·S, P), of each row the sum is 1."""
-        queries = hidden.permute(0, 2, 3, 1).flatten(1, 2)  # (B, S·S, H)
-        scores = queries @ self.project(places).transpose(1, 2)
-        padding = (places == 0).all(dim=2)[:, None]  # (B, 1, P); ONNX knows no `any` of numbers
-        return torch.softmax(scores.float().masked_fill(padding, float("-inf")), dim=2).to(scores.dtype)
+
+class AttentionWeights(nn.Module):
+    """beta of eq. 2, a module of its own so that `recorded_weights` can see it."""
+
+    def forward(self, scores: Tensor, padding: Tensor) -> Tensor:
+        """Scores (B, S·S, P), padding (B, P) -> weights (B, S·S, P); the sum over places is 1, of padding 0."""
+        return torch.softmax(scores.float().masked_fill(padding[:, None], float("-inf")), dim=2).to(scores.dtype)
 
 
 class SentenceAttention(nn.Module):
@@ -58,10 +63,10 @@ def recorded_weights(network: nn.Module) -> Iterator[list[Tensor]]:
     """Collects what each `PlaceAttention` of `network` attends to while this lasts, (B, S·S, P) for each call."""
     found: list[Tensor] = []
 
-    def keep(attention: PlaceAttention, given: tuple[Tensor, Tensor], _) -> None:
-        found.append(attention.weights(*given))
+    def keep(module: nn.Module, given: tuple[Tensor, Tensor], weights: Tensor) -> None:
+        found.append(weights)
 
-    hooks = [m.register_forward_hook(keep) for m in network.modules() if isinstance(m, PlaceAttention)]
+    hooks = [m.register_forward_hook(keep) for m in network.modules() if isinstance(m, AttentionWeights)]
     try:
         yield found
     finally:

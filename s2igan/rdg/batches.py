@@ -73,11 +73,12 @@ class ImageTable:
 class TrainingSet:
     """The training split: images, their captions' speech embeddings, their frozen features.
 
-    `speech` are embeddings (N, A), captions that are heard with their places, or what a trained encoder takes;
-    only the first two have `matching_captions`. `words` (N, L) are those of the captions, in the order of `speech`,
-    where a decoder reads them. An image that is alone in its class has another view of itself as its same-class
-    partner. Raises InputError for batches of more images than there are, and where the relation needs a different
-    class and there is none.
+    `speech` are embeddings (N, A), captions that are heard with their places, or what a trained encoder takes; only
+    the first two have `matching_captions`. `words` (N, L) are the captions' in the order of `speech`, where a decoder
+    reads them. An image that is alone in its class has another view of itself as its same-class partner.
+
+    Raises InputError for batches of more images than there are, and where the relation needs a different class and
+    there is none.
     """
 
     def __init__(

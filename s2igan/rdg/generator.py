@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from itertools import pairwise
 
 import torch
@@ -17,6 +18,25 @@ from s2igan.rdg.fusion import FusionUpBlock
 
 DENSE = ("all", "previous", "none")
 UPSAMPLINGS = ("nearest", "bilinear")
+
+
+@dataclass(frozen=True)
+class StageConfig:
+    """What all stages of a generator share.
+
+    `dense` says which hidden features a refinement stage sees:
+    `all`       every earlier one (the paper's eq. 7);
+    `previous`  the last, concatenated once more before up-sampling (the published code);
+    `none`      the last (StackGAN-v2).
+    """
+
+    condition_dim: int
+    residual_blocks: int = 2  # of each refinement stage
+    dense: str = "all"
+    upsampling: str = "nearest"
+    place_dim: int = 0  # of the places that refinement stages attend to; 0: they attend to none
+    sentence_attention: bool = False  # whether they attend to the condition (MirrorGAN)
+    modulation: bool = False  # whether the condition takes part in each layer of every up-sampling block
 
 
 class GatedLinearUnit(nn.Module):
@@ -51,11 +71,11 @@ class UpBlock(nn.Sequential):
         return super().forward(input)
 
 
-def up_block(in_channels: int, out_channels: int, upsampling: str, condition_dim: int, modulation: bool) -> nn.Module:
-    """`UpBlock`, or with `modulation` the one in whose every layer the condition takes part."""
-    if modulation:
-        return FusionUpBlock(in_channels, out_channels, upsampling, condition_dim)
-    return UpBlock(in_channels, out_channels, upsampling)
+def up_block(in_channels: int, out_channels: int, config: StageConfig) -> nn.Module:
+    """`FusionUpBlock` with `modulation`, else `UpBlock`."""
+    if config.modulation:
+        return FusionUpBlock(in_channels, out_channels, config.upsampling, config.condition_dim)
+    return UpBlock(in_channels, out_channels, config.upsampling)
 
 
 class ResidualBlock(nn.Module):
@@ -82,24 +102,16 @@ class InitialStage(nn.Module):
     doublings of the size: the number of channels at the end is N at every S.
     """
 
-    def __init__(
-        self,
-        noise_dim: int,
-        condition_dim: int,
-        base_channels: int,
-        base_size: int,
-        upsampling: str = "nearest",
-        modulation: bool = False,
-    ):
+    def __init__(self, noise_dim: int, base_channels: int, base_size: int, config: StageConfig):
         super().__init__()
         doublings = int(math.log2(base_size // 4))
         widths = [base_channels * 2**i for i in range(doublings, -1, -1)]
         self.linear = nn.Sequential(
-            nn.Linear(noise_dim + condition_dim, widths[0] * 4 * 4 * 2, bias=False),
+            nn.Linear(noise_dim + config.condition_dim, widths[0] * 4 * 4 * 2, bias=False),
             nn.BatchNorm1d(widths[0] * 4 * 4 * 2),
             GatedLinearUnit(),
         )
-        self.up = nn.ModuleList(up_block(a, b, upsampling, condition_dim, modulation) for a, b in pairwise(widths))
+        self.up = nn.ModuleList(up_block(a, b, config) for a, b in pairwise(widths))
 
     def forward(self, noise: Tensor, condition: Tensor) -> Tensor:
         x = self.linear(torch.cat([condition, noise], dim=1))
@@ -112,37 +124,26 @@ class InitialStage(nn.Module):
 class RefinementStage(nn.Module):
     """F_i of eq. 7, i > 0: joins the hidden features it is given with the condition and doubles their size.
 
-    `repeat_input` concatenates the last hidden feature once more before up-sampling, as the published
-    code does. With a `place_dim` it also joins what the last hidden feature attends to of the speech, with
+    With a `place_dim` it also joins what the last hidden feature attends to of the speech, with
     `sentence_attention` what it attends to of the condition.
     """
 
-    def __init__(
-        self,
-        hidden_channels: list[int],
-        condition_dim: int,
-        out_channels: int,
-        residual_blocks: int,
-        repeat_input: bool,
-        upsampling: str = "nearest",
-        place_dim: int = 0,
-        sentence_attention: bool = False,
-        modulation: bool = False,
-    ):
+    def __init__(self, hidden_channels: list[int], out_channels: int, config: StageConfig):
         super().__init__()
         channels = hidden_channels[-1]
-        self.repeat_input, self.upsampling = repeat_input, upsampling
-        self.attention = PlaceAttention(place_dim, channels) if place_dim else None
-        self.sentence_attention = SentenceAttention(condition_dim, channels) if sentence_attention else None
-        attended = channels * (bool(place_dim) + sentence_attention)
-        self.join = JoinCondition(condition_dim, sum(hidden_channels) + attended, 2 * channels)
+        self.repeat_input, self.upsampling = config.dense == "previous", config.upsampling
+        self.attention = PlaceAttention(config.place_dim, channels) if config.place_dim else None
+        self.sentence_attention = None
+        if config.sentence_attention:
+            self.sentence_attention = SentenceAttention(config.condition_dim, channels)
+        attended = channels * (bool(config.place_dim) + config.sentence_attention)
+        self.join = JoinCondition(config.condition_dim, sum(hidden_channels) + attended, 2 * channels)
         self.refine = nn.Sequential(
             nn.BatchNorm2d(2 * channels),
             GatedLinearUnit(),
-            *[ResidualBlock(channels) for _ in range(residual_blocks)],
+            *[ResidualBlock(channels) for _ in range(config.residual_blocks)],
         )
-        into_up = 2 * channels if repeat_input else channels
-        self.up = up_block(into_up, out_channels, upsampling, condition_dim, modulation)
+        self.up = up_block(2 * channels if self.repeat_input else channels, out_channels, config)
 
     def forward(self, hidden: list[Tensor], condition: Tensor, places: Tensor | None = None) -> Tensor:
         last = hidden[-1]
@@ -165,51 +166,19 @@ class ToImage(nn.Sequential):
 
 
 class DenseGenerator(nn.Module):
-    """The densely-stacked generator, eq. 7: images at S, 2S and 4S.
+    """The densely-stacked generator, eq. 7: images at S, 2S and 4S, or at the first `scales` of them.
 
-    `dense` says which hidden features a refinement stage sees:
-    `all`       every earlier one (the paper's eq. 7);
-    `previous`  the last, concatenated once more before up-sampling (the published code);
-    `none`      the last (StackGAN-v2).
-
-    With a `place_dim` each of them attends to places of that size, h_i = F_i(…, F^ca(A), F^attn(e, h_{i-1})):
-    AttnGAN's eq. 1 in the paper's eq. 7. With `sentence_attention` it attends to the condition, too (MirrorGAN). With
-    one of `scales` there is no refinement: F_0 and G_0 draw at S = base size. With `modulation` the condition takes
-    part in each layer of every up-sampling block.
+    With a `place_dim` each refinement stage attends to places of that size, h_i = F_i(…, F^ca(A), F^attn(e, h_{i-1})):
+    AttnGAN's eq. 1 in the paper's eq. 7. With one of `scales` there is no refinement: F_0 and G_0 draw at S.
     """
 
-    def __init__(
-        self,
-        noise_dim: int,
-        condition_dim: int,
-        base_channels: int,
-        base_size: int,
-        residual_blocks: int = 2,
-        dense: str = "all",
-        upsampling: str = "nearest",
-        scales: int = 3,
-        place_dim: int = 0,
-        sentence_attention: bool = False,
-        modulation: bool = False,
-    ):
+    def __init__(self, noise_dim: int, base_channels: int, base_size: int, config: StageConfig, scales: int = 3):
         super().__init__()
-        if dense not in DENSE:
-            raise ValueError(f"dense is {dense!r}; expected one of {DENSE}")
-        self.dense = dense
+        self.dense = config.dense
         channels = [base_channels // 2**i for i in range(scales)]
-        self.initial = InitialStage(noise_dim, condition_dim, base_channels, base_size, upsampling, modulation)
+        self.initial = InitialStage(noise_dim, base_channels, base_size, config)
         self.stages = nn.ModuleList(
-            RefinementStage(
-                channels[:i] if dense == "all" else channels[i - 1 : i],
-                condition_dim,
-                channels[i],
-                residual_blocks,
-                repeat_input=dense == "previous",
-                upsampling=upsampling,
-                place_dim=place_dim,
-                sentence_attention=sentence_attention,
-                modulation=modulation,
-            )
+            RefinementStage(channels[:i] if config.dense == "all" else channels[i - 1 : i], channels[i], config)
             for i in range(1, scales)
         )
         self.to_image = nn.ModuleList(ToImage(c) for c in channels)

@@ -15,10 +15,10 @@ import torch
 from torch import Tensor, nn
 
 from s2igan.models import load_model, load_state, save_model
-from s2igan.options import choice, integer, number, seed, switch
+from s2igan.options import choice, fill, integer, number, seed, switch
 from s2igan.rdg.conditioning import ConditioningAugmentation
 from s2igan.rdg.discriminator import Discriminator
-from s2igan.rdg.generator import DENSE, UPSAMPLINGS, DenseGenerator
+from s2igan.rdg.generator import DENSE, UPSAMPLINGS, DenseGenerator, StageConfig
 from s2igan.rdg.relation import RelationSupervisor
 from s2igan.sen.model import SEN, sentence
 
@@ -45,11 +45,11 @@ class RDGConfig:
     own_condition: bool = switch("D transforms the condition itself")
     projection: bool = switch("inner product in D's conditional logit")
     relation_outputs: int = choice([0, 3, 4], "0: no supervisor")
+    sentence_attention: bool = switch("G attends to the condition, too (MirrorGAN)")
     scales: int = integer(1, SCALES, "of images that are drawn; 1: the full size alone")
     modulation: bool = switch("the condition takes part in each up-sampling layer")
     seed: int = seed()
     attention: bool = False  # whether the generator attends to the places of what SEN hears
-    sentence_attention: bool = switch("G attends to the condition, too (MirrorGAN)", default=False)
 
 
 class SpeechToImage(nn.Module):
@@ -67,18 +67,13 @@ class SpeechToImage(nn.Module):
         self.condition_noise_dim = config.condition_dim if config.condition_noise else 0
         self.augment = ConditioningAugmentation(config.embedding_dim, config.condition_dim, config.condition_scale)
         factor = 2 ** (SCALES - config.scales)  # of the first scale's size: the last is always 4S, N / 4 channels
+        place_dim = config.embedding_dim if config.attention else 0
         self.generator = DenseGenerator(
             config.noise_dim,
-            config.condition_dim,
             config.base_channels // factor,
             config.base_size * factor,
-            config.residual_blocks,
-            config.dense,
-            config.upsampling,
+            fill(StageConfig, asdict(config), place_dim=place_dim),
             config.scales,
-            config.embedding_dim if config.attention else 0,
-            config.sentence_attention,
-            config.modulation,
         )
 
     @property

@@ -47,6 +47,11 @@ class Recipe:
     relation_interval: int = integer(1, help="steps between supervisions")
     matching_weight: float = number(0, help="of eqs. 1 to 4 in G; 0: not at all")
     distillation_weight: float = number(0, help="SEN's image embedding in D")
+    region_weight: float = number(0, help="of matching places with regions in G; 0: not at all")
+    competition_weight: float = number(0, help="of attention competition in G (SEGAN)")
+    contrastive_weight: float = number(0, help="of the Siamese branch in G (SEGAN)")
+    caption_weight: float = number(0, help="of reading the caption from G's images (MirrorGAN)")
+    decoder_captions: int = integer(1, help="that the caption decoder learns from first")
     condition_to_discriminator: str = choice(["sampled", "mean"])
     r1_weight: float = number(0, help="gradient penalty on real images")
     r1_interval: int = integer(1, help="steps between penalties")
@@ -57,11 +62,6 @@ class Recipe:
     translation: float = number(0, 0.5, help="DiffAugment's, share of the side")
     precision: str = choice(PRECISIONS, "of the step's products")
     seed: int = seed()
-    region_weight: float = number(0, help="of matching places with regions in G; 0: not at all", default=0.0)
-    competition_weight: float = number(0, help="of attention competition in G (SEGAN)", default=0.0)
-    contrastive_weight: float = number(0, help="of the Siamese branch in G (SEGAN)", default=0.0)
-    caption_weight: float = number(0, help="of reading the caption from G's images (MirrorGAN)", default=0.0)
-    decoder_captions: int = integer(1, help="that the caption decoder learns from first", default=1)
 
 
 @dataclass(frozen=True)
@@ -125,7 +125,7 @@ class View:
     with_r1: bool  # has this step the gradient penalty?
     with_fake_relation: bool  # and the relation of the fake, for which the frozen encoder must see it?
     with_semantics: bool  # and the Siamese branch and the caption decoder, for which it must, too?
-    attention: list[Tensor]  # (B, N, P) of each stage that attends, where attention competes
+    attention: list[Tensor]  # (B, N, P) of each stage that attends
 
 
 def training_step(setup: Setup, batch: Batch, latent: Tensor, step: int) -> dict[str, Tensor]:
@@ -153,13 +153,14 @@ def discriminator_step(setup: Setup, view: View) -> dict[str, Tensor]:
     shifts = batch.shifts[0] if recipe.translation else None
     count = model.config.scales
     others = [] if batch.mismatched is None else [real_pyramid(batch.mismatched, count)]
+    conditions = condition.repeat(2 + len(others), 1)  # of real, fake and mismatched images
     scales = zip(model.discriminators, view.seen_fakes, real_pyramid(batch.images, count), *others, strict=True)
     for i, (discriminator, fake, *reals) in enumerate(scales, SCALES - count):
         reals = [translate(real, shifts, recipe.translation) for real in reals]
         if view.with_r1 or recipe.matching_penalty > 0:
             reals[0] = reals[0].detach().requires_grad_()
         sets = [reals[0], fake.detach(), *reals[1:]]
-        seen = discriminator(torch.cat(sets), condition.repeat(len(sets), 1), len(sets))
+        seen = discriminator(torch.cat(sets), conditions, len(sets))
         features, *logits = (of_all.chunk(len(sets)) for of_all in seen)
         loss = losses.discriminator_loss(*zip(*logits, strict=True))
         curves[f"d_{i}"] = loss.detach()
@@ -198,9 +199,7 @@ def relation_step(setup: Setup, view: View, related: list[Tensor]) -> dict[str, 
     return {"relation": sum(terms[:3]).detach()}
 
 
-def generator_step(
-    setup: Setup, view: View, related: list[Tensor], fake_features: Tensor | None = None
-) -> dict[str, Tensor]:
+def generator_step(setup: Setup, view: View, related: list[Tensor], fake_features: Tensor | None) -> dict[str, Tensor]:
     """The generator against opponents that stand still (eqs. 9 and 10); F^ca and a speech encoder learn along."""
     model, recipe, batch = setup.model, setup.recipe, view.batch
     opponents = [player for player in (model.discriminators, model.relation) if player is not None]
@@ -243,7 +242,7 @@ def generator_step(
 def semantic_terms(setup: Setup, view: View, fake_features: Tensor | None) -> Iterator[tuple[float, str, Tensor]]:
     """SEGAN's and MirrorGAN's terms of the generator, where the recipe has them: weight, name, loss."""
     recipe, batch = setup.recipe, view.batch
-    if view.attention:
+    if recipe.competition_weight > 0:
         valid = view.places.any(dim=2)
         terms = [losses.competition_loss(weights, valid) for weights in view.attention]
         yield recipe.competition_weight, "g_competition", torch.stack(terms).mean()
@@ -259,8 +258,7 @@ def draw_fakes(setup: Setup, batch: Batch, latent: Tensor, step: int) -> View:
     model, recipe = setup.model, setup.recipe
     told = 1 if recipe.condition_to_discriminator == "mean" else 0
     heard = model.embed(batch.speech, batch.frames)
-    watched = model.speech_to_image.generator.stages if recipe.competition_weight > 0 else nn.ModuleList()
-    with recorded_weights(watched) as attention:
+    with recorded_weights(model.speech_to_image) as attention:
         fakes, *conditions = model.speech_to_image(latent, heard)
     speech = sentence(heard)
     real_embedding = None
@@ -339,6 +337,8 @@ def train(
     optimizers = build_optimizers(model, recipe)
     setup = Setup(model, recipe, optimizers, image_embedding, frozen_encoder, fabric.backward, decoder)
     batch_size = data.config.batch_size
+    # No file holds the decoder, and taught again it need not be the same to the last digit.
+    state = {"model": model, **optimizers, **({} if decoder is None else {"decoder": decoder})}
 
     def step(number: int) -> tuple[list[str], dict[str, Tensor]]:
         batch = Batch(**{name: fabric.to_device(value) for name, value in batch_of(number).items()})
@@ -359,7 +359,7 @@ def train(
         return loop.train(
             Schedule("rdg", steps, max(1, steps // CURVE_POINTS), max(1, steps // SHEETS), ("d_2", "g_2", "relation")),
             step,
-            {"model": model, **optimizers},
+            state,
             checkpoints,
             complete_row=complete_row,
             draw_sheet=draw_sheet,

@@ -16,7 +16,7 @@ import yaml
 
 from s2igan.catalog import SPLITS, Caption, Catalog, count_classes, read_catalog
 from s2igan.datasets.drawn.grammar import read
-from s2igan.figures import read_curves, sample_captions, words
+from s2igan.figures import CURVES, read_curves, sample_captions, words
 from s2igan.metrics.attributes import named_colours
 from s2igan.metrics.classifier import AnyClassifier, load_classifier, predict
 from s2igan.models import hash_files
@@ -33,19 +33,7 @@ FIGURES = {
     "rdg_training": "The same captions and noise as training went on.",
     "dataset": "Images of the data set.",
 }
-CURVES: dict[tuple[str, str], dict[str, Sequence[str]]] = {
-    ("sen_training", "epoch"): {
-        "SEN, losses": ("matching", "distinctive", "val_matching"),
-        "SEN, validation mAP": ("val_map",),
-    },
-    ("rdg_training", "images"): {
-        "RDG, discriminators": ("d_0", "d_1", "d_2"),
-        "RDG, generator": ("g_0", "g_1", "g_2"),
-        "RDG, matching": [f"{player}_matching_{scale}" for player in "dg" for scale in range(3)],
-        "RDG, other terms": ("relation", "g_relation", "kl", "sen"),
-    },
-    ("retrieval", "k"): {"Retrieval, precision at k": ("speech_to_image", "image_to_speech")},
-}
+RETRIEVAL = {"Retrieval, precision at k": ("speech_to_image", "image_to_speech")}
 PACKAGES = ("torch", "torchvision", "torchaudio", "timm", "numpy", "espeakng-loader", "coqui-tts", "dvc")
 HASHED = ("params.yaml", "data/catalog/images.csv", "data/catalog/captions.csv", "models/*/*.safetensors")
 CONDITIONS = {
@@ -342,7 +330,8 @@ def _condition(row: Mapping) -> str:
 def training_curves() -> list[tuple[str, str]]:
     """Title and SVG of each panel that the stages left numbers for."""
     made = []
-    for (name, x), panels in CURVES.items():
+    curves = {f"{training}_training": of_it for training, of_it in CURVES.items()} | {"retrieval": ("k", RETRIEVAL)}
+    for name, (x, panels) in curves.items():
         path = Path(f"metrics/{name}.tsv")
         if path.is_file():
             table = read_curves(path)

@@ -90,6 +90,11 @@ def sentence(heard: Tensor) -> Tensor:
     return heard if heard.ndim == 2 else heard[:, 0]
 
 
+def count_places(heard: np.ndarray) -> np.ndarray:
+    """Of what `SEN.hear` returned with places (B, 1 + P, D), how many each utterance has, (B,)."""
+    return heard[:, 1:].any(axis=2).sum(axis=1)
+
+
 def build_sen(config: Mapping, seed: int = 0) -> SEN:
     """Build the network that `config` describes, with weights drawn from `seed` alone.
 
