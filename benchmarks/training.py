@@ -55,7 +55,7 @@ def finish() -> None:
 
 
 @click.command()
-@click.option("--scale", default="demo", type=click.Choice(["smoke", "demo", "large", "paper"]))
+@click.option("--scale", default="demo", type=click.Choice(["smoke", "demo", "large", "gpu", "paper"]))
 @click.option("--system", default="s2igan", help="of conf/system/; with its speech encoder frozen")
 @click.option("--batch", default=0, help="images a step (default: the scale's)")
 @click.option("--precision", default="", type=click.Choice(["", *PRECISIONS]), help="default: the scale's")

@@ -21,7 +21,7 @@ from s2igan.store import RaggedReader
 
 # As DVC reads it: PyYAML takes 1e-05 for a string.
 PARAMS = YAML(typ="safe").load(ROOT / "params.yaml")
-SCALES = ("smoke", "table", "demo", "large", "paper")
+SCALES = ("smoke", "table", "demo", "large", "gpu", "paper")
 SYSTEMS = tuple(sorted(file.stem for file in (ROOT / "conf/system").glob("*.yaml")))
 DATASETS = ("aviary", "cub", "oxford102", "flickr8k", "places", "stamps", "manifest")
 
