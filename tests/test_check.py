@@ -150,7 +150,8 @@ def test_the_first_stage_names_the_line_of_a_text_without_a_voice(rows):
 
 
 @pytest.mark.parametrize(("scale", "system"), [
-    ("demo", "s2igan"), ("large", "s2igan"), ("gpu", "s2igan"), ("paper", "s2igan"), ("paper", "reference"), ("table", "stackgan_v2_text"),
+    ("demo", "s2igan"), ("large", "s2igan"), ("gpu", "s2igan"), ("paper", "s2igan"), ("paper", "reference"),
+    ("table", "stackgan_v2_text"),
 ])  # fmt: skip
 def test_what_conf_composes_passes(scale, system, monkeypatch):
     monkeypatch.chdir(ROOT)

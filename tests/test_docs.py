@@ -68,12 +68,13 @@ def flat(config: dict, before: str = "") -> dict:
 
 def scales_table() -> str:
     """The rows of docs/recipe.md: paper's values, and what the others have otherwise."""
-    scales = {name: flat(composed(f"scale={name}", resolve=False)) for name in ("paper", "demo", "large", "gpu", "table")}
+    names = ("paper", "demo", "large", "gpu", "table")
+    scales = {name: flat(composed(f"scale={name}", resolve=False)) for name in names}
     rows = ["| parameter | `paper` | `demo` | `large` | `gpu` | `table` |", "|---|---|---|---|---|---|"]
     for key, value in scales["paper"].items():
         demo = scales["demo"][key]
         cells = ["" if demo == value else demo]
-        cells += ["" if scales[name][key] == demo else scales[name][key] for name in ("large", "gpu", "table")]
+        cells += ["" if scales[name][key] == demo else scales[name][key] for name in names[2:]]
         if any(cell != "" for cell in cells):
             words = [cell if isinstance(cell, str) else json.dumps(cell) for cell in (value, *cells)]
             rows.append(f"| `{key}` | {' | '.join(words)} |".replace("|  |", "| |").replace("|  |", "| |"))
