@@ -54,8 +54,8 @@ def test_an_utterance_is_heard_alike_in_any_batch_and_begins_with_its_embedding(
 
 @pytest.mark.parametrize("reach", [0, 1])
 def test_a_place_hears_no_further_than_its_reach(reach):
-    """10 places of 3 frames, which convolutions of one frame make. Another sound in the last place is heard there and, over
-    two frames to each side, in the place before it; a recurrent network carries it further."""
+    """10 places of 3 frames, which convolutions of one frame make. Another sound in the last place is heard there and,
+    over two frames to each side, in the place before it; a recurrent network carries it further."""
     sen = build_sen(SEN | {"places": 10, "place_reach": reach, "kernel": 1, "stride": 1}).eval()
     log_mel = torch.randn(1, 30, 40)
     other = log_mel.clone()

@@ -42,8 +42,8 @@ class SpeechEncoderConfig:
 class Encoder(nn.Module):
     """What every encoder is: a sequence of frames, and their summary, the embedding.
 
-    A subclass has `convolve`, `recur`, `summarise`, and `embedding`, its end. `window` is what places are heard through;
-    without one they are means of the recurrent network's frames, each of which has heard the whole utterance.
+    A subclass has `convolve`, `recur`, `summarise`, and `embedding`, its end. `window` is what places are heard
+    through; without one they are means of the recurrent network's frames, which have heard the whole utterance.
     """
 
     embedding: "Embedding"
@@ -212,8 +212,8 @@ class Centred(nn.Module):
 class Window(nn.Module):
     """Frames that have heard no further than a stretch around them: two convolutions over time, for places.
 
-    What a recurrent network makes of a frame holds the whole utterance, so that attention to it says nothing of when the
-    words were spoken. Each convolution hears `reach` frames to each side, both together 2 `reach`.
+    What a recurrent network makes of a frame holds the whole utterance, so that attention to it says nothing of when
+    the words were spoken. Each convolution hears `reach` frames to each side, both together 2 `reach`.
     """
 
     def __init__(self, width: int, out: int, reach: int):
