@@ -31,6 +31,7 @@ class StageConfig:
     """
 
     condition_dim: int
+    condition_every_stage: bool = True  # or the first alone, the others see what they attend to (AttnGAN)
     residual_blocks: int = 2  # of each refinement stage
     dense: str = "all"
     upsampling: str = "nearest"
@@ -137,7 +138,9 @@ class RefinementStage(nn.Module):
         if config.sentence_attention:
             self.sentence_attention = SentenceAttention(config.condition_dim, channels)
         attended = channels * (bool(config.place_dim) + config.sentence_attention)
-        self.join = JoinCondition(config.condition_dim, sum(hidden_channels) + attended, 2 * channels)
+        self.told = config.condition_every_stage
+        condition_dim = config.condition_dim if self.told else 0
+        self.join = JoinCondition(condition_dim, sum(hidden_channels) + attended, 2 * channels)
         self.refine = nn.Sequential(
             nn.BatchNorm2d(2 * channels),
             GatedLinearUnit(),
@@ -154,7 +157,7 @@ class RefinementStage(nn.Module):
             joined.append(self.attention(last, places))
         if self.sentence_attention is not None:
             joined.append(self.sentence_attention(last, condition))
-        x = self.refine(self.join(torch.cat(joined, dim=1), condition))
+        x = self.refine(self.join(torch.cat(joined, dim=1), condition if self.told else None))
         return self.up(torch.cat([x, last], dim=1) if self.repeat_input else x, condition)
 
 
