@@ -31,13 +31,13 @@ class StageConfig:
     """
 
     condition_dim: int
-    condition_every_stage: bool = True  # or the first alone, the others see what they attend to (AttnGAN)
     residual_blocks: int = 2  # of each refinement stage
     dense: str = "all"
     upsampling: str = "nearest"
     place_dim: int = 0  # of the places that refinement stages attend to; 0: they attend to none
     sentence_attention: bool = False  # whether they attend to the condition (MirrorGAN)
     modulation: bool = False  # whether the condition takes part in each layer of every up-sampling block
+    condition_every_stage: bool = True  # or the first alone, the others see what they attend to (AttnGAN)
 
 
 class GatedLinearUnit(nn.Module):
