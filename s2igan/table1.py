@@ -16,7 +16,7 @@ from s2igan.catalog import read_catalog
 from s2igan.experiments import Experiment
 from s2igan.figures import evenly, grid
 from s2igan.files import write_csv, write_text
-from s2igan.metrics.comparison import Run, Summary, summarise
+from s2igan.metrics.comparison import Difference, Run, Summary, summarise
 from s2igan.store import FixedReader, ImageReader
 from s2igan.vision.transforms import centre_crop
 
@@ -92,9 +92,14 @@ def markdown(rows: Sequence[Sequence[str]], heading: Sequence[str]) -> list[str]
     return table.to_markdown(index=False, disable_numparse=True).splitlines()
 
 
+def _digits(mean: float) -> int:
+    """Decimals that show three figures of a mean, and what stands beside it alike."""
+    return max(0, 2 - math.floor(math.log10(abs(mean)))) if mean else 2
+
+
 def shown(summary: Summary) -> str:
     """`mean ± deviation`, three figures of the mean; a star where the difference from the baseline is beyond chance."""
-    digits = max(0, 2 - math.floor(math.log10(abs(summary.mean)))) if summary.mean else 2
+    digits = _digits(summary.mean)
     text = f"{summary.mean:.{digits}f}"
     if not math.isnan(summary.deviation):
         text += f" ± {summary.deviation:.{digits}f}"
@@ -106,7 +111,7 @@ def shown_difference(summary: Summary) -> str:
     found = summary.difference
     if found is None or math.isnan(found.mean):
         return "–"
-    digits = max(0, 2 - math.floor(math.log10(abs(summary.mean)))) if summary.mean else 2
+    digits = _digits(summary.mean)
     if math.isnan(found.p):
         return f"{found.mean:+.{digits}f}"
     bounds = f"[{found.low:+.{digits}f}, {found.high:+.{digits}f}]"
@@ -141,13 +146,13 @@ def comparison_lines(
 def comparison(runs: Sequence[Run], scores: Iterable[str], baseline: str) -> list[dict[str, Any]]:
     """The same as rows for programs, of each score and group; None for what so few seeds cannot give."""
     found = {score for run in runs for score in run.scores}
+    summaries = [row for score in scores if score in found for row in summarise(runs, score, baseline)]
     rows = []
-    for row in (row for score in scores if score in found for row in summarise(runs, score, baseline)):
-        values = asdict(row)
-        difference = values.pop("difference") or {}
-        values["difference"] = difference.pop("mean", None)
-        rows.append(values | {name: difference.get(name) for name in ("low", "high", "effect", "p")})
-    return [{name: None if value != value else value for name, value in row.items()} for row in rows]
+    for row in summaries:
+        of = row.difference or Difference(*[math.nan] * 5)  # of the baseline itself nothing can be said
+        rows.append(asdict(row) | asdict(of) | {"mean": row.mean, "difference": of.mean})
+    # JSON has neither NaN nor infinity, which is the effect of equal differences.
+    return [{k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in row.items()} for row in rows]
 
 
 def write_page(

@@ -19,7 +19,16 @@ from s2igan.cli import main
 from s2igan.errors import InputError
 from s2igan.experiments import Experiment, flat_scores, parse_stages
 from s2igan.metrics.comparison import Difference, Run, Summary
-from s2igan.table1 import PUBLISHED, as_runs, comparison_lines, shown, shown_difference, wanted, write_scores
+from s2igan.table1 import (
+    PUBLISHED,
+    as_runs,
+    comparison,
+    comparison_lines,
+    shown,
+    shown_difference,
+    wanted,
+    write_scores,
+)
 from s2igan.table1 import SYSTEMS as ROWS
 
 
@@ -193,6 +202,14 @@ def test_a_comparison_is_there_for_programs(monkeypatch):
     unknown = dict.fromkeys(("low", "high", "effect", "p", "p_holm"))
     rows = [first | {"difference": None} | unknown, second | {"difference": 0.25} | unknown]
     assert report == {"by": "system", "baseline": "s2igan", "rows": rows}
+
+
+def test_equal_differences_have_no_effect_size_in_json():
+    runs = [Run("s2igan", 0, {"map": 0.25}), Run("s2igan", 1, {"map": 0.75})]
+    runs += [Run("mine", 0, {"map": 0.5}), Run("mine", 1, {"map": 1.0})]
+    _, mine = comparison(runs, ["map"], "s2igan")
+    assert json.loads(json.dumps(mine, allow_nan=False)) == mine
+    assert (mine["difference"], mine["low"], mine["effect"], mine["p"], mine["mean"]) == (0.25, 0.25, None, 0.0, 0.75)
 
 
 def test_outside_a_clone_the_mend_is_named(tmp_path, monkeypatch):

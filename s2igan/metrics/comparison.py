@@ -75,9 +75,8 @@ def summarise(runs: Iterable[Run], metric: str, baseline: str) -> list[Summary]:
         deviation = float(numbers.std(ddof=1)) if len(numbers) > 1 else float("nan")
         difference = None if group == baseline else paired_difference(values, reference)
         rows.append(Summary(group, metric, len(numbers), float(numbers.mean()), deviation, difference))
-    compared = [row for row in rows if row.difference is not None]
-    corrected = dict(zip((row.group for row in compared), holm([row.difference.p for row in compared]), strict=True))
-    return [replace(row, p_holm=corrected.get(row.group)) for row in rows]
+    corrected = holm([float("nan") if row.difference is None else row.difference.p for row in rows])
+    return [row if row.difference is None else replace(row, p_holm=p) for row, p in zip(rows, corrected, strict=True)]
 
 
 def holm(ps: Sequence[float]) -> list[float]:
