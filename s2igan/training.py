@@ -265,7 +265,6 @@ def make_fabric(device: torch.device, precision: str = "float32") -> Fabric:
 
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # of what nobody can do anything about
     devices = 1 if device.index is None else [device.index]
-    torch.backends.cudnn.benchmark = device.type == "cuda"  # the fastest convolutions of those that there are
     mode = "bf16-mixed" if precision == "bfloat16" else "32-true"
     return Fabric(accelerator=device.type, devices=devices, precision=mode)
 

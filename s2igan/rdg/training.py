@@ -330,6 +330,7 @@ def train(
     Raises InputError for a loss that is not finite.
     """
     fabric = loop.make_fabric(device, recipe.precision)
+    torch.backends.cudnn.benchmark = True  # images keep their size, so that a GPU may look for its fastest convolutions
     model.to(fabric.device, memory_format=torch.channels_last).train()  # convolutions are faster so
     for frozen in (image_embedding, frozen_encoder, decoder):
         if frozen is not None:
