@@ -73,7 +73,7 @@ def _misfits(params: Mapping[str, dict]) -> Iterator[str]:
             yield f"{FILE}: {name}.crop_size={found}, but rdg.base_size draws {size} pixels; set it to {size}"
     for weight, needed in NEEDS:
         if _value(params, weight) and not _value(params, needed):
-            yield f"{FILE}: {weight} is not 0, so that {needed} cannot be 0; set it, or the weight to 0"
+            yield f"{FILE}: {weight} is not 0, so that {needed} cannot be 0; set it, or {weight} to 0"
     if params["sen"]["places"] and params["rdg"]["scales"] == 1:
         yield f"{FILE}: sen.places is not 0, but a generator with rdg.scales=1 has no stage that attends; set it to 0"
     robustness = params["robustness"]
@@ -139,7 +139,7 @@ def text_faults(rows: Iterable[Any], params: Mapping[str, dict], table: str | Pa
 
 
 def data_faults(catalog: Any, params: Mapping[str, dict]) -> Iterator[str]:
-    """A line for each parameter that is too large for a catalog."""
+    """A line for each parameter that a catalog has too little for."""
     if not params:
         return
     drawn = catalog.images_in("train", "val")
@@ -148,3 +148,5 @@ def data_faults(catalog: Any, params: Mapping[str, dict]) -> Iterator[str]:
             f"{FILE}: rdg.batch_size={params['rdg']['batch_size']}, but {len(drawn)} images are not of the test; "
             f"set it to {len(drawn)} or less, or list more"
         )
+    if params["rdg"]["caption_weight"] and not any(caption.text.strip() for caption in catalog.training_captions()):
+        yield f"{FILE}: rdg.caption_weight is not 0, but no caption of training has a text to read back; set it to 0"

@@ -105,30 +105,32 @@ def test_a_list_without_a_usable_row_is_told(rows):
 
 
 @pytest.mark.parametrize(
-    ("section", "values", "told"),
+    ("changes", "told"),
     [
-        ("rdg", {"lr": 0}, "params.yaml: Invalid value for rdg.lr: 0.0 is not in the range 0<x<=1."),
-        ("sen", {"kernal": 3}, "params.yaml: No such option sen.kernal."),
-        ("rdg", {"base_size": 32}, "image_features.crop_size=32, but rdg.base_size draws 128 pixels; set it to 128"),
+        ({"rdg": {"lr": 0}}, "params.yaml: Invalid value for rdg.lr: 0.0 is not in the range 0<x<=1."),
+        ({"sen": {"kernal": 3}}, "params.yaml: No such option sen.kernal."),
+        ({"rdg": {"base_size": 32}}, "image_features.crop_size=32, but rdg.base_size draws 128 pixels; set it to 128"),
         (
-            "sen",
-            {"region_weight": 1, "places": 8},
+            {"sen": {"region_weight": 1, "places": 8}},
             "sen.region_weight is not 0, so that image_features.regions cannot be 0; set it",
         ),
-        ("rdg", {"region_weight": 1}, "rdg.region_weight is not 0, so that sen.places cannot be 0; set it"),
-        ("rdg", {"competition_weight": 1}, "rdg.competition_weight is not 0, so that sen.places cannot be 0; set it"),
-        ("sen", {"places": 8}, "sen.places is not 0, but a generator with rdg.scales=1 has no stage that attends"),
-        ("robustness", {"rates": [1.25, 1.25]}, "condition rate1.25 is asked for twice"),
-        ("catalog", {"min_seconds": 0.1}, "catalog.min_seconds=0.1, but sen.kernel and sen.stride need 0.225 s"),
-        ("tts", {"test_voices": ["tlh"]}, "params.yaml: voice 'tlh': eSpeak NG has no such voice"),
-        ("tts", {"test_voices": ["en-us+f3"]}, "tts.test_voices: en-us+f3 is a training voice too"),
+        ({"rdg": {"region_weight": 1}}, "rdg.region_weight is not 0, so that sen.places cannot be 0; set it"),
+        ({"rdg": {"competition_weight": 1}}, "rdg.competition_weight is not 0, so that sen.places cannot be 0; set it"),
+        (
+            {"sen": {"places": 8}, "rdg": {"scales": 1}},
+            "sen.places is not 0, but a generator with rdg.scales=1 has no stage that attends",
+        ),
+        ({"robustness": {"rates": [1.25, 1.25]}}, "condition rate1.25 is asked for twice"),
+        ({"catalog": {"min_seconds": 0.1}}, "catalog.min_seconds=0.1, but sen.kernel and sen.stride need 0.225 s"),
+        ({"tts": {"test_voices": ["tlh"]}}, "params.yaml: voice 'tlh': eSpeak NG has no such voice"),
+        ({"tts": {"test_voices": ["en-us+f3"]}}, "tts.test_voices: en-us+f3 is a training voice too"),
     ],
 )
-def test_the_first_stage_refuses_what_a_later_one_would(folder, section, values, told):
+def test_the_first_stage_refuses_what_a_later_one_would(folder, changes, told):
     shutil.copy(ROOT / "dvc.yaml", ".")
     params = composed("scale=smoke")
-    params[section] |= values
-    params["rdg"]["scales"] = 1 if values == {"places": 8} else 3
+    for section, values in changes.items():
+        params[section] |= values
     Path("params.yaml").write_text(yaml.safe_dump(params))
     words = [f"--{name}={value}" for name, value in composed("scale=smoke")["prepare"].items()]
     result = CliRunner().invoke(prepare.main, words)

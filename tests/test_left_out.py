@@ -104,6 +104,23 @@ def test_the_parameters_of_training_must_fit_the_images(rows):
     assert not Path("data/images.h5").exists()
 
 
+def test_a_decoder_of_captions_needs_texts(rows):
+    """MirrorGAN's, of which train_rdg would say so after SEN's training."""
+    shutil.copy(ROOT / "params.yaml", ".")
+    Path("dvc.yaml").write_text("stages: {}\n")
+    params = yaml.safe_load(Path("params.yaml").read_text())
+    params["rdg"] |= {"batch_size": 7, "caption_weight": 20.0}
+    Path("params.yaml").write_text(yaml.safe_dump(params))
+    for text, refused in (("", True), ("a red bird", False)):
+        write_rows(Path("own"), [row | {"text": text} for row in rows])
+        result = catalog("stop")
+        told = (
+            "params.yaml: rdg.caption_weight is not 0, but no caption of training has a text to read back; set it to 0"
+        )
+        assert (told in result.stderr) == refused == (result.exit_code != 0), result.stderr
+        assert Path("data/images.h5").exists() != refused
+
+
 def recordings_of(rows, image):
     return [Path("own", row["recording"]) for row in rows if row["image"] == image]
 
