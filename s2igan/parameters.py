@@ -45,9 +45,12 @@ def parameter_faults(params: Mapping[str, dict]) -> Iterator[str]:
     stages = yaml.safe_load(Path("dvc.yaml").read_text(encoding="utf-8"))["stages"]
     refused = []
     for stage, section in ((stage, about["cmd"].split("${")[1].rstrip("}")) for stage, about in stages.items()):
-        command = import_module(f"stages.{stage}").main
+        command, values = import_module(f"stages.{stage}").main, params.get(section, {})
+        switches = [option.name for option in command.params if isinstance(option, click.Option) and option.is_flag]
+        unclear = [name for name in switches if not isinstance(values.get(name, True), bool)]
+        refused += [f"{FILE}: {section}.{name} is {values[name]}; set it to true or false" for name in unclear]
         try:
-            command.make_context(stage, list(arguments(params.get(section, {}))))
+            command.make_context(stage, list(arguments(values | dict.fromkeys(unclear, False))))
         except click.UsageError as error:
             named = re.sub(r"'?--(no-)?(\w+)'?", rf"{section}.\2", error.format_message())
             refused.append(" ".join(f"{FILE}: {named}".split()))
@@ -147,6 +150,12 @@ def data_faults(catalog: Any, params: Mapping[str, dict]) -> Iterator[str]:
         yield (
             f"{FILE}: rdg.batch_size={params['rdg']['batch_size']}, but {len(drawn)} images are not of the test; "
             f"set it to {len(drawn)} or less, or list more"
+        )
+    untold = [caption.key for caption in catalog.captions if not caption.text.strip()]
+    if params["sen"]["encoder"] == "char_cnn_rnn" and untold:
+        yield (
+            f"{FILE}: sen.encoder=char_cnn_rnn reads texts, and caption {untold[0]} has none ({len(untold)} of "
+            f"{len(catalog.captions)} have none); list it, or choose a system that hears"
         )
     if params["rdg"]["caption_weight"] and not any(caption.text.strip() for caption in catalog.training_captions()):
         yield f"{FILE}: rdg.caption_weight is not 0, but no caption of training has a text to read back; set it to 0"

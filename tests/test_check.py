@@ -108,6 +108,7 @@ def test_a_list_without_a_usable_row_is_told(rows):
     ("changes", "told"),
     [
         ({"rdg": {"lr": 0}}, "params.yaml: Invalid value for rdg.lr: 0.0 is not in the range 0<x<=1."),
+        ({"rdg": {"modulation": "maybe"}}, "params.yaml: rdg.modulation is maybe; set it to true or false"),
         ({"sen": {"kernal": 3}}, "params.yaml: No such option sen.kernal."),
         ({"rdg": {"base_size": 32}}, "image_features.crop_size=32, but rdg.base_size draws 128 pixels; set it to 128"),
         (
