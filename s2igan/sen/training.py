@@ -303,7 +303,7 @@ def _check_lengths(model: SEN, log_mels: RaggedReader, *parts: Pairs) -> None:
         if len(short):
             key = log_mels.keys[part.log_mel_rows[short[0]]]
             raise InputError(
-                f"{key}: {lengths[short[0]]} log-mel frames; the speech encoder needs "
+                f"{key}: {lengths[short[0]]} frames; the speech encoder needs "
                 f"{model.speech.min_frames}; take out this and {len(short) - 1} other captions"
             )
 

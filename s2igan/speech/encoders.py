@@ -22,6 +22,7 @@ from s2igan.speech.log_mel import LogMel
 SELF_SUPERVISED = ("hubert", "wav2vec2", "wavlm")  # kinds of `transformers`, as a model's config.json names them
 KINDS = (*SELF_SUPERVISED, "whisper")
 NAMES = ("model", "layers", "stride", "sample_rate", "weights_hash")  # of its settings
+HOP = 320  # samples from one of Whisper's frames to the next
 UNTAUGHT = ("Model", "ForPreTraining")  # ends of the names of architectures that no text has tuned
 
 
@@ -44,16 +45,15 @@ class FrozenSpeechEncoder:
         self, model: str, layers: Sequence[int], stride: int, sample_rate: int, device: torch.device | str = "cpu"
     ):
         config, self._extractor, self._network = _load(model)
-        count = config.num_hidden_layers if config.model_type in SELF_SUPERVISED else config.encoder_layers
+        count = config.num_hidden_layers
         if max(layers, default=0) > count:
             raise InputError(f"speech_features.layers: {max(layers)}, but {model} has 0 to {count}; choose among those")
         self.layers, self.stride, self.sample_rate = list(layers) or list(range(count + 1)), stride, sample_rate
         self.width = len(self.layers) * config.hidden_size
         self._rate = self._extractor.sampling_rate
         self._window = self._extractor.n_samples if config.model_type == "whisper" else 0
-        self._convolutions = (
-            [(320, 320)] if self._window else list(zip(config.conv_kernel, config.conv_stride, strict=True))
-        )
+        convolutions = [(1, HOP)] if self._window else zip(config.conv_kernel, config.conv_stride, strict=True)
+        self._convolutions = list(convolutions)
         taught = self._window or not all(name.endswith(UNTAUGHT) for name in config.architectures or ["?"])
         self.settings = {
             "model": model,
@@ -66,11 +66,11 @@ class FrozenSpeechEncoder:
         self._network.to(device)
 
     def samples(self, frames: int) -> int:
-        """The fewest samples at `sample_rate` that surely make so many frames, one or more."""
+        """The fewest samples at `sample_rate` that make so many frames, one or more."""
         needed = (frames - 1) * self.stride + 1
         for kernel, stride in reversed(self._convolutions):
             needed = (needed - 1) * stride + kernel
-        return -(-needed * self.sample_rate // self._rate)
+        return (needed - 1) * self.sample_rate // self._rate + 1  # as many as `resample` rounds up to what is needed
 
     @torch.inference_mode()
     def __call__(self, samples: np.ndarray) -> np.ndarray:
@@ -87,7 +87,7 @@ class FrozenSpeechEncoder:
         given = given[self._extractor.model_input_names[0]].to(self._network.device)
         states = self._network(given, output_hidden_states=True).hidden_states
         frames = torch.cat([states[layer][0] for layer in self.layers], dim=1)
-        return frames[: -(-len(samples) // 320)] if self._window else frames
+        return frames[: -(-len(samples) // HOP)] if self._window else frames
 
 
 def open_front_end(config: Mapping[str, Any], device: torch.device | str | None = None) -> LogMel | FrozenSpeechEncoder:
