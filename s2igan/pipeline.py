@@ -60,9 +60,8 @@ class Pipeline:
         self.reads_text = is_text_encoder(self.config)
         self.front_end, self.log_mel = None, None  # what SEN takes of speech, and what people are shown of it
         if not self.reads_text:
-            rate = self.config["speech"]["sample_rate"]
             self.front_end = open_front_end(self.config, self.device)
-            self.log_mel = LogMel(**self.config.get("log_mel", {"sample_rate": rate}))
+            self.log_mel = LogMel(**self.config.get("log_mel", {"sample_rate": self.front_end.sample_rate}))
 
     @property
     def hears(self) -> tuple[int, ...]:
