@@ -273,7 +273,10 @@ def check(path, as_json):
 @JSON
 @report_user_errors
 def compare(experiments, key, baseline, scores, as_json):
-    """Means, deviations and a paired test over the seeds of EXPERIMENTS (default: all upon this commit).
+    """Means, deviations and paired tests over the seeds of EXPERIMENTS (default: all upon this commit).
+
+    A star marks a difference from the baseline beyond chance (p < 0.05, corrected for the number of groups). The second
+    table has the differences: their mean, 95 % bounds, size in standard deviations, and corrected p.
 
     \b
     dvc exp run --queue -S 'seed=0,1,2' -S 'rdg.lr=1e-3,2e-3' && dvc queue start
@@ -282,7 +285,7 @@ def compare(experiments, key, baseline, scores, as_json):
     """
     from s2igan.errors import InputError
     from s2igan.experiments import finished
-    from s2igan.table1 import SCORES, as_runs, comparison, comparison_lines
+    from s2igan.table1 import SCORES, as_runs, comparison, comparison_lines, shown_difference
 
     runs = as_runs(finished(experiments), key)
     if not runs:
@@ -296,7 +299,9 @@ def compare(experiments, key, baseline, scores, as_json):
     chosen = {name: SCORES.get(name) for name in scores} or SCORES
     baseline = baseline or runs[0].group
     report = {"by": key, "baseline": baseline, "rows": comparison(runs, chosen, baseline)}
-    echo(report, as_json, lambda _: comparison_lines(runs, chosen, {}, baseline))
+    table = comparison_lines(runs, chosen, {}, baseline)
+    apart = comparison_lines(runs, chosen, {}, baseline, shown_difference)
+    echo(report, as_json, lambda _: [*table, "", f"difference from {baseline}:", "", *apart])
 
 
 @main.command()
@@ -320,7 +325,7 @@ def report(revisions, output):
 
 @main.command()
 @click.option("--scale", default="table", show_default=True, help="of conf/scale/")
-@click.option("--seed", "seeds", type=SEED, multiple=True, default=(0, 1, 2), show_default=True)
+@click.option("--seed", "seeds", type=SEED, multiple=True, default=(3, 4, 5), show_default=True)
 @click.option("--system", "systems", multiple=True, help="of conf/system/; several times for several (default: all)")
 @click.option("--samples", type=click.IntRange(1), default=8, show_default=True, help="columns of the figure")
 @click.option("--jobs", type=click.IntRange(1), default=1, show_default=True, help="runs at a time; they share cores")

@@ -4,7 +4,7 @@
 
 import math
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -93,27 +93,41 @@ def markdown(rows: Sequence[Sequence[str]], heading: Sequence[str]) -> list[str]
 
 
 def shown(summary: Summary) -> str:
-    """`mean ± deviation (p)`: three figures of the mean, and p of the test against the baseline where there is one."""
+    """`mean ± deviation`, three figures of the mean; a star where the difference from the baseline is beyond chance."""
     digits = max(0, 2 - math.floor(math.log10(abs(summary.mean)))) if summary.mean else 2
     text = f"{summary.mean:.{digits}f}"
     if not math.isnan(summary.deviation):
         text += f" ± {summary.deviation:.{digits}f}"
-    if summary.p is not None and not math.isnan(summary.p):
-        text += f" (p {summary.p:.2g})"
-    return text
+    return text + (" *" if summary.p_holm is not None and summary.p_holm < 0.05 else "")
+
+
+def shown_difference(summary: Summary) -> str:
+    """`mean [low, high], d effect, p`, of the difference from the baseline; p corrected for the number of rows."""
+    found = summary.difference
+    if found is None or math.isnan(found.mean):
+        return "–"
+    digits = max(0, 2 - math.floor(math.log10(abs(summary.mean)))) if summary.mean else 2
+    if math.isnan(found.p):
+        return f"{found.mean:+.{digits}f}"
+    bounds = f"[{found.low:+.{digits}f}, {found.high:+.{digits}f}]"
+    return f"{found.mean:+.{digits}f} {bounds}, d {found.effect:.1f}, p {summary.p_holm:.2g}"
 
 
 def comparison_lines(
-    runs: Sequence[Run], scores: Mapping[str, bool | None], names: Mapping[str, str], baseline: str
+    runs: Sequence[Run],
+    scores: Mapping[str, bool | None],
+    names: Mapping[str, str],
+    baseline: str,
+    cell: Callable[[Summary], str] = shown,
 ) -> list[str]:
-    """A table of all groups: mean ± deviation over the seeds of each score, p against the baseline."""
+    """A table of all groups, with the `cell` of each score: as it is, or as it differs from the baseline."""
     found = {score for run in runs for score in run.scores}
     scores = {name: better for name, better in scores.items() if name in found}
     cells: dict[str, dict[str, str]] = {}
     count: dict[str, int] = {}
     for score in scores:
         for summary in summarise(runs, score, baseline):
-            cells.setdefault(summary.group, {})[score] = shown(summary)
+            cells.setdefault(summary.group, {})[score] = cell(summary)
             count[summary.group] = max(count.get(summary.group, 0), summary.count)
     groups = [group for group in [*names, *sorted(cells)] if group in cells]
     arrows = {True: " ↑", False: " ↓", None: ""}
@@ -127,7 +141,12 @@ def comparison_lines(
 def comparison(runs: Sequence[Run], scores: Iterable[str], baseline: str) -> list[dict[str, Any]]:
     """The same as rows for programs, of each score and group; None for what so few seeds cannot give."""
     found = {score for run in runs for score in run.scores}
-    rows = [asdict(row) for score in scores if score in found for row in summarise(runs, score, baseline)]
+    rows = []
+    for row in (row for score in scores if score in found for row in summarise(runs, score, baseline)):
+        values = asdict(row)
+        difference = values.pop("difference") or {}
+        values["difference"] = difference.pop("mean", None)
+        rows.append(values | {name: difference.get(name) for name in ("low", "high", "effect", "p")})
     return [{name: None if value != value else value for name, value in row.items()} for row in rows]
 
 
@@ -146,9 +165,9 @@ def write_page(
         "",
         f"Written by {origin}; do not edit.",
         "",
-        f"`scale={scale}`, seeds {', '.join(map(str, seeds))}; mean ± standard",
-        "deviation over the seeds, and the p-value of a paired t-test over the seeds against S2IGAN, not corrected for",
-        "the number of rows. Every number of every run is in `metrics/table1.csv`; what they say, in",
+        f"`scale={scale}`, seeds {', '.join(map(str, seeds))}; mean ± standard deviation over the seeds.",
+        "A star: the difference from S2IGAN is beyond chance, p < 0.05 by a paired t-test over the seeds, corrected",
+        "for the number of rows (Holm). Every number of every run is in `metrics/table1.csv`; what they say, in",
         "[reading-the-results.md](reading-the-results.md).",
         "",
         "## Measured here, on drawn birds",
@@ -156,6 +175,12 @@ def write_page(
         *comparison_lines(runs, SCORES, SYSTEMS, BASELINE),
         "",
         "![A row a system, the same captions and noise](../metrics/figures/table1.png)",
+        "",
+        "## Differences from S2IGAN",
+        "",
+        "Mean over the seeds [95 % confidence], d: the mean in standard deviations of the differences, p corrected.",
+        "",
+        *comparison_lines(runs, SCORES, SYSTEMS, BASELINE, shown_difference),
         "",
         "## Published, on photographs",
         "",

@@ -18,8 +18,8 @@ from s2igan import experiments
 from s2igan.cli import main
 from s2igan.errors import InputError
 from s2igan.experiments import Experiment, flat_scores, parse_stages
-from s2igan.metrics.comparison import Run, Summary
-from s2igan.table1 import PUBLISHED, as_runs, comparison_lines, shown, wanted, write_scores
+from s2igan.metrics.comparison import Difference, Run, Summary
+from s2igan.table1 import PUBLISHED, as_runs, comparison_lines, shown, shown_difference, wanted, write_scores
 from s2igan.table1 import SYSTEMS as ROWS
 
 
@@ -33,14 +33,15 @@ def test_all_systems_of_one_seed_come_before_the_next():
     assert found["smoke-no_dense-5"] == ["scale=smoke", "system=no_dense", "seed=5"]
 
 
-@pytest.mark.parametrize("mean, deviation, p, text", [
-    (0.07119, 0.00234, None, "0.0712 ± 0.0023"),
-    (1035.4, 12.2, 0.0312, "1035 ± 12 (p 0.031)"),
-    (5.2, math.nan, math.nan, "5.20"),
-    (0.0, 0.0, 0.5, "0.00 ± 0.00 (p 0.5)"),
+@pytest.mark.parametrize("mean, deviation, p, text, apart", [
+    (0.07119, 0.00234, None, "0.0712 ± 0.0023", "–"),
+    (1035.4, 12.2, 0.0312, "1035 ± 12 *", "+5 [-1, +11], d 2.5, p 0.031"),
+    (5.2, math.nan, math.nan, "5.20", "+5.00"),
+    (0.0, 0.0, 0.5, "0.00 ± 0.00", "+5.00 [-1.00, +11.00], d 2.5, p 0.5"),
 ])  # fmt: skip
-def test_cells(mean, deviation, p, text):
-    assert shown(Summary("a", "map", 3, mean, deviation, None if p is None else 1.0, p)) == text
+def test_cells(mean, deviation, p, text, apart):
+    summary = Summary("a", "map", 3, mean, deviation, None if p is None else Difference(5, -1, 11, 2.5, p), p)
+    assert (shown(summary), shown_difference(summary)) == (text, apart)
 
 
 def test_the_table_by_hand():
@@ -48,7 +49,7 @@ def test_the_table_by_hand():
     runs += [Run("mine", seed, {"map": value, "fid": 9.0}) for seed, value in enumerate((0.3, 0.4))]
     lines = comparison_lines(runs, {"map": True, "fid": False, "absent": None}, {"s2igan": "S2IGAN"}, "mine")
     assert cells(lines[0]) == ["", "seeds", "`map` ↑", "`fid` ↓"]
-    assert cells(lines[2]) == ["S2IGAN", "2", "0.150 ± 0.071 (p 0)", "–"]
+    assert cells(lines[2]) == ["S2IGAN", "2", "0.150 ± 0.071 *", "–"]
     assert cells(lines[3]) == ["mine", "2", "0.350 ± 0.071", "9.00 ± 0.00"]
 
 
@@ -174,7 +175,7 @@ def test_a_score_that_no_experiment_has_is_named_with_those_that_are_there(monke
     )
     assert result.stderr.endswith("; they have is_mean, map\n")
     result = CliRunner().invoke(main, ["compare", "--score", "map"])
-    assert result.exit_code == 0 and cells(result.stdout.splitlines()[-1]) == ["s2igan", "1", "0.500"]
+    assert result.exit_code == 0 and cells(result.stdout.splitlines()[2]) == ["s2igan", "1", "0.500"]
 
 
 def test_a_comparison_is_there_for_programs(monkeypatch):
@@ -189,7 +190,8 @@ def test_a_comparison_is_there_for_programs(monkeypatch):
     report = json.loads(result.stdout, parse_constant=pytest.fail)
     first = {"group": "s2igan", "metric": "map", "count": 2, "mean": 0.5, "deviation": pytest.approx(0.5**0.5 / 2)}
     second = {"group": "mine", "metric": "map", "count": 1, "mean": 0.5, "deviation": None}
-    rows = [first | {"difference": None, "p": None}, second | {"difference": 0.25, "p": None}]
+    unknown = dict.fromkeys(("low", "high", "effect", "p", "p_holm"))
+    rows = [first | {"difference": None} | unknown, second | {"difference": 0.25} | unknown]
     assert report == {"by": "system", "baseline": "s2igan", "rows": rows}
 
 

@@ -2,8 +2,9 @@
 
 # n seeds
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -20,11 +21,26 @@ class Run:
 
 
 @dataclass(frozen=True)
-class Summary:
-    """One score of one group: mean and standard deviation over its `count` seeds, and the test against the baseline.
+class Difference:
+    """Mean over the seeds that two groups share of (group - baseline), and what those seeds say of it.
 
-    `difference` is the mean over the seeds that both have of (group - baseline), `p` the two-sided p-value of a
-    paired t-test of it; both None for the baseline itself. A `deviation` or `p` that so few seeds cannot give is NaN.
+    `low` and `high` bound it with 95 % confidence, and `p` is two-sided, both by Student's t of the paired differences;
+    `effect` is the mean in standard deviations of the differences (Cohen's d_z). NaN where so few seeds cannot say.
+    """
+
+    mean: float
+    low: float
+    high: float
+    effect: float
+    p: float
+
+
+@dataclass(frozen=True)
+class Summary:
+    """One score of one group: mean and standard deviation over its `count` seeds, NaN of one seed.
+
+    `difference` from the baseline, and its p after Holm's correction for the number of groups that are compared in this
+    score; both None for the baseline itself.
     """
 
     group: str
@@ -32,8 +48,8 @@ class Summary:
     count: int
     mean: float
     deviation: float
-    difference: float | None
-    p: float | None
+    difference: Difference | None = None
+    p_holm: float | None = None
 
 
 def summarise(runs: Iterable[Run], metric: str, baseline: str) -> list[Summary]:
@@ -57,28 +73,46 @@ def summarise(runs: Iterable[Run], metric: str, baseline: str) -> list[Summary]:
             continue
         numbers = np.array(list(values.values()))
         deviation = float(numbers.std(ddof=1)) if len(numbers) > 1 else float("nan")
-        difference = p = None
-        if group != baseline:
-            difference, p = paired_difference(values, reference)
-        rows.append(Summary(group, metric, len(numbers), float(numbers.mean()), deviation, difference, p))
-    return rows
+        difference = None if group == baseline else paired_difference(values, reference)
+        rows.append(Summary(group, metric, len(numbers), float(numbers.mean()), deviation, difference))
+    compared = [row for row in rows if row.difference is not None]
+    corrected = dict(zip((row.group for row in compared), holm([row.difference.p for row in compared]), strict=True))
+    return [replace(row, p_holm=corrected.get(row.group)) for row in rows]
 
 
-def paired_difference(values: Mapping[int, float], reference: Mapping[int, float]) -> tuple[float, float]:
-    """Mean of (value - reference) over the seeds that both have, and its two-sided p by a paired t-test.
+def holm(ps: Sequence[float]) -> list[float]:
+    """p-values corrected for their number, so that the chance of any false one among them is kept (Holm 1979).
+
+    The k-th smallest of m is multiplied by m - k + 1, and is no smaller than those before it, and at most 1. NaN stays,
+    and does not count.
+    """
+    order = sorted((i for i, p in enumerate(ps) if p == p), key=lambda i: ps[i])
+    corrected, highest = list(ps), 0.0
+    for k, i in enumerate(order):
+        highest = max(highest, min(1.0, (len(order) - k) * ps[i]))
+        corrected[i] = highest
+    return corrected
+
+
+def paired_difference(values: Mapping[int, float], reference: Mapping[int, float]) -> Difference:
+    """(value - reference) over the seeds that both have.
 
     Runs of one seed share what does not depend on the group, so that their difference varies less than they do.
-    NaN for the mean without a common seed, for p with fewer than two; equal differences give p 0 (1 where they are 0).
+    Equal differences give p 0 (1 where they are 0), bounds without width, and an effect without bound.
     """
     seeds = sorted(values.keys() & reference.keys())
     differences = np.array([values[seed] - reference[seed] for seed in seeds])
+    nan = float("nan")
     if not len(differences):
-        return float("nan"), float("nan")
+        return Difference(nan, nan, nan, nan, nan)
     mean = float(differences.mean())
     if len(differences) < 2:
-        return mean, float("nan")
+        return Difference(mean, nan, nan, nan, nan)
     if np.allclose(differences, differences[0], rtol=1e-9, atol=0):  # a t-test would divide rounding by rounding
-        return mean, float(mean == 0)
+        return Difference(mean, mean, mean, math.copysign(math.inf, mean) if mean else 0.0, float(mean == 0))
     from scipy import stats  # slow to import
 
-    return mean, float(stats.ttest_1samp(differences, 0.0).pvalue)
+    test = stats.ttest_1samp(differences, 0.0)
+    bounds = test.confidence_interval(0.95)
+    effect = mean / float(differences.std(ddof=1))
+    return Difference(mean, float(bounds.low), float(bounds.high), effect, float(test.pvalue))
