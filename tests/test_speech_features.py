@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
-from dag import composed, run_stage
+from dag import ROOT, composed, run_stage
 from test_pipeline import SPEECH
 from tiny_speech import LAYERS, WIDTH, write_encoder
 
 from s2igan import cli, export
 from s2igan.errors import InputError
-from s2igan.parameters import least_seconds
+from s2igan.parameters import least_seconds, parameter_faults
 from s2igan.sen.model import embed_speech, heard_by, load_sen
 from s2igan.speech.audio import encode_flac, resample
 from s2igan.speech.encoders import FrozenSpeechEncoder, open_front_end
@@ -164,11 +164,12 @@ def test_the_stage_keeps_each_utterance_as_it_is_alone(models, folder):
         assert not file.keys and not file.attributes
 
 
-def test_shortest_utterances_of_conf(models):
-    """What `parameters` thinks that SEN needs is what the encoders' samples are."""
+def test_what_conf_composes_passes_and_needs_what_the_encoders_need(models, monkeypatch):
+    monkeypatch.chdir(ROOT)
     for speech in SPEECH[1:]:
         params = composed(f"speech={speech}")
         assert (params["sen"]["input"], params["sen"]["encoder"]) == ("speech_features", "conv_gru")
+        assert not list(parameter_faults({name: part for name, part in params.items() if isinstance(part, dict)}))
         encoder = FrozenSpeechEncoder(models["hubert"], (1,), params["speech_features"]["stride"], 16000)
         assert encoder.samples(5) / 16000 == pytest.approx(least_seconds(params)) == pytest.approx(0.185)
 
