@@ -1,4 +1,4 @@
-"""Frozen speech encoders: networks of `transformers` that learnt from thousands of hours, in place of log-mels."""
+"""Frozen speech encoders: networks of `transformers` that learnt from many hours, in place of log-mels."""
 
 # T samples, F frames, L layers, C features of a layer
 
