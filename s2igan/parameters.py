@@ -21,6 +21,7 @@ NEEDS = (
     ("sen.region_weight", "image_features.regions"),
     ("rdg.region_weight", "sen.places"),
     ("rdg.competition_weight", "sen.places"),
+    ("sen.place_reach", "sen.places"),
 )
 
 

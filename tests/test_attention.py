@@ -20,7 +20,7 @@ from s2igan.sen.speech_encoder import pool_places
 from s2igan.sen.text_encoder import ALPHABET
 from s2igan.speech.espeak import Espeak
 
-ENCODERS = [{}, {"mask_padding": False}, {"encoder": "li2020", "width": 0.01},
+ENCODERS = [{}, {"place_reach": 2}, {"mask_padding": False}, {"encoder": "li2020", "width": 0.01},
             {"encoder": "char_cnn_rnn", "width": 0.1, "image_projection": "none"}]  # fmt: skip
 
 
@@ -50,6 +50,20 @@ def test_an_utterance_is_heard_alike_in_any_batch_and_begins_with_its_embedding(
     assert np.allclose(lengths[1:, :2], 1, atol=1e-5) and set(lengths.round(4).ravel()) <= {0, 1}
     first = embed_speech(sen, inputs[:1], places=True)[0]  # of 7 frames or characters there is one place
     assert first[1].any() and (changes.get("encoder") == "li2020" or not first[2:].any())
+
+
+@pytest.mark.parametrize("reach", [0, 1])
+def test_a_place_hears_no_further_than_its_reach(reach):
+    """10 places of 3 frames, which convolutions of one frame make. Another sound in the last place is heard there and,
+    over two frames to each side, in the place before it; a recurrent network carries it further."""
+    sen = build_sen(SEN | {"places": 10, "place_reach": reach, "kernel": 1, "stride": 1}).eval()
+    log_mel = torch.randn(1, 30, 40)
+    other = log_mel.clone()
+    other[:, 27:] += 1
+    with torch.no_grad():
+        one, two = (sen.hear(x, torch.tensor([30]))[0, 1:] for x in (log_mel, other))
+    moved = [not torch.allclose(a, b, atol=1e-6) for a, b in zip(one, two, strict=True)]
+    assert moved == [False] * 8 + [True] * 2 if reach else sum(moved) > 3
 
 
 def test_without_places_an_utterance_is_its_embedding():

@@ -115,7 +115,7 @@ def test_finer_frames_give_a_place_for_each_word():
     characters, lengths = torch.from_numpy(text).float()[None], torch.tensor([len(text)])
     for pooled, frames, seen in ((3, 1, 66), (1, 1 + math.ceil((65 - 24) / 3), 24)):
         encoder = CharacterEncoder(1 / 32, 8, pooled)
-        assert encoder.encode(characters, lengths)[1].item() == frames and encoder._reach(1) == seen
+        assert encoder.convolve(characters, lengths)[1].item() == frames and encoder._reach(1) == seen
 
 
 # The terms in a step, at a rate at which weights stay, so that all losses are of one network.

@@ -158,8 +158,13 @@ def test_a_system_has_what_its_name_says_and_nothing_else(system):
     logits = {n for n in theirs if n.startswith("relation.layers.3") and system == "reference"}
     attends = system in ("s2igan_attention", "segan", "mirrorgan")
     attending = {n for n in theirs if "generator.stages." in n and ".join." in n and attends}
-    if system == "mirrorgan":  # two kinds of attention are as many channels as dense stacking at smoke's sizes
-        attending, stacking = ({n for n in names if ".stages.1.join." not in n} for names in (attending, stacking))
+    if system == "mirrorgan":  # two kinds of attention are as many channels as the condition at smoke's sizes
+        attending = {n for n in attending if ".stages.0.join." not in n}
+    if attends:  # in place of the condition, which reaches the first stage alone
+        kinds = 2 if system == "mirrorgan" else 1
+        for i, stage in enumerate(model.speech_to_image.generator.stages):
+            channels = [8, 4][: i + 1] if dense == "all" else [8, 4][i : i + 1]
+            assert stage.join.convolution.in_channels == sum(channels) + kinds * channels[-1]
     assert other_size == condition | stacking | repeated | logits | attending
     assert gone == {name for name in theirs if name.startswith("relation.") and "relation" not in players}
     attention = {name for name in ours if name.endswith(".attention.project.weight") and attending}

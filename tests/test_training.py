@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from torch.nn import functional as F
 
 from s2igan import training
 from s2igan.errors import InputError
-from s2igan.training import Checkpoints, Schedule, code_of, make_fabric, step_generator, train
+from s2igan.training import Checkpoints, Schedule, code_of, make_fabric, prefetched, step_generator, train
 
 ROOT = Path(__file__).parents[1]
 STEPS = 30
@@ -325,3 +326,20 @@ def test_fabric_computes_as_torch_does_and_says_nothing(precision, monkeypatch):
     expected.float().square().sum().backward()
     assert y.dtype == expected.dtype and torch.equal(y, expected) and torch.equal(found, layer.weight.grad)
     assert told == []
+
+
+def test_on_a_gpu_the_next_batch_is_made_beside_the_step(monkeypatch):
+    """In order, once each, by another thread, ahead by one; a run that goes on begins anywhere."""
+    monkeypatch.setattr(torch.Tensor, "pin_memory", lambda self: self)  # which needs a GPU
+    made: list[tuple[int, bool]] = []
+
+    def batch(number: int) -> dict[str, torch.Tensor | None]:
+        made.append((number, threading.current_thread() is threading.main_thread()))
+        return {"images": torch.tensor([number]), "words": None}
+
+    with prefetched(batch, torch.device("cuda")) as batch_of:
+        found = [batch_of(number) for number in (5, 6, 7)]
+    assert [(int(b["images"]), b["words"]) for b in found] == [(5, None), (6, None), (7, None)]
+    assert made == [(number, False) for number in (5, 6, 7, 8)]
+    with prefetched(batch, torch.device("cpu")) as batch_of:
+        assert batch_of is batch

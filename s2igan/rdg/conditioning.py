@@ -43,8 +43,10 @@ class JoinCondition(nn.Module):
         super().__init__()
         self.convolution = nn.Conv2d(condition_dim + in_channels, out_channels, 3, padding=1, bias=False)
 
-    def forward(self, features: Tensor, condition: Tensor) -> Tensor:
-        """features (B, H, S, S), S > 2, condition (B, C) -> (B, out, S, S)."""
+    def forward(self, features: Tensor, condition: Tensor | None) -> Tensor:
+        """features (B, H, S, S), S > 2, condition (B, C), or None with a size of 0 -> (B, out, S, S)."""
+        if condition is None:
+            return self.convolution(features)
         if max(features.shape[-2:]) <= 4:  # nothing to save
             plane = condition[:, None, None].expand(-1, *features.shape[-2:], -1)
             joined = torch.cat([plane, features.permute(0, 2, 3, 1)], dim=3)  # in channels-last order, as features are

@@ -37,6 +37,7 @@ class StageConfig:
     place_dim: int = 0  # of the places that refinement stages attend to; 0: they attend to none
     sentence_attention: bool = False  # whether they attend to the condition (MirrorGAN)
     modulation: bool = False  # whether the condition takes part in each layer of every up-sampling block
+    condition_every_stage: bool = True  # or the first alone, the others see what they attend to (AttnGAN)
 
 
 class GatedLinearUnit(nn.Module):
@@ -137,7 +138,9 @@ class RefinementStage(nn.Module):
         if config.sentence_attention:
             self.sentence_attention = SentenceAttention(config.condition_dim, channels)
         attended = channels * (bool(config.place_dim) + config.sentence_attention)
-        self.join = JoinCondition(config.condition_dim, sum(hidden_channels) + attended, 2 * channels)
+        self.told = config.condition_every_stage
+        condition_dim = config.condition_dim if self.told else 0
+        self.join = JoinCondition(condition_dim, sum(hidden_channels) + attended, 2 * channels)
         self.refine = nn.Sequential(
             nn.BatchNorm2d(2 * channels),
             GatedLinearUnit(),
@@ -154,7 +157,7 @@ class RefinementStage(nn.Module):
             joined.append(self.attention(last, places))
         if self.sentence_attention is not None:
             joined.append(self.sentence_attention(last, condition))
-        x = self.refine(self.join(torch.cat(joined, dim=1), condition))
+        x = self.refine(self.join(torch.cat(joined, dim=1), condition if self.told else None))
         return self.up(torch.cat([x, last], dim=1) if self.repeat_input else x, condition)
 
 

@@ -41,6 +41,7 @@ class RDGConfig:
     dense: str = choice(DENSE, "what a stage sees of the earlier ones (eq. 7)")
     upsampling: str = choice(UPSAMPLINGS, "in the generator")
     condition_scale: float = number(0, min_open=True, help="factor before F^ca")
+    condition_every_stage: bool = switch("F^ca reaches all stages (eq. 7), or the first alone (AttnGAN)")
     condition_noise: bool = switch("F^ca draws, or gives its mean")
     own_condition: bool = switch("D transforms the condition itself")
     projection: bool = switch("inner product in D's conditional logit")

@@ -48,11 +48,12 @@ class ConvLSTMEncoder(Encoder):
         )
         self.norms = nn.ModuleList(ValidBatchNorm(count) for count in channels)
         self.lstm = BidirectionalLSTM(channels[-1], hidden, 1)
-        self.embedding = Embedding(2 * hidden, output_dim)
+        self.widths = (channels[-1], 2 * hidden)
+        self.embedding = Embedding(self.widths[1], output_dim)
         self.embedding_dim = self.embedding.size
 
-    def encode(self, log_mel: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """Log-mels (B, T, M), lengths (B,) in frames -> frames of the LSTM (B, T', 2 H), lengths (B,)."""
+    def convolve(self, log_mel: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """Log-mels (B, T, M), lengths (B,) in frames -> frames of the convolutions (B, T', C), lengths (B,)."""
         lengths = lengths.to(log_mel.device)
         check_lengths(lengths, log_mel.shape[1], self.min_frames)
         x = log_mel.masked_fill(~valid_frames(lengths, log_mel.shape[1])[..., None], 0)[:, None]  # (B, 1, T, M)
@@ -68,8 +69,11 @@ class ConvLSTMEncoder(Encoder):
                 # After ReLU a zero behind the end never is a maximum that an utterance alone would not have.
                 x = F.max_pool2d(x, 2, ceil_mode=True)
                 lengths = _shrunk(lengths, 2)
-        x = x.mean(dim=3).transpose(1, 2)  # (B, C, T, M) -> (B, T, C)
-        return self.lstm(x, lengths), lengths
+        return x.mean(dim=3).transpose(1, 2), lengths  # (B, C, T, M) -> (B, T, C)
+
+    def recur(self, x: Tensor, lengths: Tensor) -> Tensor:
+        """(B, T', C) -> frames of the LSTM (B, T', 2 H)."""
+        return self.lstm(x, lengths)
 
     def summarise(self, x: Tensor, lengths: Tensor) -> Tensor:
         """Frames (B, T', 2 H), lengths (B,) -> (B, D)."""

@@ -15,7 +15,7 @@ from s2igan.options import choice, fill, integer, number
 from s2igan.sen.conv_lstm_encoder import ConvLSTMEncoder
 from s2igan.sen.image_encoder import CentredFeatures, ImageProjection
 from s2igan.sen.losses import Objective
-from s2igan.sen.speech_encoder import SpeechEncoder, SpeechEncoderConfig
+from s2igan.sen.speech_encoder import SpeechEncoder, SpeechEncoderConfig, Window
 from s2igan.sen.text_encoder import CharacterEncoder
 
 # B batch, T frames, M mel bands, P places, R regions, F image features, D embedding, N classes
@@ -42,6 +42,7 @@ class SENConfig:
     matching_weight: float = number(0, default=1.0)
     distinctive_weight: float = number(0, help="0 leaves the classifier out", default=1.0)
     places: int = integer(0, help="of an utterance that the generator attends to; 0: none", default=0)
+    place_reach: int = integer(0, help="frames to each side that a place hears, twice; 0: all", default=0)
     region_weight: float = number(0, help="of matching places with regions of the image", default=0.0)
     text_pools: int = integer(0, 3, help="convolutions of char_cnn_rnn that are pooled", default=3)
 
@@ -124,7 +125,10 @@ def build_sen(config: Mapping, seed: int = 0) -> SEN:
         else:
             speech = CharacterEncoder(values.width, output_dim, values.text_pools)
         image = ImageProjection(size, speech.embedding_dim) if projected else CentredFeatures(size)
-        return SEN(speech, image, values.classes, objective, values.places)
+        model = SEN(speech, image, values.classes, objective, values.places)
+        if values.places and values.place_reach:
+            speech.window = Window(*speech.widths, values.place_reach)
+        return model
 
 
 def class_labels(classes: np.ndarray, known: np.ndarray) -> np.ndarray:

@@ -43,17 +43,27 @@ class SpeechEncoderConfig:
 class Encoder(nn.Module):
     """What every encoder is: a sequence of frames, and their summary, the embedding.
 
-    A subclass has `encode`, `summarise`, and `embedding`, its end.
+    A subclass has `convolve`, `recur`, `summarise`, and `embedding`, its end. `window` is what places are heard
+    through; without one they are means of the recurrent network's frames, which have heard the whole utterance.
     """
 
     embedding: "Embedding"
+    widths: tuple[int, int]  # of the frames of `convolve` and of `recur`
 
-    def encode(self, x: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+    def __init__(self):
+        super().__init__()
+        self.window: Window | None = None
+
+    def convolve(self, x: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """Input (B, T, M) of lengths (B,) -> frames (B, T', C), of which the first lengths (B,) count."""
         raise NotImplementedError
 
+    def recur(self, x: Tensor, lengths: Tensor) -> Tensor:
+        """Frames (B, T', C) of lengths (B,) -> the recurrent network's (B, T', H)."""
+        raise NotImplementedError
+
     def summarise(self, frames: Tensor, lengths: Tensor) -> Tensor:
-        """What `encode` returned -> embeddings (B, D)."""
+        """What `recur` returned -> embeddings (B, D)."""
         raise NotImplementedError
 
     def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
@@ -61,7 +71,8 @@ class Encoder(nn.Module):
 
         Raises InputError if an utterance is shorter than `min_frames` or longer than T.
         """
-        return self.summarise(*self.encode(x, lengths))
+        frames, lengths = self.convolve(x, lengths)
+        return self.summarise(self.recur(frames, lengths), lengths)
 
     def with_places(self, x: Tensor, lengths: Tensor, count: int) -> tuple[Tensor, Tensor]:
         """The embeddings (B, D) and, in order of time, `count` places of each utterance (B, count, D).
@@ -69,8 +80,10 @@ class Encoder(nn.Module):
         A place is a unit vector of the embeddings' space; where an utterance has fewer frames than `count`, zeros
         follow. Raises InputError as `forward`.
         """
-        frames, lengths = self.encode(x, lengths)
-        pooled, valid = pool_places(frames, lengths, count)
+        heard, lengths = self.convolve(x, lengths)
+        frames = self.recur(heard, lengths)
+        local = frames if self.window is None else self.window(heard, lengths)
+        pooled, valid = pool_places(local, lengths, count)
         places = F.normalize(self.embedding.of_places(pooled).float(), dim=2)
         return self.summarise(frames, lengths), places * valid[..., None]
 
@@ -116,11 +129,12 @@ class SpeechEncoder(Encoder):
         self.norms = nn.ModuleList(ValidBatchNorm(width) for width in config.conv_channels)
         self.gru = BidirectionalGRU(widths[-1], config.gru_hidden, config.gru_layers)
         self.attention = SelfAttention(2 * config.gru_hidden, config.attention_hidden)
-        self.embedding = Embedding(2 * config.gru_hidden, output_dim)
+        self.widths = (widths[-1], 2 * config.gru_hidden)
+        self.embedding = Embedding(self.widths[1], output_dim)
         self.embedding_dim = self.embedding.size
 
-    def encode(self, log_mel: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """Log-mels (B, T, M), lengths (B,) in frames -> frames of the GRU (B, T', D), lengths (B,)."""
+    def convolve(self, log_mel: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """Log-mels (B, T, M), lengths (B,) in frames -> frames of the convolutions (B, T', C), lengths (B,)."""
         lengths = lengths.to(log_mel.device)
         check_lengths(lengths, log_mel.shape[1], self.min_frames)
         log_mel = self.layer_sum(log_mel)
@@ -135,7 +149,11 @@ class SpeechEncoder(Encoder):
             lengths = (lengths - self.kernel) // self.stride + 1
             valid = valid_frames(lengths, x.shape[2])
             x = norm(x, valid if self.mask_padding else torch.ones_like(valid))
-        return self.gru(x.transpose(1, 2), lengths), lengths  # (B, C, T) -> (B, T, D)
+        return x.transpose(1, 2), lengths  # (B, C, T) -> (B, T, C)
+
+    def recur(self, x: Tensor, lengths: Tensor) -> Tensor:
+        """(B, T', C) -> frames of the GRU (B, T', D)."""
+        return self.gru(x, lengths)
 
     def summarise(self, x: Tensor, lengths: Tensor) -> Tensor:
         """Frames (B, T', D), lengths (B,) -> (B, D)."""
@@ -205,6 +223,27 @@ class Centred(nn.Module):
         mean = x.mean(dim=0)
         self.mean.lerp_(mean.detach(), self.momentum)
         return x - mean
+
+
+class Window(nn.Module):
+    """Frames that have heard no further than a stretch around them: two convolutions over time, for places.
+
+    What a recurrent network makes of a frame holds the whole utterance, so that attention to it says nothing of when
+    the words were spoken. Each convolution hears `reach` frames to each side, both together 2 `reach`.
+    """
+
+    def __init__(self, width: int, out: int, reach: int):
+        super().__init__()
+        self.first = nn.Conv1d(width, out, 2 * reach + 1, padding=reach, bias=False)
+        self.norm = ValidBatchNorm(out)
+        self.second = nn.Conv1d(out, out, 2 * reach + 1, padding=reach)
+
+    def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
+        """(B, T, C), lengths (B,) -> (B, T, out); an utterance is followed by zeros, whatever lies there."""
+        valid = valid_frames(lengths, x.shape[1])
+        x = x.masked_fill(~valid[..., None], 0).transpose(1, 2)  # (B, T, C) -> (B, C, T)
+        x = F.relu(self.norm(self.first(x), valid))
+        return self.second(x).transpose(1, 2)
 
 
 class ValidBatchNorm(nn.BatchNorm1d):

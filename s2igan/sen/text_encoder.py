@@ -46,11 +46,12 @@ class CharacterEncoder(Encoder):
             for before, after in zip([len(ALPHABET), *channels], channels, strict=False)
         )
         self.recurrent = nn.GRU(channels[-1], hidden, batch_first=True)
+        self.widths = (channels[-1], hidden)
         self.embedding = Embedding(hidden, output_dim)
         self.embedding_dim = self.embedding.size
 
-    def encode(self, characters: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """Texts (B, T, M), lengths (B,) in characters -> frames of the GRU (B, T', C), lengths (B,)."""
+    def convolve(self, characters: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """Texts (B, T, M), lengths (B,) in characters -> frames of the convolutions (B, T', C), lengths (B,)."""
         lengths = lengths.to(characters.device)
         check_lengths(lengths, characters.shape[1], self.min_frames)
         characters = characters.masked_fill(~valid_frames(lengths, characters.shape[1])[..., None], 0)
@@ -61,7 +62,11 @@ class CharacterEncoder(Encoder):
             # Neither pads, so a frame that is counted in `lengths` has seen the text alone.
             x = F.max_pool1d(F.relu(convolution(x)), size, stride)
             lengths = (lengths - KERNEL + 1 - size) // stride + 1
-        return run_float32(self.recurrent, x.transpose(1, 2)), lengths  # (B, C, T) -> (B, T, C); padding comes last
+        return x.transpose(1, 2), lengths  # (B, C, T) -> (B, T, C)
+
+    def recur(self, x: Tensor, lengths: Tensor) -> Tensor:
+        """(B, T', C) -> frames of the GRU, which meets the padding last (B, T', H)."""
+        return run_float32(self.recurrent, x)
 
     def summarise(self, x: Tensor, lengths: Tensor) -> Tensor:
         """Frames (B, T', C), lengths (B,) -> (B, D)."""
