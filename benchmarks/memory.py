@@ -126,9 +126,10 @@ def untrained_sen(work: Path, options: dict) -> None:
         RaggedReader(work / "data/logmel.h5", "logmel") as log_mels,
         FixedReader(work / "data/image_features.h5", "image_features") as features,
     ):
-        network = ("bands", "conv_channels", "kernel", "stride", "gru_layers", "gru_hidden", "attention_hidden")
+        network = ("conv_channels", "kernel", "stride", "gru_layers", "gru_hidden", "attention_hidden")
         config = {
             **{key: options[key] for key in network},
+            "bands": log_mels.width,
             "mask_padding": True,
             "feature_dim": features.shape[1],
             "classes": CLASSES,

@@ -20,7 +20,7 @@ from s2igan.model_card import OUTPUTS, model_card
 from s2igan.models import save_model
 from s2igan.pipeline import Pipeline
 from s2igan.rdg.model import SpeechToImage
-from s2igan.sen.model import SEN, save_sen
+from s2igan.sen.model import SEN, heard_by, save_sen
 from s2igan.sen.recurrent import BidirectionalGRU, BidirectionalLSTM
 from s2igan.speech.log_mel import CONSTANT_BAND, FLOOR, LogMel
 
@@ -97,7 +97,8 @@ def export(models: str | Path, folder: str | Path) -> list[str]:
 
     `rdg` and `rdg_sen` are the networks that hear and draw, as `s2igan.load(folder)` reads them; `*.onnx` the same for
     onnxruntime; README.md is the model card. What it says of the data and the scores is that of the run beside
-    `models`: data/catalog and metrics/. Raises InputError without onnx, and for models that read text.
+    `models`: data/catalog and metrics/. Raises InputError without onnx, and for models that read text or
+    hear by a frozen speech encoder.
     """
     models, folder = Path(models), Path(folder)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
@@ -107,6 +108,8 @@ def export(models: str | Path, folder: str | Path) -> list[str]:
     pipeline = Pipeline(models)
     if pipeline.reads_text:
         raise InputError(f"{models}/rdg_sen: reads text and hears nothing; export a system that hears")
+    if hearing := heard_by(pipeline.config):
+        raise InputError(f"{models}/rdg_sen: {hearing[0]}; export has no such encoder, only models of log-mels")
     folder.parent.mkdir(parents=True, exist_ok=True)
     partial = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
     try:

@@ -13,7 +13,7 @@ from s2igan import machine
 from s2igan.catalog import SPLITS, count_classes, read_catalog
 from s2igan.errors import InputError
 from s2igan.models import hash_files
-from s2igan.sen.model import is_text_encoder
+from s2igan.sen.model import heard_by, is_text_encoder
 from s2igan.speech.recordings import RECORDINGS
 
 PACKAGES = ("s2igan", "torch", "torchvision", "torchaudio", "timm", "dvc", "espeakng-loader", "coqui-tts")
@@ -78,6 +78,7 @@ def trained_on(models: Path) -> dict[str, Any]:
     if (models / "rdg_sen/model.json").exists():
         config = read_description(models / "rdg_sen")["config"]
         found["reads_text"], found["speech"] = is_text_encoder(config), config["speech"]
+        found["heard_by"] = heard_by(config)
         found["image_encoder"] = config["image_encoder"]["encoder"]
         found["captions_heard"] = config.get("parameters", {}).get("captions")
     if (models / "rdg/model.json").exists():
@@ -129,7 +130,7 @@ def trained_on_lines(data: dict[str, Any]) -> Iterator[str]:
         if not data["reads_text"]:
             voices = f"read aloud by {speech['engine']}, {len(speech.get('train_voices', []))} voices in training"
             spoken = "recordings of people" if speech["engine"] == RECORDINGS else voices
-        yield _line("speech", spoken)
+        yield _line("speech", "; ".join([spoken, *data["heard_by"]]))
         yield _line("images", f"features of {data['image_encoder']}")
     for key, name, what in (
         ("image_size", "draws", "pixels"),

@@ -15,6 +15,7 @@ import yaml
 from s2igan.errors import InputError
 
 FILE = "params.yaml"
+ENCODER_WINDOW, ENCODER_SHIFT = 0.025, 0.02  # seconds, of the frames of frozen speech encoders
 NEEDS = (
     ("sen.region_weight", "sen.places"),
     ("sen.region_weight", "image_features.regions"),
@@ -77,6 +78,11 @@ def _misfits(params: Mapping[str, dict]) -> Iterator[str]:
     for weight, needed in NEEDS:
         if _value(params, weight) and not _value(params, needed):
             yield f"{FILE}: {weight} is not 0, so that {needed} cannot be 0; set it, or {weight} to 0"
+    if params["sen"]["input"] == "speech_features":
+        if not params["speech_features"]["model"]:
+            yield f"{FILE}: sen.input=speech_features, but speech_features.model is empty; name one, or take log_mel"
+        if params["sen"]["encoder"] == "li2020":
+            yield f"{FILE}: sen.input=speech_features, but sen.encoder=li2020 takes log-mels alone; set it to log_mel"
     if params["sen"]["places"] and params["rdg"]["scales"] == 1:
         yield f"{FILE}: sen.places is not 0, but a generator with rdg.scales=1 has no stage that attends; set it to 0"
     robustness = params["robustness"]
@@ -108,6 +114,8 @@ def least_seconds(params: Mapping[str, dict]) -> float:
         return 0.0
     fill, encoder = import_module("s2igan.options").fill, import_module("s2igan.sen.speech_encoder")
     frames = fill(encoder.SpeechEncoderConfig, params["sen"]).min_frames
+    if params["sen"]["input"] == "speech_features":
+        return ENCODER_WINDOW + (frames - 1) * params["speech_features"]["stride"] * ENCODER_SHIFT
     return (params["logmel"]["window_ms"] + (frames - 1) * params["logmel"]["shift_ms"]) / 1000
 
 

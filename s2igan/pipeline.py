@@ -16,6 +16,7 @@ from s2igan.rdg.sampling import generate, image_seed
 from s2igan.sen.model import embed_speech, is_text_encoder, load_sen
 from s2igan.sen.text_encoder import one_hot
 from s2igan.speech.audio import MAX_SECONDS, decode, load_recording
+from s2igan.speech.encoders import open_front_end
 from s2igan.speech.log_mel import LogMel
 from s2igan.speech.recordings import RECORDINGS
 from s2igan.speech.synthesis import synthesize
@@ -57,7 +58,10 @@ class Pipeline:
         self.shape = (3, size, size)  # of an image of the last scale
         self.sizes = [size // 2**i for i in reversed(range(self.drawing["network"]["scales"]))]  # pixels of each scale
         self.reads_text = is_text_encoder(self.config)
-        self.log_mel = None if self.reads_text else LogMel(**self.config["log_mel"])
+        self.front_end, self.log_mel = None, None  # what SEN takes of speech, and what people are shown of it
+        if not self.reads_text:
+            self.front_end = open_front_end(self.config, self.device)
+            self.log_mel = LogMel(**self.config.get("log_mel", {"sample_rate": self.front_end.sample_rate}))
 
     @property
     def hears(self) -> tuple[int, ...]:
@@ -68,7 +72,7 @@ class Pipeline:
     @property
     def sample_rate(self) -> int:
         """Of the speech that the models were trained on, in Hz."""
-        return self.config["log_mel"]["sample_rate"]
+        return self.front_end.sample_rate
 
     @property
     def voices(self) -> list[str]:
@@ -115,8 +119,8 @@ class Pipeline:
 
     def heard(self, samples: np.ndarray, name: str) -> Heard:
         """Samples (T,) at `sample_rate`, called `name` in errors, as these models hear them."""
-        log_mel = self._log_mel_of(samples, name)
-        return Heard(name, samples, log_mel, embed_speech(self.sen, [log_mel], places=True)[0])
+        (speech,) = self.embed([samples], [name], places=True)
+        return Heard(name, samples, self.log_mel(samples), speech)
 
     def embed(
         self, speech: Sequence[np.ndarray], names: Sequence[str], batch_size: int = 32, places: bool = False
@@ -125,17 +129,17 @@ class Pipeline:
 
         With `places`, as `draw` takes them.
         """
-        log_mels = [self._log_mel_of(*utterance) for utterance in zip(speech, names, strict=True)]
-        return embed_speech(self.sen, log_mels, batch_size, places=places)
+        frames = [self._frames_of(*utterance) for utterance in zip(speech, names, strict=True)]
+        return embed_speech(self.sen, frames, batch_size, places=places)
 
-    def _log_mel_of(self, samples: np.ndarray, name: str) -> np.ndarray:
-        shortest = self.log_mel.samples(self.sen.speech.min_frames)
+    def _frames_of(self, samples: np.ndarray, name: str) -> np.ndarray:
+        shortest = self.front_end.samples(self.sen.speech.min_frames)
         if len(samples) < shortest:
             # Rounded so that what there is never looks like what is needed.
             found = math.floor(100 * len(samples) / self.sample_rate) / 100
             needed = math.ceil(100 * shortest / self.sample_rate) / 100
             raise InputError(f"{name}: {found:.2f} s of speech; at least {needed:.2f} s are needed: record more")
-        return self.log_mel(samples)
+        return self.front_end(samples)
 
     def embed_sentences(self, spoken: Sequence[tuple[str, str, str]], workers: int = 1) -> np.ndarray:
         """(key, text, voice) of each sentence, said and heard, or read -> what `draw` takes."""

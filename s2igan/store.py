@@ -283,6 +283,7 @@ class RaggedReader(_Reader):
 
     def _open(self) -> None:
         self._flat = self._file["flat"]
+        self.width = int(np.prod(self._flat.shape[1:]))
         self.offsets = self._file["offsets"][:]
         self.lengths = np.diff(self.offsets)
 

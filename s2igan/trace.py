@@ -56,6 +56,12 @@ def trace(key: str, wav: str | Path | None = None, png: str | Path | None = None
             frames = file.value(file.index(caption.key)).astype(np.float32)
             spread = f"mean {frames.mean():.3f}, deviation {frames.std():.3f}"
             yield f"log-mel         {file.path}: {_shape(frames)}, {spread}"
+    if (file := _open(RaggedReader, "data/speech_features.h5", "speech_features")) is not None:
+        with file:
+            if caption.key in file:
+                found = file.attributes["speech_features"]
+                frames = f"{_shape(file.value(file.index(caption.key)))}, layers {found['layers']} of {found['model']}"
+                yield f"speech features {file.path}: {frames}"
     if (file := _open(FixedReader, "data/image_features.h5", "image_features")) is not None:
         with file:
             features = file.values([file.index(image.key)])[0]

@@ -7,7 +7,8 @@ from s2igan.command import SEED, stage
 from s2igan.machine import device
 from s2igan.metrics.attention import attention_scores
 from s2igan.metrics.evaluation import attribute_scores, image_scores, retrieval_scores
-from s2igan.sen.embedding import caption_embeddings
+from s2igan.sen.embedding import GENERATOR_SEN, caption_embeddings
+from s2igan.sen.model import heard_by, load_sen
 from s2igan.tables import write_json, write_tsv
 from s2igan.vision.encoders import EVALUATION_ENCODERS, FrozenEncoder, load_encoder
 
@@ -27,13 +28,17 @@ def main(encoder, weights, input_size, fid_encoder, fid_weights, queries_per_cla
     catalog = read_catalog("data/catalog")
     keys = [caption.key for caption in catalog.split("test")]
     speech_of = dict(zip(keys, caption_embeddings(keys, device()), strict=True))
+    hearing = heard_by(load_sen(GENERATOR_SEN)[1])
     sen, precision = retrieval_scores(catalog, speech_of, device())
+    sen["protocol"] += hearing
     write_json("metrics/sen.json", sen)
     write_tsv("metrics/retrieval.tsv", precision)
     networks = load_encoders((encoder, weights), (fid_encoder, fid_weights), input_size)
     scores = image_scores(catalog, speech_of, *networks, queries_per_class, is_splits, seed)
+    scores["protocol"] += hearing
     write_json("metrics/eval.json", scores)
     attributes = attribute_scores(catalog) | attention_scores(catalog, device())
+    attributes["protocol"] += hearing
     write_json("metrics/attributes.json", attributes)
     shown = {
         **{key: sen[key] for key in ("speech_to_image_map", "speech_to_image_map_chance", "median_rank")},

@@ -17,8 +17,8 @@ from s2igan.metrics.robustness import (
     rows_to_resynthesise,
 )
 from s2igan.sen.embedding import GENERATOR_SEN, image_embeddings
-from s2igan.sen.model import embed_speech, is_text_encoder, load_sen
-from s2igan.speech.disturbance import NOISES, RATE_RANGE, SNR_RANGE, Disturbance, disturbed_log_mels
+from s2igan.sen.model import embed_speech, heard_by, is_text_encoder, load_sen
+from s2igan.speech.disturbance import NOISES, RATE_RANGE, SNR_RANGE, Disturbance, disturbed_frames
 from s2igan.speech.engine import create_engine
 from s2igan.speech.synthesis import assign_voice, synthesize, voices_in
 from s2igan.splits import draw
@@ -68,14 +68,14 @@ def main(captions, snr_db, rates, noise, batch_size, seed):
         voices = [voice_of[caption.key] for caption in chosen]
         again = said_in_seen_voices([chosen[row] for row in rows_to_resynthesise(chosen, voices, trained)], speech)
         spoken = utterances(speech, chosen, wanted, again)
-        log_mels = disturbed_log_mels(spoken, config["log_mel"], sen.speech.min_frames, seed, workers())
-        with_bar = progress(log_mels, "robustness", len(chosen) + len(again))
+        frames = disturbed_frames(spoken, config, sen.speech.min_frames, seed, workers())
+        with_bar = progress(frames, "robustness", len(chosen) + len(again))
         embeddings = embed_by_condition(with_bar, lambda block: embed_speech(sen, block, batch_size))
     scores, table = robustness_scores(gallery, chosen, wanted, embeddings, voices, trained)
     if scores["captions_left_out"]:
         click.echo(f"{scores['captions_left_out']} captions left out: too short for one of the conditions")
     voices_compared = SAID_AGAIN if again else APART
-    scores["protocol"] = [clause.format(noise=noise, voices=voices_compared) for clause in PROTOCOL]
+    scores["protocol"] = [clause.format(noise=noise, voices=voices_compared) for clause in PROTOCOL] + heard_by(config)
     write_json("metrics/robustness.json", scores)
     write_tsv("metrics/robustness.tsv", table, COLUMNS)
     for row in table:

@@ -19,7 +19,7 @@ from s2igan.rdg.captions import CaptionDecoder, number_words, pretrain
 from s2igan.rdg.model import RDG, RDGConfig
 from s2igan.rdg.training import Preview, Recipe, train
 from s2igan.sen.embedding import GENERATOR_SEN, HeardCaptions, open_captions
-from s2igan.sen.model import SEN, class_labels, load_sen, pad, save_sen
+from s2igan.sen.model import SEN, class_labels, load_sen, pad, save_sen, speech_file
 from s2igan.sen.text_encoder import TextReader
 from s2igan.store import FixedReader, ImageReader, RaggedReader
 from s2igan.tables import write_curves
@@ -50,14 +50,15 @@ class Hearing:
 def main(**values):
     """Reads the catalog, images, features, embeddings and models/sen; writes models/rdg{,_sen}, curves and sheets.
 
-    A speech encoder that is trained along begins as models/sen and reads data/logmel.h5 in place of embeddings; so
-    does a frozen one whose frames the generator attends to.
+    A speech encoder that is trained along begins as models/sen and takes what that does (`open_captions`) in place of
+    embeddings; so does a frozen one whose frames the generator attends to.
     """
     values["precision"] = training_precision("rdg.precision", values["precision"], device())
     trained = fill(Hearing, values).speech_encoder == "trained"
     sen, config = load_sen("models/sen")
     attention = sen.places > 0
-    inputs = [*INPUTS, *sorted(Path("models/sen").glob("*")), *(["data/logmel.h5"] if trained or attention else [])]
+    heard = f"data/{speech_file(config)}.h5"
+    inputs = [*INPUTS, *sorted(Path("models/sen").glob("*")), *([heard] if trained or attention else [])]
     checkpoints = Checkpoints("train_rdg", values, inputs, code_of("train_rdg"))
 
     recipe = fill(Recipe, values)

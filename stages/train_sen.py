@@ -10,7 +10,7 @@ from s2igan.command import stage
 from s2igan.machine import device, training_precision
 from s2igan.options import choice, fill, options, switch
 from s2igan.sen.embedding import open_captions
-from s2igan.sen.model import SENConfig, build_sen, save_sen
+from s2igan.sen.model import SENConfig, build_sen, save_sen, speech_file
 from s2igan.sen.speech_encoder import SpeechEncoderConfig
 from s2igan.sen.training import CURVES, Pairs, Recipe, train
 from s2igan.store import FixedReader
@@ -20,7 +20,6 @@ from s2igan.training import Checkpoints, code_of
 INPUTS = (
     "data/catalog/images.csv",
     "data/catalog/captions.csv",
-    "data/logmel.h5",
     "data/image_features.h5",
     "data/image_regions.h5",
 )
@@ -41,10 +40,11 @@ class Splits:
 def main(**values):
     """Reads the catalog, data/logmel.h5 and data/image_{features,regions}.h5; writes models/sen and its curves.
 
-    An encoder of text reads the catalog's captions in place of the log-mels.
+    By `input`, data/speech_features.h5 is heard in place of log-mels; an encoder of text reads the catalog's captions.
     """
     values["precision"] = training_precision("sen.precision", values["precision"], device())
-    checkpoints = Checkpoints("train_sen", values, INPUTS, code_of("train_sen"))
+    inputs = (*INPUTS, f"data/{speech_file(values)}.h5")
+    checkpoints = Checkpoints("train_sen", values, inputs, code_of("train_sen"))
     splits, recipe = fill(Splits, values), fill(Recipe, values)
     if not splits.pretrain:
         recipe = replace(recipe, captions=0)
@@ -59,9 +59,10 @@ def main(**values):
         taught = catalog.training_captions() if val_teaches else catalog.split("train")
         training, validation = (pairs(catalog, captions, log_mels, features) for captions in (taught, chosen_by))
         classes = len(np.unique(training.classes[training.classes >= 0])) if values["distinctive_weight"] else 0
+        layers = len(log_mels.attributes.get("speech_features", {}).get("layers", [0]))
         network = fill(SENConfig, values, feature_dim=features.shape[1], classes=classes)
         config = {
-            **asdict(fill(SpeechEncoderConfig, values)),
+            **asdict(fill(SpeechEncoderConfig, values, bands=log_mels.width // layers, layers=layers)),
             **asdict(network),
             "image_encoder": features.attributes,
             "precision": recipe.precision,

@@ -123,6 +123,10 @@ def test_a_list_without_a_usable_row_is_told(rows):
         ),
         ({"robustness": {"rates": [1.25, 1.25]}}, "condition rate1.25 is asked for twice"),
         ({"catalog": {"min_seconds": 0.1}}, "catalog.min_seconds=0.1, but sen.kernel and sen.stride need 0.225 s"),
+        (
+            {"sen": {"input": "speech_features"}},
+            "sen.input=speech_features, but speech_features.model is empty; name one",
+        ),
         ({"tts": {"test_voices": ["tlh"]}}, "params.yaml: voice 'tlh': eSpeak NG has no such voice"),
         ({"tts": {"test_voices": ["en-us+f3"]}}, "tts.test_voices: en-us+f3 is a training voice too"),
     ],

@@ -3,11 +3,12 @@ import pytest
 
 from s2igan.errors import InputError
 from s2igan.speech.audio import encode_flac
-from s2igan.speech.disturbance import CLEAN, Disturbance, add_noise, change_rate, disturbed_log_mels
+from s2igan.speech.disturbance import CLEAN, Disturbance, add_noise, change_rate, disturbed_frames
 from s2igan.speech.log_mel import LogMel
 
 RATE = 22050
 SETTINGS = {"sample_rate": RATE, "bands": 40, "window_ms": 25.0, "shift_ms": 10.0, "window": "hamming"}
+CONFIG = {"log_mel": SETTINGS}
 
 
 def tone(frequency: float, seconds: float = 1.0) -> np.ndarray:
@@ -129,7 +130,7 @@ def encoded(samples: np.ndarray, rate: int = RATE) -> np.ndarray:
 def test_log_mels_of_each_disturbance():
     wanted = [CLEAN, Disturbance("snr5", snr_db=5.0), Disturbance("snr15", snr_db=15.0), Disturbance("fast", rate=1.25)]
     both = [("a", encoded(coloured(0)), wanted), ("b", encoded(coloured(0)), wanted[:2])]
-    found = dict(disturbed_log_mels(both, SETTINGS, 1, seed=3, workers=1))
+    found = dict(disturbed_frames(both, CONFIG, 1, seed=3, workers=1))
     assert list(found["a"]) == ["clean", "snr5", "snr15", "fast"] and list(found["b"]) == ["clean", "snr5"]
     clean = LogMel(**SETTINGS)(np.round(coloured(0).astype(np.float64) * 32768).astype(np.float32) / 32768)
     np.testing.assert_array_equal(found["a"]["clean"], clean.astype(np.float16))
@@ -139,9 +140,9 @@ def test_log_mels_of_each_disturbance():
     assert gap["snr5"] > gap["snr15"] > 0.05
     # Noise is that of the key and the seed, whatever else is disturbed.
     assert np.abs(found["a"]["snr5"] - found["b"]["snr5"]).mean() > 0.05
-    ((_, alone),) = disturbed_log_mels([("b", encoded(coloured(0)), wanted[1:2])], SETTINGS, 1, seed=3, workers=1)
+    ((_, alone),) = disturbed_frames([("b", encoded(coloured(0)), wanted[1:2])], CONFIG, 1, seed=3, workers=1)
     np.testing.assert_array_equal(alone["snr5"], found["b"]["snr5"])
-    ((_, other),) = disturbed_log_mels([("b", encoded(coloured(0)), wanted[1:2])], SETTINGS, 1, seed=4, workers=1)
+    ((_, other),) = disturbed_frames([("b", encoded(coloured(0)), wanted[1:2])], CONFIG, 1, seed=4, workers=1)
     assert np.abs(other["snr5"] - alone["snr5"]).mean() > 0.05
 
 
@@ -150,7 +151,7 @@ def test_an_utterance_that_cannot_take_a_disturbance_comes_without_any():
     said = (np.zeros(5000, np.float32), coloured(samples=3000), coloured(samples=1000), coloured(samples=5000))
     spoken = [(f"a/{i}", encoded(samples, RATE), wanted) for i, samples in enumerate(said)]
     # Silence; 5 frames; 500 samples, fewer than a window; 2500 samples, which are 9 frames.
-    found = dict(disturbed_log_mels(spoken, SETTINGS, 9, 0, 1))
+    found = dict(disturbed_frames(spoken, CONFIG, 9, 0, 1))
     assert {key: list(log_mels) for key, log_mels in found.items()} == {
         "a/0": [], "a/1": [], "a/2": [], "a/3": ["clean", "rate2"]
     }  # fmt: skip
@@ -159,6 +160,6 @@ def test_an_utterance_that_cannot_take_a_disturbance_comes_without_any():
 def test_errors_name_the_utterance():
     fast = [Disturbance("rate2", rate=2.0)]
     with pytest.raises(InputError, match="a/1: 16000 Hz; expected 22050 Hz"):
-        list(disturbed_log_mels([("a/1", encoded(coloured(), 16000), fast)], SETTINGS, 1, 0, 1))
+        list(disturbed_frames([("a/1", encoded(coloured(), 16000), fast)], CONFIG, 1, 0, 1))
     with pytest.raises(InputError, match="a/1: not readable as audio"):
-        list(disturbed_log_mels([("a/1", np.arange(99, dtype=np.uint8), fast)], SETTINGS, 1, 0, 1))
+        list(disturbed_frames([("a/1", np.arange(99, dtype=np.uint8), fast)], CONFIG, 1, 0, 1))

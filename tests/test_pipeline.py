@@ -23,6 +23,7 @@ from s2igan.store import RaggedReader
 PARAMS = YAML(typ="safe").load(ROOT / "params.yaml")
 SCALES = ("smoke", "table", "demo", "large", "gpu", "paper")
 SYSTEMS = tuple(sorted(file.stem for file in (ROOT / "conf/system").glob("*.yaml")))
+SPEECH = ("log_mel", "hubert_base", "mhubert_147", "wavlm_base", "whisper_base")
 DATASETS = ("aviary", "cub", "oxford102", "flickr8k", "places", "stamps", "manifest")
 
 
@@ -67,6 +68,7 @@ def test_params_yaml_is_the_composition_of_the_defaults():
 @pytest.mark.parametrize("choice", [
     *(f"scale={scale}" for scale in SCALES), *(f"system={system}" for system in SYSTEMS),
     *(f"dataset={dataset}" for dataset in DATASETS), "tts=espeak", "tts=tacotron2",
+    *(f"speech={speech}" for speech in SPEECH),
 ])  # fmt: skip
 def test_every_choice_has_the_same_keys(choice):
     def keys(config):
@@ -78,11 +80,16 @@ def test_every_choice_has_the_same_keys(choice):
 
 
 def test_no_value_is_null_and_no_group_repeats_a_key():
-    """But for rdg.mismatched, which scale=table switches on whatever the system, and what a data set may set."""
+    """But for rdg.mismatched, which scale=table switches on whatever the system, and what a data set may set.
+
+    And a frozen speech encoder's frames take other convolutions, whatever the scale.
+    """
     limits = ("classes", "test_classes", "images_per_class", "captions_per_image", "unusable", "fit", "raw")
     allowed = {
         ("rdg", "mismatched"),
         ("robustness", "captions"),
+        ("sen", "kernel"),
+        ("sen", "stride"),
         ("prepare", "raw"),
         *(("catalog", name) for name in limits),
     }

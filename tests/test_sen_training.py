@@ -220,7 +220,7 @@ def test_a_short_utterance_is_named_by_its_key(data, tmp_path):
         writer.append("a/b/01", np.zeros((3, BANDS)))
     pairs = Pairs(np.array([0, 1]), np.array([0, 1]), np.array([-1, -1]))
     with RaggedReader(tmp_path / "l.h5", "logmel") as log_mels:
-        with pytest.raises(InputError, match="a/b/01: 3 log-mel frames"):
+        with pytest.raises(InputError, match="a/b/01: 3 frames"):
             train(network(0), log_mels, features, pairs, pairs)
 
 

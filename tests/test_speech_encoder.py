@@ -10,6 +10,7 @@ from s2igan.sen.model import SEN, build_sen, embed_speech, load_sen, pad, save_s
 from s2igan.sen.recurrent import BidirectionalGRU
 from s2igan.sen.speech_encoder import (
     Centred,
+    LayerSum,
     SelfAttention,
     SpeechEncoder,
     SpeechEncoderConfig,
@@ -34,6 +35,26 @@ def small_sen(**options) -> SEN:
 def utterances(*lengths: int) -> list[np.ndarray]:
     rng = np.random.default_rng(2)
     return [rng.normal(size=(length, 5)).astype(np.float16) for length in lengths]
+
+
+def test_layers_are_summed_by_a_softmax_of_learnt_weights():
+    """Two layers of two features: weights of e^1 and e^0, so sigmoid(1) and 1 - sigmoid(1); equal at first."""
+    layers, x = LayerSum(2), torch.tensor([[[1.0, 2.0, 10.0, 20.0]]])
+    assert layers(x).tolist() == [[[5.5, 11.0]]]
+    layers.weights.data = torch.tensor([1.0, 0.0])
+    share = 1 / (1 + np.exp(-1))
+    assert layers(x).flatten().tolist() == pytest.approx([share * 1 + (1 - share) * 10, share * 2 + (1 - share) * 20])
+    layers(x).sum().backward()
+    assert layers.weights.grad.tolist() == pytest.approx([-27 * share * (1 - share), 27 * share * (1 - share)])
+
+
+def test_layers_that_are_alike_are_heard_as_one():
+    one = build_sen(SMALL | {"feature_dim": 9, "classes": 3}, seed=1)
+    two = build_sen(SMALL | {"feature_dim": 9, "classes": 3, "layers": 2}, seed=1)
+    said = utterances(20, 33)
+    twice = [np.concatenate([frames, frames], axis=1) for frames in said]
+    np.testing.assert_allclose(embed_speech(one, said), embed_speech(two, twice), atol=1e-6)
+    assert set(two.state_dict()) - set(one.state_dict()) == {"speech.layer_sum.weights"}
 
 
 # Of every encoder: how it is built small, its inputs' width, and lengths in frames, or characters, that it takes.

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from s2igan.catalog import read_catalog
 from s2igan.errors import InputError
-from s2igan.sen.model import SEN, embed_speech, is_text_encoder, load_sen
+from s2igan.sen.model import SEN, embed_speech, is_text_encoder, load_sen, rows_at_once, speech_file
 from s2igan.sen.text_encoder import TextReader
 from s2igan.store import FixedReader, RaggedReader
 
@@ -20,13 +20,16 @@ HEARD_BYTES = 1 << 30  # of places that stay in memory
 
 
 def open_captions(config: dict) -> RaggedReader | TextReader:
-    """What the encoder of SEN's `config` takes of every caption, for `with`: log-mels, or text as one-hot rows.
+    """What the encoder of SEN's `config` takes of every caption, for `with`.
+
+    Log-mels, features of a frozen speech encoder, or text as one-hot rows.
 
     Raises InputError where the file is missing, or a caption has no text that can be read.
     """
     if is_text_encoder(config):
         return TextReader((caption.key, caption.text) for caption in read_catalog("data/catalog").captions)
-    return RaggedReader("data/logmel.h5", "logmel")
+    kind = speech_file(config)
+    return RaggedReader(f"data/{kind}.h5", kind)
 
 
 class HeardCaptions:
@@ -46,10 +49,11 @@ class HeardCaptions:
     def __enter__(self) -> "HeardCaptions":
         self._captions.__enter__()
         if self._captions.keys != self._keys:
-            raise InputError("data/embeddings.h5: of other captions than data/logmel.h5; run `dvc repro embed`")
+            raise InputError("data/embeddings.h5: of other captions than data/speech.h5; run `dvc repro embed`")
         rows = range(len(self._keys))
         if self.embeddings.nbytes * (1 + self._sen.places) <= HEARD_BYTES:
-            blocks = [self._hear(rows[i : i + BLOCK]) for i in range(0, len(rows), BLOCK)]
+            block = rows_at_once(self._captions.width, BLOCK)
+            blocks = [self._hear(rows[i : i + block]) for i in range(0, len(rows), block)]
             self._heard = np.concatenate(blocks)
         return self
 
@@ -78,9 +82,10 @@ def caption_embeddings(keys: Sequence[str], device: torch.device, places: bool =
     sen.to(device)
     with open_captions(config) as captions:
         rows = [captions.index(key) for key in keys]
+        block = rows_at_once(captions.width, BLOCK)
         blocks = [
-            embed_speech(sen, captions.values(rows[i : i + BLOCK]), places=places)
-            for i in range(0, max(1, len(rows)), BLOCK)
+            embed_speech(sen, captions.values(rows[i : i + block]), places=places)
+            for i in range(0, max(1, len(rows)), block)
         ]
     return np.concatenate(blocks)
 

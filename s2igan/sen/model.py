@@ -21,6 +21,8 @@ from s2igan.sen.text_encoder import CharacterEncoder
 # B batch, T frames, M mel bands, P places, R regions, F image features, D embedding, N classes
 
 ENCODERS = ("conv_gru", "li2020", "char_cnn_rnn")
+INPUTS = ("log_mel", "speech_features")
+WIDE = 256  # features of a frame beyond which fewer utterances are read at a time
 OBJECTIVES = ("matching", "joint_embedding")
 IMAGE_PROJECTIONS = ("linear", "none")
 
@@ -32,6 +34,7 @@ class SENConfig:
     feature_dim: int  # of the frozen image features
     classes: int  # of the classifier of eq. 5; 0 leaves it out
     encoder: str = choice(ENCODERS, "of speech; char_cnn_rnn: of text instead", default="conv_gru")
+    input: str = choice(INPUTS, "of conv_gru; speech_features: layers of a frozen encoder", default="log_mel")
     width: float = number(0, min_open=True, help="of the other encoders; 1: whole", default=1.0)
     image_projection: str = choice(IMAGE_PROJECTIONS, "none: features", default="linear")
     objective: str = choice(OBJECTIVES, "what pulls matched pairs together", default="matching")
@@ -136,6 +139,28 @@ def class_labels(classes: np.ndarray, known: np.ndarray) -> np.ndarray:
 def is_text_encoder(config: dict) -> bool:
     """Whether the encoder of this configuration takes text and not speech."""
     return config.get("encoder") == "char_cnn_rnn"
+
+
+def speech_file(config: dict) -> str:
+    """The kind of file, data/<kind>.h5, that the speech encoder of this configuration takes."""
+    return "speech_features" if config.get("input") == "speech_features" else "logmel"
+
+
+def heard_by(config: dict) -> list[str]:
+    """A clause of a protocol: which frozen encoder heard the speech, and whether it knew text; none for log-mels."""
+    if "speech_features" not in config:
+        return []
+    found = config["speech_features"]
+    layers = ", ".join(map(str, found["layers"]))
+    text = "self-supervised, it never saw text"
+    if found["trained_with"] != "speech":
+        text = "trained with text, so that nothing here speaks for a language without writing"
+    return [f"speech heard by {found['model']}, layers {layers}, weights {found['weights_hash']}: {text}"]
+
+
+def rows_at_once(width: int, most: int) -> int:
+    """How many utterances to have in memory: `most` of those with log-mels, fewer where frames are as wide as this."""
+    return max(128, min(most, most * WIDE // width))
 
 
 def save_sen(folder: Path | str, model: SEN, config: dict) -> None:

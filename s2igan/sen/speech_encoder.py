@@ -14,14 +14,15 @@ from s2igan.options import integer, integers, switch
 from s2igan.sen.recurrent import BidirectionalGRU
 
 # B batch, T frames (padded to the longest of the batch), M mel bands, C channels, H hidden units,
-# D embedding = 2 H
+# D embedding = 2 H, L layers of a frozen encoder
 
 
 @dataclass(frozen=True)
 class SpeechEncoderConfig:
     """Sizes of the speech encoder; the defaults are the published code's, the paper gives the structure."""
 
-    bands: int = integer(8, 128, "mel bands, as in logmel", default=40)
+    bands: int = 40  # of a frame: mel bands, or the features of one layer; the file that is heard says how many
+    layers: int = 1  # of a frozen speech encoder, side by side in a frame
     conv_channels: tuple[int, ...] = integers(1, default=(64, 128))
     kernel: int = integer(1, default=6)
     stride: int = integer(1, default=2)
@@ -87,9 +88,22 @@ class Encoder(nn.Module):
         return self.summarise(frames, lengths), places * valid[..., None]
 
 
+class LayerSum(nn.Module):
+    """Layers of a frozen encoder as one: sum_l softmax(w)_l h_l, learnt, equal at first (SUPERB, Yang et al. 2021)."""
+
+    def __init__(self, layers: int):
+        super().__init__()
+        self.weights = nn.Parameter(torch.zeros(layers))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Frames (B, T, L M), layer after layer -> (B, T, M)."""
+        return torch.einsum("btlm,l->btm", x.unflatten(2, (len(self.weights), -1)), self.weights.softmax(dim=0))
+
+
 class SpeechEncoder(Encoder):
     """Log-mel frames -> a point in the space that speech shares with images.
 
+    Or frames of a frozen speech encoder, of one layer or of several, which `LayerSum` makes one.
     Each convolution is followed by batch norm and no activation; the self-attention has a weight
     per frame and channel, softmax over time of W2 tanh(W1 h) (section 2.2).
 
@@ -102,6 +116,7 @@ class SpeechEncoder(Encoder):
     def __init__(self, config: SpeechEncoderConfig, output_dim: int = 0):
         super().__init__()
         widths = (config.bands, *config.conv_channels)
+        self.layer_sum = LayerSum(config.layers) if config.layers > 1 else nn.Identity()
         self.min_frames = config.min_frames
         self.kernel = config.kernel
         self.stride = config.stride
@@ -122,6 +137,7 @@ class SpeechEncoder(Encoder):
         """Log-mels (B, T, M), lengths (B,) in frames -> frames of the convolutions (B, T', C), lengths (B,)."""
         lengths = lengths.to(log_mel.device)
         check_lengths(lengths, log_mel.shape[1], self.min_frames)
+        log_mel = self.layer_sum(log_mel)
         if self.mask_padding:
             # What lies in the padding must not matter at all, and 0 x NaN is NaN.
             log_mel = log_mel.masked_fill(~valid_frames(lengths, log_mel.shape[1])[..., None], 0)

@@ -108,6 +108,7 @@ class TextReader:
         self._rows = {key: row for row, key in enumerate(self.keys)}
         self.lengths = np.array([len(characters) for characters in self._characters], np.int64)
         self.attributes: dict = {"speech": {}}  # nothing was said
+        self.width = len(ALPHABET)
 
     def __enter__(self) -> "TextReader":
         return self

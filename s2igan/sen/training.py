@@ -15,7 +15,7 @@ from s2igan.machine import PRECISIONS
 from s2igan.options import choice, integer, number, seed
 from s2igan.sen.image_encoder import CentredFeatures
 from s2igan.sen.losses import region_matching_loss
-from s2igan.sen.model import SEN, class_labels, embed_speech, pad
+from s2igan.sen.model import SEN, class_labels, embed_speech, pad, rows_at_once
 from s2igan.store import FixedReader, RaggedReader
 from s2igan.training import Checkpoints, History, Row, Schedule
 
@@ -234,9 +234,11 @@ def validate(
     if not len(pairs):
         return float("nan"), float("nan")
     model.eval()
+    rows = pairs.log_mel_rows
+    block = rows_at_once(speech_of(rows[:1])[0].shape[1], EMBED_BLOCK)
     blocks = [
-        embed_speech(model, speech_of(pairs.log_mel_rows[start : start + EMBED_BLOCK]), batch_size, unit=False)
-        for start in range(0, len(pairs), EMBED_BLOCK)
+        embed_speech(model, speech_of(rows[start : start + block]), batch_size, unit=False)
+        for start in range(0, len(rows), block)
     ]
     speech = torch.from_numpy(np.concatenate(blocks))  # (n, D)
     image_rows, first, image_of = np.unique(pairs.image_rows, return_index=True, return_inverse=True)
@@ -301,7 +303,7 @@ def _check_lengths(model: SEN, log_mels: RaggedReader, *parts: Pairs) -> None:
         if len(short):
             key = log_mels.keys[part.log_mel_rows[short[0]]]
             raise InputError(
-                f"{key}: {lengths[short[0]]} log-mel frames; the speech encoder needs "
+                f"{key}: {lengths[short[0]]} frames; the speech encoder needs "
                 f"{model.speech.min_frames}; take out this and {len(short) - 1} other captions"
             )
 

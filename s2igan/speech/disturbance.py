@@ -1,6 +1,6 @@
 """Speech made harder to understand: noise of a known level, another speaking rate."""
 
-# T samples, K frequencies of the Fourier transform
+# T samples, F frames, M features of a frame, K frequencies of the Fourier transform
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -17,7 +17,8 @@ from torchaudio.functional import phase_vocoder
 from s2igan.errors import InputError
 from s2igan.parallel import ordered_map
 from s2igan.speech.audio import SILENT_PEAK
-from s2igan.speech.extraction import log_mel_of, samples_of
+from s2igan.speech.encoders import open_front_end
+from s2igan.speech.extraction import samples_of
 
 NOISES = ("white", "speech")
 SNR_RANGE = (-40.0, 100.0)  # dB
@@ -92,40 +93,41 @@ def change_rate(samples: np.ndarray, factor: float) -> np.ndarray:
     return torch.istft(stretched, WINDOW, SHIFT, window=window, length=length).float().numpy()
 
 
-def disturbed_log_mels(
+def disturbed_frames(
     utterances: Iterable[tuple[str, np.ndarray, Sequence[Disturbance]]],
-    settings: Mapping[str, Any],
+    config: Mapping[str, Any],
     shortest: int,
     seed: int,
     workers: int,
 ) -> Iterator[tuple[str, dict[str, np.ndarray]]]:
-    """(key, encoded speech as uint8, disturbances) -> (key, log-mel (frames, bands) by disturbance), in order.
+    """(key, encoded speech as uint8, disturbances) -> (key, what SEN takes (F, M) by disturbance), in order.
 
-    Log-mels are float16, as the logmel stage stores them. Noise depends on `seed` and the key alone, and is
-    the same at each SNR. `settings` are LogMel's arguments. An utterance that cannot take each of its disturbances,
-    or is left with fewer than `shortest` frames by one, comes with no log-mels at all.
+    Frames are float16, as the stages store them. Noise depends on `seed` and the key alone, and is the same at each
+    SNR. `config` is SEN's, with the settings of what it hears. An utterance that cannot take each of its disturbances,
+    or is left with fewer than `shortest` frames by one, comes with none at all.
     Raises InputError with the key of an utterance that cannot be decoded, or of another sample rate.
     """
-    disturb = partial(_disturb, settings=dict(settings), shortest=shortest, seed=seed)
-    yield from ordered_map(disturb, utterances, workers, 16)
+    disturb = partial(_disturb, config=dict(config), shortest=shortest, seed=seed)
+    # A frozen speech encoder is large, and has the device: it hears in this process.
+    yield from ordered_map(disturb, utterances, 1 if "speech_features" in config else workers, 16)
 
 
 def _disturb(
-    utterance: tuple[str, np.ndarray, Sequence[Disturbance]], settings: dict, shortest: int, seed: int
+    utterance: tuple[str, np.ndarray, Sequence[Disturbance]], config: dict, shortest: int, seed: int
 ) -> tuple[str, dict[str, np.ndarray]]:
     key, encoded, disturbances = utterance
-    extract = log_mel_of(**settings)
+    extract = open_front_end(config)
     samples = samples_of(key, encoded, extract.sample_rate)
-    log_mels = {}
+    frames = {}
     for disturbance in disturbances:
         try:
-            log_mel = extract(disturbance(samples, _rng(key, seed)))
+            found = extract(disturbance(samples, _rng(key, seed)))
         except InputError:
             return key, {}
-        if len(log_mel) < shortest:
+        if len(found) < shortest:
             return key, {}
-        log_mels[disturbance.name] = log_mel.astype(np.float16)
-    return key, log_mels
+        frames[disturbance.name] = found.astype(np.float16)
+    return key, frames
 
 
 def _rng(key: str, seed: int) -> np.random.Generator:
