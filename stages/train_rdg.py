@@ -10,6 +10,7 @@ import torch
 
 from s2igan.catalog import Catalog, read_catalog
 from s2igan.command import stage
+from s2igan.data_parallel import is_first
 from s2igan.errors import InputError
 from s2igan.figures import grid, sample_captions, words
 from s2igan.machine import device, training_precision
@@ -101,6 +102,8 @@ def main(**values):
             checkpoints=checkpoints,
             report=history_writer([words(caption) for caption in shown]),
         )
+    if not is_first():
+        return
     model.save("models/rdg", {"sen": config, "precision": recipe.precision, "parameters": values})
     save_sen(GENERATOR_SEN, heard_by, config)
     checkpoints.clear()

@@ -7,6 +7,7 @@ import numpy as np
 
 from s2igan.catalog import read_catalog
 from s2igan.command import stage
+from s2igan.data_parallel import is_first
 from s2igan.machine import device, training_precision
 from s2igan.options import choice, fill, options, switch
 from s2igan.sen.embedding import open_captions
@@ -74,6 +75,8 @@ def main(**values):
             report=lambda history: write_curves("sen", history.rows, CURVES),
             image_regions=regions,
         )
+    if not is_first():
+        return
     save_sen("models/sen", model, config)
     checkpoints.clear()
     if not result.best_epoch:
