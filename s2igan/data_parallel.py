@@ -8,6 +8,7 @@ each function here gives back what it is given. Batches are functions of (seed, 
 # n rows of this process, N of all, W processes, C channels
 
 import os
+import sys
 from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
@@ -19,6 +20,8 @@ from torch.distributed.nn.functional import all_reduce
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
+from s2igan.errors import InputError
+
 
 def processes() -> int:
     """How many there are, W; 1 before `make_fabric`."""
@@ -28,6 +31,16 @@ def processes() -> int:
 def is_first() -> bool:
     """Whether this process is the only one, or the one of many that writes files and shows how far it is."""
     return not dist.is_torchelastic_launched() or os.environ["RANK"] == "0"
+
+
+def spread(stage: str) -> None:
+    """Goes on as torchrun with `$S2IGAN_PROCESSES` processes of this stage, where that is set and 2 or more."""
+    count = os.environ.get("S2IGAN_PROCESSES", "1")
+    if not (count.isdecimal() and int(count)):
+        raise InputError(f"S2IGAN_PROCESSES={count}: not a number of processes; set 1 or more, or unset it")
+    if count != "1" and not dist.is_torchelastic_launched():
+        torchrun = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={count}"]
+        os.execv(sys.executable, [sys.executable, *torchrun, "-m", f"stages.{stage}", *sys.argv[1:]])
 
 
 def own_rows(whole: Tensor) -> Tensor:

@@ -255,8 +255,10 @@ class Checkpoints:
             os.replace(partial, self.folder / f"{step:09d}-{hash_files(partial)}.pt")
         except FileNotFoundError:
             return
-        except BaseException:
+        except BaseException as error:
             partial.unlink(missing_ok=True)
+            if isinstance(error, OSError):
+                raise OSError(error.errno, error.strerror, str(self.folder)) from error
             raise
         for old in self._files()[KEPT:]:
             old.unlink(missing_ok=True)

@@ -10,7 +10,7 @@ import torch
 
 from s2igan.catalog import Catalog, read_catalog
 from s2igan.command import stage
-from s2igan.data_parallel import is_first
+from s2igan.data_parallel import is_first, spread
 from s2igan.errors import InputError
 from s2igan.figures import grid, sample_captions, words
 from s2igan.machine import device, training_precision
@@ -54,6 +54,7 @@ def main(**values):
     A speech encoder that is trained along begins as models/sen and reads data/logmel.h5 in place of embeddings; so
     does a frozen one whose frames the generator attends to.
     """
+    spread("train_rdg")
     values["precision"] = training_precision("rdg.precision", values["precision"], device())
     trained = fill(Hearing, values).speech_encoder == "trained"
     sen, config = load_sen("models/sen")

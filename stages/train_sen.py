@@ -7,7 +7,7 @@ import numpy as np
 
 from s2igan.catalog import read_catalog
 from s2igan.command import stage
-from s2igan.data_parallel import is_first
+from s2igan.data_parallel import is_first, spread
 from s2igan.machine import device, training_precision
 from s2igan.options import choice, fill, options, switch
 from s2igan.sen.embedding import open_captions
@@ -44,6 +44,7 @@ def main(**values):
 
     An encoder of text reads the catalog's captions in place of the log-mels.
     """
+    spread("train_sen")
     values["precision"] = training_precision("sen.precision", values["precision"], device())
     checkpoints = Checkpoints("train_sen", values, INPUTS, code_of("train_sen"))
     splits, recipe = fill(Splits, values), fill(Recipe, values)
