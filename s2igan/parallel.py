@@ -2,6 +2,7 @@
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from itertools import chain, islice
 from typing import TypeVar
 
@@ -46,13 +47,15 @@ def ordered_map(
                     raise error
                 yield result
             running.popleft()
-    except BrokenProcessPool:
-        raise InputError(
-            f"one of {workers} processes was killed, as happens where memory ends; "
-            "set S2IGAN_WORKERS to fewer and run the same command again"
-        ) from None
-    except (Exception, GeneratorExit):
-        deque(chain(*running), maxlen=0)  # joblib would kill the processes of what is not used, and say so
+    except (Exception, GeneratorExit) as error:
+        for results in running:  # joblib would kill the processes of what is not used, and say so
+            with suppress(BrokenProcessPool):
+                deque(results, maxlen=0)
+        if isinstance(error, BrokenProcessPool):
+            raise InputError(
+                f"one of {workers} processes was killed, as happens where memory ends; "
+                "set S2IGAN_WORKERS to fewer and run the same command again"
+            ) from None
         raise
 
 

@@ -1,6 +1,7 @@
 """A disk that fills up, or is read-only, ends in one line, and leaves what was there and nothing half-written."""
 
 import subprocess
+from pathlib import Path
 
 import click
 import numpy as np
@@ -31,7 +32,7 @@ def disk(tmp_path):
 
 def checkpoint(path, content):
     checkpoints = Checkpoints("stage", {}, [])
-    checkpoints.folder = path
+    checkpoints.folder = Path(path)
     checkpoints.save(1, {"content": torch.from_numpy(content)})
 
 
@@ -65,7 +66,7 @@ def test_it_ends_in_one_line_and_nothing_is_lost(disk, write):
     @click.argument("size", type=int)
     @report_user_errors
     def main(path, size):
-        write(path, NOISE[..., :size])
+        write(path, NOISE[..., :size].copy())
 
     def run(size):
         return CliRunner().invoke(main, [str(disk / "out"), str(size)])
