@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from training_runs import RUNS, STEPS, write_data
 
+from s2igan import data_parallel
 from s2igan.errors import InputError
 
 PROGRAM = Path(__file__).with_name("training_runs.py")
@@ -44,3 +45,17 @@ def test_a_batch_that_cannot_be_shared_says_so(folder, name, monkeypatch):
         monkeypatch.setattr(f"s2igan.{module}.training.processes", lambda: 8)
     with pytest.raises(InputError, match=rf"{name}.batch_size=\d: .*8 processes.*; take"):
         RUNS[name](folder)
+
+
+def test_a_number_of_processes_starts_torchrun_with_the_stage_s_options(monkeypatch):
+    started = []
+    monkeypatch.setattr(data_parallel.os, "execv", lambda program, words: started.append(words))
+    monkeypatch.setattr(sys, "argv", ["train_rdg.py", "--seed", "3"])
+    for count in ("1", "4"):
+        monkeypatch.setenv("S2IGAN_PROCESSES", count)
+        data_parallel.spread("train_rdg")
+    (words,) = started
+    assert " ".join(words).endswith("--standalone --nproc-per-node=4 -m stages.train_rdg --seed 3")
+    monkeypatch.setenv("S2IGAN_PROCESSES", "all")
+    with pytest.raises(InputError, match="S2IGAN_PROCESSES=all: not a number of processes; set 1 or more"):
+        data_parallel.spread("train_rdg")
