@@ -92,7 +92,7 @@ def main(scale, system, batch, precision, steps):
         for count in (batch, rdg["matching_captions"])
     )
     images, others = (torch.rand(2, batch, 3, size, size, generator=generator) * 2 - 1).to(device())
-    shifts = torch.rand(2, batch, 2, generator=generator).to(device()) * 2 - 1
+    shifts = torch.rand(batch, 2, 2, generator=generator).to(device()) * 2 - 1
     data = Batch(
         images=images,
         speech=speech,

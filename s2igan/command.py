@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable, Iterable
 from importlib import import_module
 from pathlib import Path
+from time import monotonic
 
 import click
 from tqdm import tqdm
@@ -94,6 +95,7 @@ class Progress(tqdm):
     """
 
     monitor_interval = 0  # no thread that shows it in between
+    _time = property(lambda self: monotonic, lambda self, clock: None)  # tqdm's own clock can be put back
     first: tuple[int, float] | None = None  # items when the first was done, and the moment, in seconds
     told: tuple[int, float] | None = None  # items on the last line, and its moment
 

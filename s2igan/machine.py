@@ -26,7 +26,9 @@ def device():
 
     asked = os.environ.get("S2IGAN_DEVICE")
     if not asked:
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        asked = "cuda" if torch.cuda.is_available() else "cpu"
+    if asked == "cuda" and torch.distributed.is_torchelastic_launched():  # among others, each with a GPU of its own
+        asked = f"cuda:{os.environ['LOCAL_RANK']}"
     try:
         device = torch.device(asked)
         torch.zeros(1, device=device).item()

@@ -35,8 +35,10 @@ def save_model(folder: str | Path, kind: str, modules: Mapping[str, nn.Module], 
         (partial / "model.json").write_text(json.dumps(description, indent=2, sort_keys=True) + "\n")
         shutil.rmtree(folder, ignore_errors=True)
         os.replace(partial, folder)
-    except BaseException:
+    except BaseException as error:
         shutil.rmtree(partial, ignore_errors=True)
+        if isinstance(error, OSError):
+            raise OSError(error.errno, error.strerror, str(folder)) from error
         raise
 
 

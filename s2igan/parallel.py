@@ -2,8 +2,11 @@
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from itertools import chain, islice
 from typing import TypeVar
+
+from s2igan.errors import InputError
 
 FEW = 128  # so many items are done before a process, which imports what they need, has started
 
@@ -18,7 +21,7 @@ def ordered_map(
 
     Items are read as they are needed, two chunks a worker ahead; an exception of `function` comes through at its
     item's place. `function`, the items and the results must pickle. Processes have one thread each and stay for the
-    next call: what is dear to build, `function` keeps in a cache of its module.
+    next call: what is dear to build, `function` keeps in a cache of its module. InputError where one is killed.
     """
     items = iter(items)
     first = [] if workers == 1 else list(islice(items, FEW + 1))
@@ -26,6 +29,8 @@ def ordered_map(
     if len(first) <= FEW:
         yield from map(function, items)
         return
+    from concurrent.futures.process import BrokenProcessPool
+
     from joblib import Parallel, delayed, parallel_config  # takes a tenth of a second
 
     running: deque[Iterator] = deque()
@@ -42,8 +47,15 @@ def ordered_map(
                     raise error
                 yield result
             running.popleft()
-    except (Exception, GeneratorExit):
-        deque(chain(*running), maxlen=0)  # joblib would kill the processes of what is not used, and say so
+    except (Exception, GeneratorExit) as error:
+        for results in running:  # joblib would kill the processes of what is not used, and say so
+            with suppress(BrokenProcessPool):
+                deque(results, maxlen=0)
+        if isinstance(error, BrokenProcessPool):
+            raise InputError(
+                f"one of {workers} processes was killed, as happens where memory ends; "
+                "set S2IGAN_WORKERS to fewer and run the same command again"
+            ) from None
         raise
 
 

@@ -19,7 +19,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -28,10 +28,12 @@ from typing import TYPE_CHECKING, Any, Protocol
 import click
 import numpy as np
 import torch
+import torch.distributed as dist
 import yaml
 from torch import Tensor
 
 from s2igan.command import progress
+from s2igan.data_parallel import any_of, is_first, mean_of_all, of_first, whole_batches
 from s2igan.errors import InputError
 from s2igan.models import hash_files
 
@@ -93,15 +95,21 @@ def train(
 
     SIGTERM and SIGINT end the process after the step with a checkpoint and exit code 143 or 130. Raises InputError for
     a loss that is not finite, before a checkpoint keeps what it did.
+
+    In many processes all make the same steps, and the first alone loads, saves, reports and shows a bar.
     """
     number, items, sums, history = 0, 0, {}, History()
-    saved = checkpoints.load() if checkpoints else None
+    first = is_first()
+    if not first:
+        checkpoints, report = None, lambda history: None
+    saved = of_first(checkpoints.load() if checkpoints else None)
     if saved:
         for name, part in state.items():
             part.load_state_dict(saved["state"][name])
         number, items, sums = saved["step"], saved["items"], saved["sums"]
         history = History(saved["rows"], [sheet.numpy() for sheet in saved["sheets"]], saved["sheet_items"])
-        click.echo(f"{schedule.name}: going on after step {number} of {schedule.steps}", err=True)
+        if first:
+            click.echo(f"{schedule.name}: going on after step {number} of {schedule.steps}", err=True)
         report(history)
 
     def save() -> None:
@@ -111,11 +119,13 @@ def train(
         checkpoints.save(number, {**counts, "rows": history.rows, "sheets": sheets, "state": parts})
 
     saved_at = time.monotonic()
-    with _signals() as received, progress(None, schedule.name, schedule.steps, number) as bar:
-        while number < schedule.steps and not received:
+    bars = progress(None, schedule.name, schedule.steps, number) if first else nullcontext()
+    with _signals() as received, bars as bar, whole_batches(state.values()):
+        while not (stopped := any_of(received)) and number < schedule.steps:
             keys, losses = step(number)
             number, items = number + 1, items + len(keys)
-            values = torch.stack([loss.float() for loss in losses.values()]).tolist()  # a GPU is waited for once
+            # a GPU is waited for once
+            values = mean_of_all(torch.stack([loss.float() for loss in losses.values()])).tolist()
             for name, value in zip(losses, values, strict=True):
                 if not math.isfinite(value):
                     raise InputError(
@@ -130,23 +140,27 @@ def train(
             if row_due:
                 means = {name: total / count for name, (total, count) in sums.items()}
                 history.rows.append(complete_row({"step": number, "items": items, **means}))
-                bar.set_postfix({name: f"{means[name]:.3f}" for name in schedule.shown if name in means}, refresh=False)
+                shown = {name: f"{means[name]:.3f}" for name in schedule.shown if name in means}
+                if first:
+                    bar.set_postfix(shown, refresh=False)
                 sums = {}
             if sheet_due:
                 history.sheets.append(draw_sheet())
                 history.sheet_items.append(items)
             if row_due or sheet_due:
                 report(history)
-            bar.update()
+            if first:
+                bar.update()
             if checkpoints and time.monotonic() - saved_at >= CHECKPOINT_SECONDS:
                 save()
                 saved_at = time.monotonic()
-        if received and checkpoints:
+        if stopped and checkpoints:
             save()
-    if received:
+    if stopped:
         kept = "give the same command again to go on" if checkpoints else "nothing is kept"
-        click.echo(f"{schedule.name}: stopped after step {number} of {schedule.steps}; {kept}", err=True)
-        raise SystemExit(128 + received[0])
+        if first:
+            click.echo(f"{schedule.name}: stopped after step {number} of {schedule.steps}; {kept}", err=True)
+        raise SystemExit(128 + (received or [signal.SIGTERM])[0])
     report(history)
     return history
 
@@ -241,8 +255,10 @@ class Checkpoints:
             os.replace(partial, self.folder / f"{step:09d}-{hash_files(partial)}.pt")
         except FileNotFoundError:
             return
-        except BaseException:
+        except BaseException as error:
             partial.unlink(missing_ok=True)
+            if isinstance(error, OSError):
+                raise OSError(error.errno, error.strerror, str(self.folder)) from error
             raise
         for old in self._files()[KEPT:]:
             old.unlink(missing_ok=True)
@@ -260,13 +276,25 @@ def code_of(stage: str) -> list[Path]:
 
 
 def make_fabric(device: torch.device, precision: str = "float32") -> Fabric:
-    """Lightning's Fabric on one device: moves tensors there, casts (`precision` float32 | bfloat16), differentiates."""
+    """Lightning's Fabric: moves tensors to the device, casts (`precision` float32 | bfloat16), differentiates.
+
+    Where torchrun started this process among others, it joins them; each has a device of its own.
+    """
     from lightning_fabric import Fabric  # slow to import
+    from lightning_fabric.strategies import DDPStrategy
 
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # of what nobody can do anything about
-    devices = 1 if device.index is None else [device.index]
     mode = "bf16-mixed" if precision == "bfloat16" else "32-true"
-    return Fabric(accelerator=device.type, devices=devices, precision=mode)
+    if not dist.is_torchelastic_launched():
+        devices = 1 if device.index is None else [device.index]
+        return Fabric(accelerator=device.type, devices=devices, precision=mode)
+    here, everywhere = (int(os.environ[name]) for name in ("LOCAL_WORLD_SIZE", "WORLD_SIZE"))
+    strategy = DDPStrategy(process_group_backend="gloo" if device.type == "cpu" else f"cpu:gloo,{device.type}:nccl")
+    fabric = Fabric(
+        accelerator=device.type, strategy=strategy, devices=here, num_nodes=everywhere // here, precision=mode
+    )
+    fabric.launch()
+    return fabric
 
 
 def step_generator(seed: int, step: int, purpose: str = "") -> torch.Generator:

@@ -10,6 +10,7 @@ import torch
 
 from s2igan.catalog import Catalog, read_catalog
 from s2igan.command import stage
+from s2igan.data_parallel import is_first, spread
 from s2igan.errors import InputError
 from s2igan.figures import grid, sample_captions, words
 from s2igan.machine import device, training_precision
@@ -53,6 +54,7 @@ def main(**values):
     A speech encoder that is trained along begins as models/sen and takes what that does (`open_captions`) in place of
     embeddings; so does a frozen one whose frames the generator attends to.
     """
+    spread("train_rdg")
     values["precision"] = training_precision("rdg.precision", values["precision"], device())
     trained = fill(Hearing, values).speech_encoder == "trained"
     sen, config = load_sen("models/sen")
@@ -102,6 +104,8 @@ def main(**values):
             checkpoints=checkpoints,
             report=history_writer([words(caption) for caption in shown]),
         )
+    if not is_first():
+        return
     model.save("models/rdg", {"sen": config, "precision": recipe.precision, "parameters": values})
     save_sen(GENERATOR_SEN, heard_by, config)
     checkpoints.clear()

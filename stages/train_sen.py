@@ -7,6 +7,7 @@ import numpy as np
 
 from s2igan.catalog import read_catalog
 from s2igan.command import stage
+from s2igan.data_parallel import is_first, spread
 from s2igan.machine import device, training_precision
 from s2igan.options import choice, fill, options, switch
 from s2igan.sen.embedding import open_captions
@@ -42,6 +43,7 @@ def main(**values):
 
     By `input`, data/speech_features.h5 is heard in place of log-mels; an encoder of text reads the catalog's captions.
     """
+    spread("train_sen")
     values["precision"] = training_precision("sen.precision", values["precision"], device())
     inputs = (*INPUTS, f"data/{speech_file(values)}.h5")
     checkpoints = Checkpoints("train_sen", values, inputs, code_of("train_sen"))
@@ -75,6 +77,8 @@ def main(**values):
             report=lambda history: write_curves("sen", history.rows, CURVES),
             image_regions=regions,
         )
+    if not is_first():
+        return
     save_sen("models/sen", model, config)
     checkpoints.clear()
     if not result.best_epoch:

@@ -153,7 +153,7 @@ def durations(steps, begin):
 @pytest.mark.parametrize("interactive", [True, False])
 def test_after_a_minute_the_time_left_is_right_within_a_fifth(monkeypatch, interactive, begin):
     now, steps = 1000.0, 4350
-    monkeypatch.setattr("tqdm.std.time", lambda: now)
+    monkeypatch.setattr("s2igan.command.monotonic", lambda: now)
     monkeypatch.setattr(sys, "stderr", Terminal(interactive))
     takes = list(durations(steps, begin))
     ratios = []
@@ -172,7 +172,7 @@ def test_after_a_minute_the_time_left_is_right_within_a_fifth(monkeypatch, inter
 def test_a_log_gets_a_line_now_and_then(monkeypatch):
     """No bar, no carriage returns: a line for each tenth, not many in a short time, and one every ten minutes."""
     now, log = 0.0, Terminal(False)
-    monkeypatch.setattr("tqdm.std.time", lambda: now)
+    monkeypatch.setattr("s2igan.command.monotonic", lambda: now)
     monkeypatch.setattr(sys, "stderr", log)
 
     def lines(items, seconds):

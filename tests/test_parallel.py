@@ -1,10 +1,12 @@
 import os
+import signal
 import time
 from itertools import count, islice
 
 import pytest
 import torch
 
+from s2igan.errors import InputError
 from s2igan.parallel import ordered_map
 
 # Functions at the top, since they must pickle.
@@ -26,6 +28,12 @@ def process(_) -> int:
 def refuse_seven(number: int) -> int:
     if number == 7:
         raise ValueError("seven")
+    return number
+
+
+def die_at_seven(number: int) -> int:
+    if number == 7:
+        os.kill(os.getpid(), signal.SIGKILL)
     return number
 
 
@@ -83,6 +91,12 @@ def test_an_error_of_the_items_themselves_comes_through(workers):
 
     with pytest.raises(KeyError, match="broken source"):
         list(ordered_map(square, items(), workers))
+
+
+def test_a_process_that_is_killed_is_told_and_the_next_map_works():
+    with pytest.raises(InputError, match="one of 2 processes was killed, .*; set S2IGAN_WORKERS to fewer"):
+        list(ordered_map(die_at_seven, range(100), 2, chunk=5))
+    assert list(ordered_map(square, range(3), 2, chunk=1)) == [0, 1, 4]
 
 
 def test_a_process_has_one_thread(monkeypatch):

@@ -63,7 +63,7 @@ def batch_for(model: RDG, sen, trained: bool) -> Batch:
     return Batch(
         images=draw(BATCH, 3, size, size).tanh(), speech=speech, frames=frames, ground_truth=draw(BATCH, FEATURES),
         same_class=draw(BATCH, FEATURES), other_class=draw(BATCH, FEATURES),
-        mismatched=draw(BATCH, 3, size, size).tanh(), shifts=torch.rand(2, BATCH, 2, generator=generator) * 2 - 1,
+        mismatched=draw(BATCH, 3, size, size).tanh(), shifts=torch.rand(BATCH, 2, 2, generator=generator) * 2 - 1,
         groups=torch.tensor([0, 1, 1, 2]), labels=torch.tensor([0, 1, 1, 2]),
         words=torch.tensor([[1, 2, 3, 0], [4, 0, 0, 0], [2, 2, 0, 0], [0, 0, 0, 0]]),
     )  # fmt: skip

@@ -5,13 +5,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from s2igan.data_parallel import own_rows
 from s2igan.errors import InputError
 from s2igan.options import choice, integer, switch
 from s2igan.sen.embedding import HeardCaptions
@@ -23,6 +24,7 @@ from s2igan.vision.transforms import random_crop_flip, to_float
 
 IN_MEMORY_BYTES = 1 << 30
 NEGATIVES = ("different_class", "redrawn_once")
+COMPARED = ("groups", "labels", "more_speech", "more_groups", "words")  # of a batch: what losses over all of it take
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +47,12 @@ class Batch:
     more_speech: Tensor | None = None  # (K, A), further captions, which the matching loss tells the own ones from
     more_groups: Tensor | None = None  # (K,), of the images that they describe
     words: Tensor | None = None  # (B, L), of the captions, numbers of `number_words`
-    shifts: Tensor | None = None  # (2, B, 2) in [-1, 1]: how far augmentation moves real and generated images
+    shifts: Tensor | None = None  # (B, 2, 2) in [-1, 1]: how far augmentation moves real and generated images
+
+    def share(self) -> Batch:
+        """What this process of many takes of it: its own images, and whole what tells all images apart."""
+        own = {name: own_rows(value) for name, value in vars(self).items() if value is not None}
+        return replace(self, **own | {name: getattr(self, name) for name in COMPARED})
 
 
 @dataclass(frozen=True)
@@ -143,6 +150,7 @@ class TrainingSet:
         views[1] = np.where(same == chosen, (views[0] + 1) % self.features.shape[1], views[1])
 
         speech, frames = self._speech(captions)
+        shifts = torch.rand(2, len(chosen), 2, generator=step_generator(seed, step, "shifts"))
 
         def frozen(which: np.ndarray, view: np.ndarray) -> Tensor:
             return torch.from_numpy(self.features[self.rows[which], view])
@@ -160,7 +168,7 @@ class TrainingSet:
             more_speech=torch.from_numpy(self.embeddings[self.all_captions[more]]) if len(more) else None,
             more_groups=torch.from_numpy(self.caption_groups[more]) if len(more) else None,
             words=None if self.words is None else torch.from_numpy(self.words[captions]),
-            shifts=torch.rand(2, len(chosen), 2, generator=step_generator(seed, step, "shifts")) * 2 - 1,
+            shifts=shifts.transpose(0, 1) * 2 - 1,
         )
 
     def _crops(self, which: np.ndarray, generator: torch.Generator) -> Tensor:

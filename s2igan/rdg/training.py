@@ -13,6 +13,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from s2igan import training as loop
+from s2igan.data_parallel import average_gradients, gathered, own_rows, processes
+from s2igan.errors import InputError
 from s2igan.machine import PRECISIONS
 from s2igan.options import choice, integer, number, seed, switch
 from s2igan.rdg import losses
@@ -86,6 +88,7 @@ class Setup:
             self.optimizers[player].zero_grad(set_to_none=True)
         self.backward(loss)
         for player in players:
+            average_gradients(self.optimizers[player])
             self.optimizers[player].step()
 
 
@@ -150,7 +153,7 @@ def discriminator_step(setup: Setup, view: View) -> dict[str, Tensor]:
     model, recipe, batch, curves = setup.model, setup.recipe, view.batch, {}
     condition = view.condition.detach().requires_grad_(recipe.matching_penalty > 0)
     total = torch.zeros((), device=condition.device)
-    shifts = batch.shifts[0] if recipe.translation else None
+    shifts = batch.shifts[:, 0] if recipe.translation else None
     count = model.config.scales
     others = [] if batch.mismatched is None else [real_pyramid(batch.mismatched, count)]
     conditions = condition.repeat(2 + len(others), 1)  # of real, fake and mismatched images
@@ -166,14 +169,15 @@ def discriminator_step(setup: Setup, view: View) -> dict[str, Tensor]:
         curves[f"d_{i}"] = loss.detach()
         if recipe.matching_weight > 0:  # eqs. 1 to 4, as XMC-GAN has them (Zhang et al. 2021)
             embedding = discriminator.embed(features[0])
-            matching = matching_loss(view.anchors, embedding, view.groups)
+            matching = matching_loss(view.anchors, gathered(embedding), view.groups)
             curves[f"d_matching_{i}"] = matching.detach()
             loss = loss + matching
             if model.sen is None or recipe.sen_weight > 0:  # is there an image embedding that has learnt?
                 distillation = losses.distillation_loss(embedding, view.real_embedding)
                 loss = loss + recipe.distillation_weight * distillation
         if recipe.region_weight > 0:  # the same of places and regions (XMC-GAN's words and regions)
-            regions = region_matching_loss(view.places, discriminator.embed_regions(features[0]), batch.groups)
+            regions = gathered(discriminator.embed_regions(features[0]))
+            regions = region_matching_loss(gathered(view.places), regions, batch.groups)
             curves[f"d_regions_{i}"] = regions.detach()
             loss = loss + regions
         if view.with_r1:
@@ -214,11 +218,12 @@ def generator_step(setup: Setup, view: View, related: list[Tensor], fake_feature
         loss = losses.generator_loss(logits)
         curves[f"g_{i}"] = loss.detach()
         if recipe.matching_weight > 0:
-            matching = matching_loss(view.anchors, discriminator.embed(features), view.groups)
+            matching = matching_loss(view.anchors, gathered(discriminator.embed(features)), view.groups)
             curves[f"g_matching_{i}"] = matching.detach()
             loss = loss + recipe.matching_weight * matching
         if recipe.region_weight > 0:
-            regions = region_matching_loss(view.places, discriminator.embed_regions(features), batch.groups)
+            regions = gathered(discriminator.embed_regions(features))
+            regions = region_matching_loss(gathered(view.places), regions, batch.groups)
             curves[f"g_regions_{i}"] = regions.detach()
             loss = loss + recipe.region_weight * regions
         total = total + loss
@@ -230,7 +235,7 @@ def generator_step(setup: Setup, view: View, related: list[Tensor], fake_feature
         curves[name] = loss.detach()
         total = total + weight * loss
     if model.sen is not None and recipe.sen_weight > 0:
-        loss = model.sen_loss(view.speech, batch.ground_truth, batch.groups, batch.labels)
+        loss = model.sen_loss(gathered(view.speech), gathered(batch.ground_truth), batch.groups, batch.labels)
         curves["sen"] = loss.detach()
         total = total + recipe.sen_weight * loss
     setup.minimise(total, "generator", *(["sen"] if model.sen is not None else []))
@@ -247,10 +252,11 @@ def semantic_terms(setup: Setup, view: View, fake_features: Tensor | None) -> It
         terms = [losses.competition_loss(weights, valid) for weights in view.attention]
         yield recipe.competition_weight, "g_competition", torch.stack(terms).mean()
     if view.with_semantics and recipe.contrastive_weight > 0:
-        loss = losses.contrastive_loss(setup.image_embedding(fake_features), view.real_embedding, batch.groups)
+        fake = gathered(setup.image_embedding(fake_features))
+        loss = losses.contrastive_loss(fake, gathered(view.real_embedding), batch.groups)
         yield recipe.contrastive_weight, "g_contrastive", loss
     if view.with_semantics and recipe.caption_weight > 0:
-        yield recipe.caption_weight, "g_caption", setup.decoder.loss(fake_features, batch.words)
+        yield recipe.caption_weight, "g_caption", setup.decoder.loss(gathered(fake_features), batch.words)
 
 
 def draw_fakes(setup: Setup, batch: Batch, latent: Tensor, step: int) -> View:
@@ -264,10 +270,10 @@ def draw_fakes(setup: Setup, batch: Batch, latent: Tensor, step: int) -> View:
     real_embedding = None
     if model.relation is not None or recipe.matching_weight > 0 or recipe.contrastive_weight > 0:
         real_embedding = setup.image_embedding(batch.ground_truth)
-    anchors, groups = speech.detach(), batch.groups
+    anchors, groups = gathered(speech.detach()), batch.groups
     if batch.more_speech is not None:
         anchors, groups = torch.cat([anchors, batch.more_speech]), torch.cat([groups, batch.more_groups])
-    shifts = batch.shifts[1] if recipe.translation else None
+    shifts = batch.shifts[:, 1] if recipe.translation else None
     supervised = step % recipe.relation_interval == 0
     return View(
         batch=batch,
@@ -338,12 +344,17 @@ def train(
     optimizers = build_optimizers(model, recipe)
     setup = Setup(model, recipe, optimizers, image_embedding, frozen_encoder, fabric.backward, decoder)
     batch_size = data.config.batch_size
+    if batch_size % processes():
+        raise InputError(
+            f"rdg.batch_size={batch_size}: {processes()} processes cannot have as many images each; "
+            "take another size, or another number of processes"
+        )
     # No file holds the decoder, and taught again it need not be the same to the last digit.
     state = {"model": model, **optimizers, **({} if decoder is None else {"decoder": decoder})}
 
     def step(number: int) -> tuple[list[str], dict[str, Tensor]]:
         batch = Batch(**{name: fabric.to_device(value) for name, value in batch_of(number).items()})
-        latent = fabric.to_device(draw_latent(model, batch_size, recipe.seed, number, "latent"))
+        latent = fabric.to_device(own_rows(draw_latent(model, batch_size, recipe.seed, number, "latent")))
         with fabric.autocast():
             return data.keys(recipe.seed, number), training_step(setup, batch, latent, number)
 
@@ -356,7 +367,7 @@ def train(
         return {"step": row.pop("step"), "images": row.pop("items"), **row}
 
     steps = -(-recipe.images // batch_size)
-    with loop.prefetched(lambda number: vars(data.batch(recipe.seed, number)), fabric.device) as batch_of:
+    with loop.prefetched(lambda number: vars(data.batch(recipe.seed, number).share()), fabric.device) as batch_of:
         return loop.train(
             Schedule("rdg", steps, max(1, steps // CURVE_POINTS), max(1, steps // SHEETS), ("d_2", "g_2", "relation")),
             step,

@@ -3,6 +3,7 @@
 An utterance's embedding does not depend on the batch that it is padded into.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -210,6 +211,7 @@ class Centred(nn.Module):
     """
 
     momentum = 0.1  # as batch norm
+    whole_batch: Callable[[Tensor], Tensor] = staticmethod(lambda x: x)  # of which a process may have but some rows
 
     def __init__(self, size: int):
         super().__init__()
@@ -220,7 +222,7 @@ class Centred(nn.Module):
         x = x.float()
         if not self.training:
             return x - self.mean
-        mean = x.mean(dim=0)
+        mean = self.whole_batch(x).mean(dim=0)
         self.mean.lerp_(mean.detach(), self.momentum)
         return x - mean
 

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from s2igan import training as loop
+from s2igan.data_parallel import average_gradients, gathered, own_rows, processes
 from s2igan.errors import InputError
 from s2igan.machine import PRECISIONS
 from s2igan.options import choice, integer, number, seed
@@ -127,6 +128,12 @@ def train(
         return epoch_batches(lengths, recipe.batch_size, image_features.shape[0], recipe.seed, epoch, images)
 
     per_epoch, epoch_captions = len(batches_of(0)[0]), sum(map(len, batches_of(0)[0]))
+    fewest = min(map(len, batches_of(0)[0]))
+    if fewest < processes():
+        raise InputError(
+            f"sen.batch_size={recipe.batch_size}: a pass has a batch of {fewest}, for {processes()} processes; "
+            "take fewer processes, or another size"
+        )
     passes, rest = divmod(recipe.captions, epoch_captions)
     steps = passes * per_epoch
     if rest:
@@ -142,7 +149,7 @@ def train(
             group["lr"] = recipe.lr * recipe.lr_gamma**decays
 
         model.train()
-        log_mel, frames = pad(speech_of(training.log_mel_rows[items]))
+        log_mel, frames = map(own_rows, pad(speech_of(training.log_mel_rows[items])))
         features = features_of(training.image_rows[items])[np.arange(len(items)), views[items]]
         places = None
         with fabric.autocast():
@@ -150,17 +157,18 @@ def train(
                 speech, places = model.speech.with_places(fabric.to_device(log_mel), frames, model.places)
             else:
                 speech = model.speech(fabric.to_device(log_mel), frames)
-        outputs = model(speech.float(), fabric.to_device(torch.from_numpy(features)))
+        outputs = model(gathered(speech.float()), fabric.to_device(torch.from_numpy(features)))
         classes = fabric.to_device(torch.from_numpy(labels[items]))
         loss, matching, distinctive = model.objective(outputs, fabric.to_device(groups[items]), classes)
         curves = {"matching": matching, "distinctive": distinctive}
         if by_region:
             of_view = image_regions.values(training.image_rows[items])[np.arange(len(items)), views[items]]  # (B, R, F)
             regions = model.image(fabric.to_device(torch.from_numpy(of_view.astype(np.float32))))
-            curves["regions"] = region_matching_loss(places, regions, fabric.to_device(groups[items]), beta)
+            curves["regions"] = region_matching_loss(gathered(places), regions, fabric.to_device(groups[items]), beta)
             loss = loss + model.objective.region_weight * curves["regions"]
         optimizer.zero_grad()
         fabric.backward(loss)
+        average_gradients(optimizer)
         optimizer.step()
         keys = [log_mels.keys[row] for row in training.log_mel_rows[items]]
         return keys, {"loss": loss, **curves}
