@@ -35,7 +35,8 @@ def run(folder: Path, variables: dict[str, str]) -> Path:
     from dag import environment, sandbox
 
     sandbox(folder, "scale=smoke", "sen.precision=float32", "rdg.precision=float32")
-    subprocess.run(["dvc", "repro", "-q"], cwd=folder, env=environment(folder) | variables, check=True)
+    command = ["dvc", "repro", "-q"]
+    subprocess.run(command, cwd=folder, env=environment(folder) | variables, check=True, capture_output=True)
     return folder
 
 

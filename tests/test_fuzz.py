@@ -1,6 +1,6 @@
 """Files damaged at random: each reader gives something back, or says in one line what is wrong, and nothing else.
 
-S2IGAN_FUZZ=1000000 python -m pytest tests/test_fuzz.py -k wav      # so many in place of 2,000
+S2IGAN_FUZZ=1000000 python -m pytest tests/test_fuzz.py -k wav      # so many in place of 1,000
 """
 
 import os
@@ -29,7 +29,7 @@ from s2igan.speech.audio import decode
 from s2igan.store import FixedReader, FixedWriter, ImageReader, ImageWriter, RaggedReader, RaggedWriter
 from s2igan.training import Checkpoints
 
-EXAMPLES = int(os.environ.get("S2IGAN_FUZZ", "2000"))
+EXAMPLES = int(os.environ.get("S2IGAN_FUZZ", "1000"))
 EVERY_INPUT = settings(
     max_examples=EXAMPLES, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck)
 )
