@@ -1,20 +1,59 @@
 """What this machine has. It is found, or comes from the environment; it is no parameter of an experiment."""
 
 import os
+from functools import cache
+from typing import Any
 
 import click
 
 from s2igan.errors import InputError
 
 PRECISIONS = ("auto", "float32", "bfloat16")
+CONNECT_SECONDS = 10
 
 
 def workers() -> int:
-    """How many processes a data stage uses: `$S2IGAN_WORKERS`, or the cores that this process may use."""
+    """How many processes a data stage uses: `$S2IGAN_WORKERS`, or the cores that this process may use.
+
+    With a scheduler (`cluster`), as many as the threads of its workers, and 2 at least.
+    """
+    if client := cluster():
+        return max(2, sum(client.nthreads().values()))
     asked = os.environ.get("S2IGAN_WORKERS", "")
     if asked and not (asked.isdecimal() and int(asked)):
         raise InputError(f"S2IGAN_WORKERS={asked}: not a number of processes; set 1 or more, or unset it")
     return int(asked) if asked else len(os.sched_getaffinity(0))
+
+
+def cluster() -> Any:
+    """The Dask client of the scheduler at `$S2IGAN_SCHEDULER`, tcp://host:port, or None where that is not set.
+
+    Raises InputError where Dask is not installed, no scheduler answers, or it has no workers.
+    """
+    address = os.environ.get("S2IGAN_SCHEDULER", "")
+    return _cluster(address) if address else None
+
+
+@cache
+def _cluster(address: str) -> Any:
+    try:
+        from distributed import Client
+    except ImportError:
+        raise InputError(
+            "S2IGAN_SCHEDULER is set, and Dask is not here; pip install distributed, or unset it"
+        ) from None
+    try:
+        client = Client(address, timeout=CONNECT_SECONDS, set_as_default=False)
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"S2IGAN_SCHEDULER={address}: no scheduler there ({str(error)[:80]}); "
+            "start one with `dask scheduler`, or unset it"
+        ) from None
+    if not client.nthreads():
+        raise InputError(
+            f"S2IGAN_SCHEDULER={address}: it has no workers; start some: dask worker {address} --nthreads 1"
+        )
+    return client
 
 
 def device():

@@ -1,14 +1,19 @@
-"""Work spread over processes, in order, without holding a data set in memory."""
+"""Work spread over processes, of this machine or of a cluster, in order, without holding a data set in memory."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
+from concurrent.futures import CancelledError
+from concurrent.futures.process import BrokenProcessPool
+from functools import partial
 from itertools import chain, islice
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from s2igan.errors import InputError
+from s2igan.machine import cluster
 
 FEW = 128  # so many items are done before a process, which imports what they need, has started
+ONE_THREAD = {f"{library}_NUM_THREADS": "1" for library in ("OMP", "MKL", "OPENBLAS")}
+IDLE_SECONDS = 300  # until a process ends for which there is no work
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -21,7 +26,8 @@ def ordered_map(
 
     Items are read as they are needed, two chunks a worker ahead; an exception of `function` comes through at its
     item's place. `function`, the items and the results must pickle. Processes have one thread each and stay for the
-    next call: what is dear to build, `function` keeps in a cache of its module. InputError where one is killed.
+    next call: what is dear to build, `function` keeps in a cache of its module. With a scheduler (`cluster`) they are
+    Dask's, which does the work of one that dies again. InputError where one is killed, or a cluster goes.
     """
     items = iter(items)
     first = [] if workers == 1 else list(islice(items, FEW + 1))
@@ -29,39 +35,48 @@ def ordered_map(
     if len(first) <= FEW:
         yield from map(function, items)
         return
-    from concurrent.futures.process import BrokenProcessPool
-
-    from joblib import Parallel, delayed, parallel_config  # takes a tenth of a second
-
-    running: deque[Iterator] = deque()
+    submit = _submit(workers)
+    running: deque = deque()
     try:
         while True:
-            while len(running) < 2 and (block := list(islice(items, workers * chunk))):
-                with parallel_config("loky", n_jobs=workers, inner_max_num_threads=1):
-                    start = Parallel(return_as="generator", batch_size=chunk, pre_dispatch="all", max_nbytes=None)
-                running.append(start(delayed(_attempt)(function, item) for item in block))
+            while len(running) < 2 * workers and (block := list(islice(items, chunk))):
+                running.append(submit(_attempts, function, block))
             if not running:
                 return
-            for result, error in running[0]:
+            for result, error in running.popleft().result():
                 if error is not None:
                     raise error
                 yield result
-            running.popleft()
-    except (Exception, GeneratorExit) as error:
-        for results in running:  # joblib would kill the processes of what is not used, and say so
-            with suppress(BrokenProcessPool):
-                deque(results, maxlen=0)
-        if isinstance(error, BrokenProcessPool):
-            raise InputError(
-                f"one of {workers} processes was killed, as happens where memory ends; "
-                "set S2IGAN_WORKERS to fewer and run the same command again"
-            ) from None
-        raise
+    except BrokenProcessPool:
+        raise InputError(
+            f"one of {workers} processes was killed, as happens where memory ends; "
+            "set S2IGAN_WORKERS to fewer and run the same command again"
+        ) from None
+    except CancelledError:
+        raise InputError(
+            "the cluster of S2IGAN_SCHEDULER lost its scheduler, or worker after worker, as happens where memory ends; "
+            "start them again, and run the same command again"
+        ) from None
+    finally:
+        for block in running:
+            block.cancel()
 
 
-def _attempt(function: Callable, item) -> tuple:
-    """The result or the exception: joblib would raise it before the results of earlier items."""
-    try:
-        return function(item), None
-    except Exception as error:
-        return None, error
+def _submit(workers: int) -> Callable[..., Any]:
+    """What starts a function with its arguments elsewhere, and returns its future."""
+    if client := cluster():
+        return partial(client.submit, pure=False)
+    from loky import get_reusable_executor  # takes a tenth of a second
+
+    return get_reusable_executor(workers, timeout=IDLE_SECONDS, env=ONE_THREAD).submit
+
+
+def _attempts(function: Callable, block: list) -> list[tuple]:
+    """Result and None of each item, up to the first that fails: None and its exception."""
+    done: list[tuple] = []
+    for item in block:
+        try:
+            done.append((function(item), None))
+        except Exception as error:
+            return [*done, (None, error)]
+    return done

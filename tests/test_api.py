@@ -43,7 +43,7 @@ def test_the_package_takes_nothing_along_before_it_is_asked():
 
 
 def test_speak_waits_for_torch_and_little_more():
-    slow = ("joblib", "scipy", "matplotlib", "pandas", "sklearn", "torchvision", "timm", "av", "dvc")
+    slow = ("loky", "distributed", "scipy", "matplotlib", "pandas", "sklearn", "torchvision", "timm", "av", "dvc")
     told = f"import sys, s2igan.pipeline, s2igan.figures; print([name for name in {slow} if name in sys.modules])"
     assert subprocess.run([sys.executable, "-c", told], capture_output=True, text=True).stdout == "[]\n"
 

@@ -353,7 +353,7 @@ def test_the_engine_by_name_takes_its_own_options():
 
 def test_a_data_set_is_spoken_in_this_process_in_order(engine, models, monkeypatch):
     options = {"model": str(models / "one"), "vocoder": str(models / "vocoder")}
-    monkeypatch.setattr("joblib.Parallel", None)  # processes would come from there
+    monkeypatch.setattr("loky.get_reusable_executor", None)  # processes would come from there
     captions = [(f"c/i/{n:02d}", text, "default") for n, text in enumerate(TEXTS)]
     spoken = list(synthesize(iter(captions), "coqui", options, workers=4))
     assert [key for key, _, _ in spoken] == [key for key, _, _ in captions]

@@ -1,13 +1,23 @@
+import json
 import os
 import signal
+import subprocess
+import sys
 import time
 from itertools import count, islice
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
+from s2igan import machine
 from s2igan.errors import InputError
 from s2igan.parallel import ordered_map
+from s2igan.speech.audio import encode_flac
+from s2igan.speech.extraction import log_mels
+
+ROOT = Path(__file__).parents[1]
 
 # Functions at the top, since they must pickle.
 
@@ -122,3 +132,62 @@ def test_few_items_are_done_here_and_more_by_others_in_the_same_order(monkeypatc
     assert set(ordered_map(process, range(5), 2)) == {os.getpid()}
     assert os.getpid() not in set(ordered_map(process, range(6), 2))
     assert list(ordered_map(square, range(6), 2, chunk=1)) == [0, 1, 4, 9, 16, 25]
+
+
+@pytest.fixture(scope="module")
+def dask(tmp_path_factory):
+    """The address of a scheduler with two workers, and their processes."""
+    folder = tmp_path_factory.mktemp("dask")
+    known = os.environ | {"PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}", "OMP_NUM_THREADS": "1"}
+    file = ["--scheduler-file", str(folder / "scheduler.json")]
+
+    def start(*words: str) -> subprocess.Popen:
+        command = [Path(sys.executable).with_name("dask"), *words, *file, "--no-dashboard"]
+        return subprocess.Popen(command, cwd=folder, env=known, stderr=open(folder / "log", "ab"))
+
+    scheduler = start("scheduler", "--host", "127.0.0.1", "--port", "0")
+    workers = [start("worker", "--nthreads", "1", "--no-nanny") for _ in range(2)]
+    for _ in range(300):
+        if (folder / "log").read_text().count("Registered to:") == 2:
+            break
+        time.sleep(0.1)
+    yield json.loads((folder / "scheduler.json").read_text())["address"], workers
+    for running in (*workers, scheduler):
+        running.kill()
+        running.wait()
+
+
+def test_a_cluster_that_loses_a_worker_gives_the_bytes_of_one_process(dask, monkeypatch):
+    rng = np.random.default_rng(0)
+    sounds = [(f"k{i}", encode_flac(rng.uniform(-0.5, 0.5, 8000 + 10 * i), 16_000)) for i in range(60)]
+    utterances = [(key, np.frombuffer(sound, np.uint8)) for key, sound in sounds]
+    settings = {"sample_rate": 16_000}
+    alone = list(log_mels(utterances, settings, 1))
+
+    address, (one, _) = dask
+    monkeypatch.setenv("S2IGAN_SCHEDULER", address)
+    monkeypatch.setattr("s2igan.speech.extraction.CHUNK", 4)
+    assert machine.workers() == 2
+    spread = log_mels(utterances, settings, machine.workers())
+    found = list(islice(spread, 5))
+    one.kill()
+    found += spread
+    assert [key for key, _ in found] == [key for key, _ in alone]
+    assert all(a.tobytes() == b.tobytes() for (_, a), (_, b) in zip(found, alone, strict=True))
+    elsewhere = set(ordered_map(process, range(6), 2, 1))
+    assert len(elsewhere) == 1 and os.getpid() not in elsewhere  # the worker that is left
+
+
+def test_a_cluster_without_workers_or_scheduler_is_told(dask, monkeypatch):
+    address, workers = dask
+    for worker in workers:
+        worker.kill()
+        worker.wait()
+    machine._cluster.cache_clear()
+    monkeypatch.setenv("S2IGAN_SCHEDULER", address)
+    with pytest.raises(InputError, match=f"S2IGAN_SCHEDULER={address}: it has no workers; start some: dask worker"):
+        machine.workers()
+    monkeypatch.setattr(machine, "CONNECT_SECONDS", 0.5)
+    monkeypatch.setenv("S2IGAN_SCHEDULER", "tcp://127.0.0.1:9")
+    with pytest.raises(InputError, match=r"tcp://127.0.0.1:9: no scheduler there \(.*\); start one"):
+        machine.workers()

@@ -11,6 +11,7 @@ from s2igan.parallel import ordered_map
 from s2igan.speech.audio import decode
 from s2igan.speech.log_mel import LogMel
 
+CHUNK = 64  # utterances that a process takes at a time
 log_mel_of = lru_cache(maxsize=1)(LogMel)  # built once a process
 
 
@@ -22,7 +23,7 @@ def log_mels(
     `settings` are LogMel's arguments; speech at another sample rate is refused.
     Raises InputError with the key of an utterance that cannot be decoded or is too short.
     """
-    yield from ordered_map(partial(_extract, settings=dict(settings)), utterances, workers, 64)
+    yield from ordered_map(partial(_extract, settings=dict(settings)), utterances, workers, CHUNK)
 
 
 def samples_of(key: str, encoded: np.ndarray, sample_rate: int) -> np.ndarray:
