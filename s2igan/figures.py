@@ -32,7 +32,6 @@ CURVES: dict[str, tuple[str, dict[str, Sequence[str]]]] = {
             "RDG, generator": [f"g_{i}" for i in SCALES],
             "RDG, matching": [f"{player}_matching_{i}" for player in "dg" for i in SCALES],
             "RDG, regions": [f"{player}_regions_{i}" for player in "dg" for i in SCALES],
-            "RDG, matching-aware penalty": [f"matching_penalty_{i}" for i in SCALES],
             "RDG, other terms": ("relation", "g_relation", "kl", "sen", "g_competition", "g_contrastive", "g_caption"),
         },
     ),

@@ -95,42 +95,24 @@ def test_speech_takes_part_in_every_up_sampling_layer(scales):
 
 
 def test_the_losses_of_fusion_are_the_formulas():
-    """Eq. 12 with mismatched pairs at the full size alone, and the sixth power of both gradients' norms."""
+    """Eq. 12 with mismatched pairs at the full size alone."""
     alone = {"precision": "float32", "matching_weight": 0.0, "translation": 0.0, "r1_weight": 0.0}
     alone |= {"lr": 1e-30, "lr_discriminator": 1e-30}  # the weights stay, so that all losses are of one network
     _, model, _, batch, curves = one_step("fusion", **alone)
-    assert set(curves) == {"d_2", "g_2", "kl", "matching_penalty_2"}
+    assert set(curves) == {"d_2", "g_2", "kl"}
     (discriminator,) = model.discriminators
     (fake,), condition, *_ = model.speech_to_image(draw_latent(model, BATCH, 0, 0, "latent"), batch.speech)
-    condition = condition.detach().requires_grad_()
-    real = batch.images.requires_grad_()
-    (_, *of_real), (_, *of_fake), (_, *of_other) = (discriminator(x, condition) for x in (real, fake, batch.mismatched))
+    seen = (batch.images, fake, batch.mismatched)
+    (_, *of_real), (_, *of_fake), (_, *of_other) = (discriminator(x, condition) for x in seen)
     eq_12 = sum(F.softplus(-x).mean() for x in (*of_real, of_other[0]))
     eq_12 = eq_12 + sum(F.softplus(x).mean() for x in (*of_fake, of_other[1]))
     assert curves["d_2"].item() == pytest.approx(eq_12.item(), rel=1e-4)
     assert curves["g_2"].item() == pytest.approx(sum(F.softplus(-x).mean().item() for x in of_fake), rel=1e-4)
-    gradients = torch.autograd.grad(of_real[1].sum(), (real, condition))
-    lengths = [sum(float(g[i].square().sum()) ** 0.5 for g in gradients) for i in range(BATCH)]
-    expected = sum(length**6 for length in lengths) / BATCH
-    assert expected > 0 and curves["matching_penalty_2"].item() == pytest.approx(expected, rel=1e-3)
-
-
-def test_what_the_penalty_adds_to_a_step_is_its_weight_times_its_gradient():
-    """Beside Adam, whose first step hides a gradient's length: the gradients themselves."""
-    found = {}
-    for weight in (0.0, 1.0, 3.0):
-        _, model, _, _, _ = one_step("fusion", matching_penalty=weight, lr_discriminator=1e-30, precision="float32")
-        # The generator's step leaves the discriminators' gradients as theirs left them.
-        found[weight] = torch.cat([p.grad.flatten() for p in model.discriminators.parameters()])
-    once, thrice = (found[weight] - found[0.0] for weight in (1.0, 3.0))
-    assert once.abs().max() > 100  # it is no rounding
-    torch.testing.assert_close(thrice, 3 * once, rtol=1e-2, atol=1e-5 + 1e-3 * float(once.abs().max()))
 
 
 def test_the_parts_go_with_other_systems():
     for system in ("s2igan", "reference", "end_to_end"):
-        _, model, _, _, curves = one_step(system, modulation=True, matching_penalty=2.0)
-        assert {f"matching_penalty_{i}" for i in range(3)} < set(curves)
+        _, model, _, _, curves = one_step(system, modulation=True)
         assert all(torch.isfinite(value) for value in curves.values())
     assert any(
         ".stages.1.up.fusions.0.modulation.scale.0.weight" in name

@@ -49,7 +49,6 @@ RECIPE = dict(
     condition_to_discriminator="sampled",
     r1_weight=0.0,
     r1_interval=2,
-    matching_penalty=0.0,
     ema_decay=0.9,
     ema_batch_norm=True,
     sen_weight=0.0,
@@ -183,7 +182,6 @@ def test_a_mismatched_image_is_the_relations_negative(images, kinds):
 CHANGES = {  # of the recipe, and the terms that a step then has beside those of the plain one
     "mean": (dict(condition_to_discriminator="mean"), set()),
     "r1": (dict(r1_weight=1.0), {"r1_0", "r1_1", "r1_2"}),
-    "matching_penalty": (dict(matching_penalty=2.0), {f"matching_penalty_{i}" for i in range(3)}),
     "matching": (dict(matching_weight=5.0), {f"{player}_matching_{i}" for player in "dg" for i in range(3)}),
     "distillation": (
         dict(matching_weight=5.0, distillation_weight=2.0),

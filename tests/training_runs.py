@@ -116,7 +116,7 @@ RUNS = {
         batch={"mismatched": True, "matching_captions": 5},
         recipe={
             "matching_weight": 5.0, "distillation_weight": 2.0, "region_weight": 1.0, "competition_weight": 1.0,
-            "r1_weight": 0.5, "matching_penalty": 0.1, "translation": 0.25, "relation_interval": 3,
+            "r1_weight": 0.5, "translation": 0.25, "relation_interval": 3,
         },
         attention=True, sentence_attention=True, matching=True, own_condition=True, projection=True,
     ),

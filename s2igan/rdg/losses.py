@@ -64,17 +64,6 @@ def r1_penalty(logits: Tensor, images: Tensor) -> Tensor:
     return gradient.float().square().sum(dim=(1, 2, 3)).mean()
 
 
-def matching_aware_penalty(logits: Tensor, images: Tensor, condition: Tensor) -> Tensor:
-    """(|gradient at the images| + |gradient at the condition|)^6 of conditional logits, mean over the batch.
-
-    At real images (B, 3, S, S) with their own speech, condition (B, C), D should be flat (MA-GP of DF-GAN, p = 6: Tao
-    et al. 2022); not in the paper.
-    """
-    gradients = torch.autograd.grad(logits.sum(), (images, condition), create_graph=True)
-    at_images, at_condition = (gradient.float().flatten(1).norm(dim=1) for gradient in gradients)
-    return (at_images + at_condition).pow(6).mean()
-
-
 def distillation_loss(image: Tensor, teacher: Tensor) -> Tensor:
     """1 - cosine of D's and SEN's embedding of the same real images, each (B, A); not in the paper."""
     return 1 - F.cosine_similarity(image.float(), teacher.float(), dim=1).mean()

@@ -57,7 +57,6 @@ class Recipe:
     condition_to_discriminator: str = choice(["sampled", "mean"])
     r1_weight: float = number(0, help="gradient penalty on real images")
     r1_interval: int = integer(1, help="steps between penalties")
-    matching_penalty: float = number(0, help="matching-aware gradient penalty; 0: none")
     ema_decay: float = number(0, 1, max_open=True)
     ema_batch_norm: bool = switch("average batch-norm statistics too")
     sen_weight: float = number(0, help="of L_SEN, if the encoder is trained")
@@ -151,7 +150,7 @@ def training_step(setup: Setup, batch: Batch, latent: Tensor, step: int) -> dict
 def discriminator_step(setup: Setup, view: View) -> dict[str, Tensor]:
     """The discriminators tell real images from fake ones, with speech and without (eqs. 11 and 12)."""
     model, recipe, batch, curves = setup.model, setup.recipe, view.batch, {}
-    condition = view.condition.detach().requires_grad_(recipe.matching_penalty > 0)
+    condition = view.condition.detach()
     total = torch.zeros((), device=condition.device)
     shifts = batch.shifts[:, 0] if recipe.translation else None
     count = model.config.scales
@@ -160,7 +159,7 @@ def discriminator_step(setup: Setup, view: View) -> dict[str, Tensor]:
     scales = zip(model.discriminators, view.seen_fakes, real_pyramid(batch.images, count), *others, strict=True)
     for i, (discriminator, fake, *reals) in enumerate(scales, SCALES - count):
         reals = [translate(real, shifts, recipe.translation) for real in reals]
-        if view.with_r1 or recipe.matching_penalty > 0:
+        if view.with_r1:
             reals[0] = reals[0].detach().requires_grad_()
         sets = [reals[0], fake.detach(), *reals[1:]]
         seen = discriminator(torch.cat(sets), conditions, len(sets))
@@ -184,10 +183,6 @@ def discriminator_step(setup: Setup, view: View) -> dict[str, Tensor]:
             penalty = losses.r1_penalty(logits[0][0] + logits[1][0], reals[0])
             curves[f"r1_{i}"] = penalty.detach()
             loss = loss + recipe.r1_weight * recipe.r1_interval * penalty
-        if recipe.matching_penalty > 0:
-            penalty = losses.matching_aware_penalty(logits[1][0], reals[0], condition)
-            curves[f"matching_penalty_{i}"] = penalty.detach()
-            loss = loss + recipe.matching_penalty * penalty
         total = total + loss
     setup.minimise(total, "discriminators")
     return curves
