@@ -1,5 +1,6 @@
 """What this machine has. It is found, or comes from the environment; it is no parameter of an experiment."""
 
+import logging
 import os
 from functools import cache
 from typing import Any
@@ -49,6 +50,7 @@ def _cluster(address: str) -> Any:
             f"S2IGAN_SCHEDULER={address}: no scheduler there ({str(error)[:80]}); "
             "start one with `dask scheduler`, or unset it"
         ) from None
+    logging.getLogger("distributed").setLevel(logging.ERROR)  # work that is done again is no news
     if not client.nthreads():
         raise InputError(
             f"S2IGAN_SCHEDULER={address}: it has no workers; start some: dask worker {address} --nthreads 1"

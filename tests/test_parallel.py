@@ -176,6 +176,8 @@ def test_a_cluster_that_loses_a_worker_gives_the_bytes_of_one_process(dask, monk
     assert all(a.tobytes() == b.tobytes() for (_, a), (_, b) in zip(found, alone, strict=True))
     elsewhere = set(ordered_map(process, range(6), 2, 1))
     assert len(elsewhere) == 1 and os.getpid() not in elsewhere  # the worker that is left
+    machine.cluster().close()
+    machine._cluster.cache_clear()
 
 
 def test_a_cluster_without_workers_or_scheduler_is_told(dask, monkeypatch):
@@ -183,7 +185,6 @@ def test_a_cluster_without_workers_or_scheduler_is_told(dask, monkeypatch):
     for worker in workers:
         worker.kill()
         worker.wait()
-    machine._cluster.cache_clear()
     monkeypatch.setenv("S2IGAN_SCHEDULER", address)
     with pytest.raises(InputError, match=f"S2IGAN_SCHEDULER={address}: it has no workers; start some: dask worker"):
         machine.workers()
