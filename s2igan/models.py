@@ -7,14 +7,13 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
-from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor, isfinite, nn
 
 from s2igan.errors import InputError
 
 REPRO = "run `dvc repro`, which takes it from DVC's cache or makes it again"
-VERSION = 3  # of what a model's folder holds: another one where code that reads `config` or weights changes
+VERSION = 4  # of what a model's folder holds: another one where code that reads `config` or weights changes
 
 
 def save_model(folder: str | Path, kind: str, modules: Mapping[str, nn.Module], config: dict) -> None:
@@ -31,7 +30,10 @@ def save_model(folder: str | Path, kind: str, modules: Mapping[str, nn.Module], 
             state = {key: value.detach().cpu().contiguous() for key, value in module.state_dict().items()}
             _check_finite(state, f"{kind} model, {name}")
             (partial / f"{name}.safetensors").write_bytes(save(state))  # save_file hides the OSError of a full disk
-        description = {"version": VERSION, "kind": kind, "modules": sorted(modules), "config": config}
+        hashes = {name: hash_files(partial / f"{name}.safetensors") for name in modules}
+        description = {"version": VERSION, "kind": kind, "modules": hashes, "config": config}
+        description = json.loads(json.dumps(description))  # as it is read: its keys are texts
+        description["hash"] = _hash(description)
         (partial / "model.json").write_text(json.dumps(description, indent=2, sort_keys=True) + "\n")
         shutil.rmtree(folder, ignore_errors=True)
         os.replace(partial, folder)
@@ -61,23 +63,32 @@ def load_model(folder: str | Path, kind: str) -> tuple[dict, dict[str, dict[str,
         raise InputError(f"{description}: missing; {REPRO}")
     try:
         content = json.loads(description.read_text())
-        found, config, names = content["kind"], content["config"], content["modules"]
-    except (ValueError, KeyError, TypeError) as error:
+        version, learnt = content["version"], content.pop("hash", "")
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise InputError(f"{description}: not a model description; {REPRO}") from error
-    if content.get("version") != VERSION:
+    if version != VERSION:
         raise InputError(f"{description}: written by another version of this code; run `dvc repro` to make it anew")
-    if found != kind:
-        raise InputError(f"{description}: holds a {found} model, expected {kind}; check the path")
+    if learnt != _hash(content):
+        raise InputError(f"{description}: damaged, or changed since it was saved; {REPRO}")
+    if content["kind"] != kind:
+        raise InputError(f"{description}: holds a {content['kind']} model, expected {kind}; check the path")
     states = {}
-    for name in names:
+    for name, expected in content["modules"].items():
         path = folder / f"{name}.safetensors"
         try:
-            states[name] = load(path.read_bytes())
-        except (FileNotFoundError, SafetensorError) as error:
-            found = "damaged" if path.exists() else "missing"
-            raise InputError(f"{path}: {found}; {REPRO}") from error
+            weights = path.read_bytes()
+        except FileNotFoundError as error:
+            raise InputError(f"{path}: missing; {REPRO}") from error
+        if hashlib.sha256(weights).hexdigest()[:16] != expected:
+            raise InputError(f"{path}: damaged; {REPRO}")
+        states[name] = load(weights)
         _check_finite(states[name], path)
-    return config, states
+    return content["config"], states
+
+
+def _hash(description: Mapping) -> str:
+    """Of a description, whatever the order of its keys."""
+    return hashlib.sha256(json.dumps(description, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def load_state(module: nn.Module, state: Mapping[str, Tensor], path: str | Path) -> None:

@@ -14,7 +14,8 @@ missing, truncated or of another kind.
 import io
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import h5py
@@ -23,6 +24,7 @@ import numpy as np
 from s2igan.errors import InputError
 
 FORMAT = "s2igan/{kind}/1"
+HINT = "run `dvc repro`, which takes it from DVC's cache or makes it again"
 CHUNK_BYTES = 1 << 20
 
 
@@ -214,7 +216,6 @@ class _Reader:
         self.kind = kind
 
     def __enter__(self):
-        hint = "run `dvc repro`, which takes it from DVC's cache or makes it again"
         if not self.path.is_file():
             raise InputError(f"{self.path}: missing; run `dvc repro` (or `dvc checkout`) to make it")
         try:
@@ -223,20 +224,37 @@ class _Reader:
         except OSError as error:
             if error.errno:  # it may be whole, and is not to be read: by its permissions, by a disk that fails
                 raise OSError(error.errno, os.strerror(error.errno), str(self.path)) from error
-            raise InputError(f"{self.path}: truncated, or not an HDF5 file; {hint}") from error
+            raise InputError(f"{self.path}: truncated, or not an HDF5 file; {HINT}") from error
         try:
-            found = self._file.attrs.get("format", "a foreign HDF5 file")
-            expected = FORMAT.format(kind=self.kind)
-            if found != expected:
-                raise InputError(f"{self.path}: holds {found}, expected {expected}; {hint}")
-            self.attributes: dict = json.loads(self._file["attributes"][:].tobytes())
-            self.keys: list[str] = [key.decode() for key in self._file["keys"][:]]
-            self._rows = {key: row for row, key in enumerate(self.keys)}
-            self._open()
+            with self._damage_told():
+                found = self._file.attrs.get("format", "a foreign HDF5 file")
+                expected = FORMAT.format(kind=self.kind)
+                if found != expected:
+                    raise InputError(f"{self.path}: holds {found}, expected {expected}; {HINT}")
+                self.attributes: dict = json.loads(self._file["attributes"][:].tobytes())
+                self.keys: list[str] = [key.decode() for key in self._file["keys"][:]]
+                self._rows = {key: row for row, key in enumerate(self.keys)}
+                self._open()
         except BaseException:
             self._file.close()
             raise
         return self
+
+    @contextmanager
+    def _damage_told(self) -> Iterator[None]:
+        """What HDF5 and what reads it raise of a damaged file, as one line; of a disk that fails, as it is."""
+        try:
+            yield
+        except InputError:
+            raise
+        except Exception as error:  # of many kinds, and only the file is to blame
+            if isinstance(error, OSError) and error.errno:
+                raise OSError(error.errno, os.strerror(error.errno), str(self.path)) from error
+            raise InputError(f"{self.path}: damaged ({type(error).__name__}); {HINT}") from error
+
+    def _check(self, whole: bool) -> None:
+        if not whole:
+            raise InputError(f"{self.path}: damaged, its parts are not of one length; {HINT}")
 
     def __exit__(self, *_):
         self._file.close()
@@ -269,14 +287,16 @@ class FixedReader(_Reader):
     def _open(self) -> None:
         self._values = self._file["values"]
         self.shape = self._values.shape[1:]
+        self._check(len(self._values) == len(self.keys))
 
     def values(self, rows: Sequence[int] | np.ndarray | slice | None = None) -> np.ndarray:
         """The arrays of `rows` (any order, repeats allowed), or of all rows."""
-        if rows is None or isinstance(rows, slice):
-            return self._values[rows if rows is not None else slice(None)]
-        # HDF5 wants increasing rows without repeats.
-        unique, inverse = np.unique(np.asarray(rows, dtype=np.int64), return_inverse=True)
-        return self._values[unique][inverse]
+        with self._damage_told():
+            if rows is None or isinstance(rows, slice):
+                return self._values[rows if rows is not None else slice(None)]
+            # HDF5 wants increasing rows without repeats.
+            unique, inverse = np.unique(np.asarray(rows, dtype=np.int64), return_inverse=True)
+            return self._values[unique][inverse]
 
 
 class RaggedReader(_Reader):
@@ -287,10 +307,13 @@ class RaggedReader(_Reader):
         self.width = int(np.prod(self._flat.shape[1:]))
         self.offsets = self._file["offsets"][:]
         self.lengths = np.diff(self.offsets)
+        self._check(len(self.lengths) == len(self.keys) and self.lengths.min(initial=0) >= 0)
+        self._check(self.offsets[0] == 0 and self.offsets[-1] == len(self._flat))
 
     def value(self, row: int) -> np.ndarray:
         """The array of one row."""
-        return self._flat[self.offsets[row] : self.offsets[row + 1]]
+        with self._damage_told():
+            return self._flat[self.offsets[row] : self.offsets[row + 1]]
 
     def values(self, rows: Sequence[int] | np.ndarray | None = None) -> list[np.ndarray]:
         """The arrays of `rows`, or of all rows."""
@@ -317,6 +340,8 @@ class ImageReader(RaggedReader):
     def _open(self) -> None:
         super()._open()
         self._heights = self.column("height")
+        self._check(len(self._heights) == len(self.keys) and min(self._heights, default=1) > 0)
+        self._check(not any(self.lengths % (3 * np.array(self._heights, np.int64))))
 
     def value(self, row: int) -> np.ndarray:
         """The image of one row."""

@@ -118,7 +118,7 @@ def test_pictures_of_another_size_than_sen_knows_are_refused():
     (["--lr", "0"], "Invalid value for '--lr': 0.0 is not in the range 0<x<=1."),
     (["--captions", "-1"], "Invalid value for '--captions': -1 is not in the range x>=0."),
     (["--selection", "tets"], "Invalid value for '--selection': 'tets' is not one of 'val', 'test'."),
-    ([], "Missing option '--bands'."),
+    ([], "Missing option '--conv_channels'."),
 ])  # fmt: skip
 def test_parameters_are_refused_before_anything_is_read(arguments, told):
     result = run("train_sen", *arguments)

@@ -77,10 +77,26 @@ def test_a_model_of_another_commit_is_refused_in_one_line(tmp_path, version):
         load_model(path.parent, "sen")
 
 
+@pytest.mark.parametrize(
+    ("file", "before", "after", "told"),
+    [
+        ("model.json", b"2.5", b"2.6", "damaged, or changed since it was saved"),
+        ("image.safetensors", b"\x00\x00\x80?", b"\x00\x00\x80@", "damaged"),  # a weight of 1, now 4
+        ("image.safetensors", b'"dtype"', b'"dtypo"', "damaged"),
+    ],
+)
+def test_a_changed_model_is_refused(tmp_path, file, before, after, told):
+    path = saved(tmp_path) / file
+    assert before in path.read_bytes()
+    path.write_bytes(path.read_bytes().replace(before, after, 1))
+    with pytest.raises(InputError, match=rf"{file}: {told}; run `dvc repro`"):
+        load_model(path.parent, "sen")
+
+
 def test_the_version_is_of_these_fields():
     """Who changes what a saved configuration has raises `VERSION`, or models of the commit before end in a trace."""
     names = " ".join(field.name for config in (SENConfig, SpeechEncoderConfig, RDGConfig) for field in fields(config))
-    assert (VERSION, hashlib.sha256(names.encode()).hexdigest()[:8]) == (3, "9c8105ae")
+    assert (VERSION, hashlib.sha256(names.encode()).hexdigest()[:8]) == (4, "20822bd0")
 
 
 def test_weights_that_must_not_be_read_are_told_as_such(tmp_path, monkeypatch):
