@@ -270,7 +270,8 @@ class _Reader:
 
     def column(self, name: str) -> list:
         """The values of one column, in the order of the keys."""
-        values = self._file[f"columns/{name}"][:].tolist()
+        values = self._file[f"columns/{name}"][:]
+        values = values.tolist() if values.ndim == 1 else list(values)
         return [value.decode() if isinstance(value, bytes) else value for value in values]
 
     def index(self, key: str) -> int:
