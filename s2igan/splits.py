@@ -6,6 +6,7 @@ What is chosen is chosen by name alone: stable when others come or go, the same 
 import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 
 from s2igan.catalog import SPLITS
@@ -44,6 +45,12 @@ def draw(names: Iterable[str], count: int, seed: int, purpose: str) -> set[str]:
 def in_order(names: Iterable[str], seed: int, purpose: str) -> list[str]:
     """`names`, each once, in the order in which `draw` takes them."""
     return sorted(set(names), key=lambda name: hashlib.sha256(f"{seed}/{purpose}/{name}".encode()).digest())
+
+
+def in_turn(unheard: Iterable[str], heard: Iterable[str], seed: int, purpose: str) -> list[str]:
+    """One of `unheard` and one of `heard` in turn, each in an order of its own, then the rest."""
+    parts = in_order(unheard, seed, f"unseen {purpose}"), in_order(heard, seed, f"seen {purpose}")
+    return [name for pair in zip_longest(*parts) for name in pair if name]
 
 
 def fifth(count: int) -> int:

@@ -38,7 +38,7 @@ def catalog(unusable, manifest="manifest.csv", min_sample_rate="16000"):
     prepared = run("prepare", *options[:6], "--manifest", manifest, *words)
     if prepared.exit_code:
         return prepared
-    options += ["--disjoint", "images"]
+    options += ["--disjoint", "images", "--hold_out", "as_listed"]
     return run("catalog", *options, "--max_clipped", "0.01", "--min_seconds", "0.25", "--unusable", unusable, *words)
 
 

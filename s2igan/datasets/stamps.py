@@ -5,7 +5,6 @@ What is said here of speakers holds for its version 2022.06.04; data/raw/stamps/
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import zip_longest
 from pathlib import Path
 
 from s2igan import splits
@@ -179,6 +178,4 @@ def _in_turn(stamp: Stamp, key: str, split: str, seed: int) -> list[str]:
     """The languages in which an image of `split` is spoken of, one of an unseen speaker and one of a seen in turn."""
     seen = stamp.seen()
     unseen = [language for language in stamp.languages if language not in seen] if split == "test" else []
-    of_unseen = splits.in_order(unseen, seed, f"unseen speakers of {key}")
-    of_seen = splits.in_order(seen, seed, f"seen speakers of {key}")
-    return [language for pair in zip_longest(of_unseen, of_seen) for language in pair if language]
+    return splits.in_turn(unseen, seen, seed, f"speakers of {key}")
