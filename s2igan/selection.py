@@ -13,16 +13,12 @@ from s2igan.errors import InputError
 from s2igan.manifest import Row
 from s2igan.splits import Limits
 
-# What the test can be made to hold out, and what splits are then disjoint by; as listed, `disjoint` says it.
-HOLD_OUT = {"as_listed": "", "speaker": "speakers", "language": "languages", "class": "classes", "image": "images"}
-
 
 def select(
     rows: Sequence[Row],
     limits: Limits,
     table: str,
     disjoint: str = "images",
-    hold_out: str = "as_listed",
     raw: Path | None = None,
 ) -> tuple[Catalog, list[Row]]:
     """The catalog of what `limits` leave of `rows`, and those rows; each limit of 0 means all there are.
@@ -40,16 +36,16 @@ def select(
       the test (`_hold_out`). Images that share a recording are in one split.
     - Where each class is in one split, `classes` and `test_classes` limit them; else `classes` alone. Without
       classes, `classes * images_per_class` limits the images, where neither is 0.
-    - `hold_out` other than as_listed: as without a column `split`, and disjoint by what HOLD_OUT says. Copies of a
-      recording below the folder `raw` are then one recording, and where whole classes are held out, descriptions by
-      one that the test hears are left out of training.
+    - With `hold_out`: as without a column `split`, and disjoint by what `splits.HOLD_OUT` says. Copies of a recording
+      below the folder `raw` are then one recording, and where classes are held out, those of one image are left out,
+      and of training what is said by a recording that the test hears.
 
     Images are drawn by their name in the key where rows have keys, else by path. Raises InputError, which begins
     with `table`, where too little is left.
     """
-    if hold_out != "as_listed":
-        rows, limits = _undivided(rows, limits, table, hold_out, raw)
-        disjoint = HOLD_OUT[hold_out]
+    if limits.hold_out != splits.AS_LISTED:
+        rows, limits = _undivided(rows, limits, table, raw)
+        disjoint = splits.HOLD_OUT[limits.hold_out]
     of_image: dict[str, list[Row]] = {}
     for row in rows:
         of_image.setdefault(row.image, []).append(row)
@@ -90,7 +86,7 @@ def select(
             counts = {image: len(found) for image, found in rest.items()}
             chosen = splits.divide(counts, class_of, limits.seed, _units(table, rest), ("train", "val"))
             chosen |= dict.fromkeys(test, "test")
-    if hold_out == "class":
+    if limits.hold_out == "class":
         of_image = _each_recording_once(of_image, chosen)
         chosen = {image: split for image, split in chosen.items() if of_image[image]}
     if not (by_class and not limits.val_classes):  # then the check of the catalog says what is missing
@@ -100,14 +96,17 @@ def select(
     return catalog, [row for image in taken for row in taken[image]]
 
 
-def _undivided(
-    rows: Sequence[Row], limits: Limits, table: str, hold_out: str, raw: Path | None
-) -> tuple[list[Row], Limits]:
+def _undivided(rows: Sequence[Row], limits: Limits, table: str, raw: Path | None) -> tuple[list[Row], Limits]:
     """`rows` without splits, copies of a recording under the first one's name; limits of classes for `class` alone."""
-    if hold_out != "class":
+    if limits.hold_out == "class":
+        images = splits.members({row.image: row.class_name for row in rows})
+        rows = [row for row in rows if row.class_name and len(images[row.class_name]) > 1]
+        if (count := len({row.class_name for row in rows})) < splits.MIN_IMAGES:
+            raise InputError(
+                f"{table}: {count} classes of two images, and catalog.hold_out=class needs three; choose another"
+            )
+    else:
         limits = replace(limits, test_classes=0, val_classes=0)
-    elif len(names := {row.class_name for row in rows} - {""}) < splits.MIN_IMAGES:
-        raise InputError(f"{table}: {len(names)} classes, and catalog.hold_out=class needs three; choose another")
     paths = [path for path in dict.fromkeys(row.recording for row in rows) if path and raw and (raw / path).is_file()]
     size = {path: (raw / path).stat().st_size for path in paths}
     shared, first, named = Counter(size.values()), {}, {}

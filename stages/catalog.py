@@ -16,7 +16,7 @@ from s2igan.machine import workers
 from s2igan.manifest import by_reason, missing_files, read_manifest
 from s2igan.options import fill, options
 from s2igan.parameters import data_faults, parameters, stop_at
-from s2igan.selection import HOLD_OUT, select
+from s2igan.selection import select
 from s2igan.speech.recordings import LOW_RATE, RecordingLimits, judged
 from s2igan.splits import Limits
 from s2igan.store import ImageWriter
@@ -28,13 +28,12 @@ MANIFEST = "data/manifest.csv"
 @click.option("--dataset", required=True, help="its name")
 @click.option("--raw", required=True, help="folder of the data set's files")
 @click.option("--disjoint", type=click.Choice(DISJOINT), required=True, help="what splits do not share")
-@click.option("--hold_out", type=click.Choice(HOLD_OUT), required=True, help="what the test holds out; or as listed")
 @click.option("--load_size", type=click.IntRange(8), required=True, help="pixels of the stored images' shorter side")
 @click.option("--fit", type=click.Choice(FITS), required=True, help="squares are cut from images, or images padded")
 @click.option("--unusable", type=click.Choice(["stop", "leave_out"]), required=True, help="files that cannot be read")
 @options(RecordingLimits, Limits)
 @stage
-def main(dataset, raw, disjoint, hold_out, load_size, fit, unusable, **limits):
+def main(dataset, raw, disjoint, load_size, fit, unusable, **limits):
     """Reads data/manifest.csv and the files that it names.
 
     Writes data/catalog/{images,captions,left_out}.csv, data/catalog/catalog.json and data/images.h5.
@@ -42,8 +41,8 @@ def main(dataset, raw, disjoint, hold_out, load_size, fit, unusable, **limits):
     if not Path(MANIFEST).exists():
         raise InputError(f"{MANIFEST}: missing; run `dvc repro prepare` to make it")
     listed = read_manifest(MANIFEST)
-    table = f"{MANIFEST} ({dataset}, {raw})"
-    catalog, rows = select(listed, fill(Limits, limits), table, disjoint, hold_out, Path(raw))
+    table, hold_out = f"{MANIFEST} ({dataset}, {raw})", limits["hold_out"]
+    catalog, rows = select(listed, fill(Limits, limits), table, disjoint, Path(raw))
     stop_at(missing_files(rows, Path(raw), MANIFEST))
     catalog = check(replace(catalog, dataset=dataset, raw=raw), dataset)
     if hold_out == "class" or catalog.disjoint in ("speakers", "languages"):

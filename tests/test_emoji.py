@@ -46,6 +46,9 @@ def test_limits_take_concepts_and_of_the_test_s_captions_both_kinds(raw):
         languages = [caption.language for caption in few.captions if caption.image == image.key]
         assert len(set(languages)) == 4
         assert len({"eu", "pt"} & set(languages)) == (2 if image.split == "test" else 0)
+    # Held out anew, all languages are told of all drawings.
+    anew = check(load("emoji", raw, Limits(hold_out="image")))
+    assert anew.disjoint == "images" and len(anew.captions) == 24 * len(anew.images)
     assert len({caption.language for caption in few.captions}) > 15  # of one drawing others than of the next
 
 

@@ -53,6 +53,8 @@ def test_captions_are_numbered_by_language_and_the_first_differ(raw):
     assert (caption.language, caption.recording) == ("ca", f"{FOLDER}/sounds/ca/a_tie.wav")
     # A sound that a language lists without a file is not there.
     assert {key for key in whole if key.startswith("tie/")} == {f"tie/potato_tie/{n}" for n in ("00", "07", "17")}
+    anew = load("ktuberling", raw, Limits(hold_out="image")).training_captions()
+    assert {"uk", "nn", "gl"} <= {caption.language for caption in anew}
     few = load("ktuberling", raw, Limits(captions_per_image=1)).captions
     assert all(whole[caption.key] == caption for caption in few)
     assert len({caption.language for caption in few}) > 3

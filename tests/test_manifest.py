@@ -11,8 +11,8 @@ from s2igan.catalog import Caption, Catalog, Image, check
 from s2igan.datasets import manifest
 from s2igan.errors import InputError
 from s2igan.manifest import stop
-from s2igan.selection import HOLD_OUT, select
-from s2igan.splits import Limits
+from s2igan.selection import select
+from s2igan.splits import HOLD_OUT, Limits
 
 
 def touch(folder, *paths):
@@ -302,7 +302,7 @@ def held_out(folder, hold_out, rows, **limits):
             name = row["recording"]
             (folder / name).write_text(name[:-5] if name.startswith("ann") else name)
     listed = manifest.read_list(folder / "manifest.csv", stop)
-    return check(select(listed, Limits(**limits), "own", "classes", hold_out, folder)[0], "own")
+    return check(select(listed, Limits(hold_out=hold_out, **limits), "own", "classes", folder)[0], "own")
 
 
 @pytest.mark.parametrize("hold_out", ["speaker", "language", "class", "image"])
@@ -343,8 +343,8 @@ def test_a_recording_of_two_classes_is_heard_in_one_split(tmp_path):
 @pytest.mark.parametrize(("hold_out", "columns", "told"), [
     ("speaker", ("image", "text"), "own: 0 speakers, and the test is to hold out one of two; name another"),
     ("language", ("image", "text"), "own: line 2: no language, and the test is to hold out languages; name it on each"),
-    ("class", ("image", "text"), "own: 0 classes, and catalog.hold_out=class needs three; choose another"),
-    ("class", ("image", "text", "class"), "own: 2 classes, and catalog.hold_out=class needs three; choose another"),
+    ("class", ("image", "text"), "own: 0 classes of two images, and catalog.hold_out=class needs three; choose"),
+    ("class", ("image", "text", "class"), "own: 2 classes of two images, and catalog.hold_out=class needs three;"),
 ])  # fmt: skip
 def test_what_cannot_be_held_out_is_told(tmp_path, hold_out, columns, told):
     rows = [{"image": f"{n}.png", "text": "a word", "class": f"{n % 2}"} for n in range(9)]

@@ -76,18 +76,19 @@ def unpack(raw: Path) -> None:
 def rows(raw: Path, limits: Limits) -> Iterator[Row]:
     """A row for each drawing and each language; a class is a concept, of which `limits` take so many.
 
-    Drawings are split by their set (SPLIT_OF), so that the style of the test's is unseen. HELD_OUT languages are
-    read in the test alone, where the others are too. Of a drawing's rows the first ones are of unheard and heard
-    languages in turn, in an order drawn by the seed. InputError where files are missing.
+    Drawings are split by their set (SPLIT_OF), so that the style of the test's is unseen. HELD_OUT languages are read
+    in the test alone, where the others are too, unless `limits` hold out something else. Of a drawing's rows the first
+    ones are of unheard and heard languages in turn, in an order drawn by the seed. InputError where files are missing.
     """
     if not (raw / NAMES).is_file():
         raise InputError(f"{raw / NAMES}: missing; {_FETCH}")
     with open(raw / NAMES, newline="", encoding="utf-8") as file:
         names = {row.pop("concept"): row for row in csv.DictReader(file)}
+    apart = HELD_OUT if limits.hold_out == splits.AS_LISTED else ()
     for concept in splits.limit(names, limits.classes, limits.seed, "classes"):
         for name in (name for name in SPLIT_OF if (raw / "images" / concept / f"{name}.png").is_file()):
-            unheard = HELD_OUT if SPLIT_OF[name] == "test" else ()
-            heard = [language for language in LANGUAGES if language not in HELD_OUT]
+            unheard = apart if SPLIT_OF[name] == "test" else ()
+            heard = [language for language in LANGUAGES if language not in apart]
             for language in splits.in_turn(unheard, heard, limits.seed, f"languages of {concept}/{name}"):
                 yield Row(
                     f"images/{concept}/{name}.png",

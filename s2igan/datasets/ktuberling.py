@@ -64,11 +64,11 @@ def rows(raw: Path, limits: Limits) -> Iterator[Row]:
     """A row for each object and each language that names it; there are no texts.
 
     A class is a word, whatever the scene. The objects of each are divided into train, val and test (`splits.divide`),
-    drawings that differ in size or direction alone together; an object is heard in the languages of its split, so
-    that no recording is in two. A caption's number is that of its language, and the first ones are drawn by the
-    seed. Raises InputError where files are missing.
+    drawings that differ in size or direction together; an object is heard in the languages of its split, so that no
+    recording is in two, unless `limits` hold out something else. A caption's number is that of its language, and the
+    first ones are drawn by the seed. Raises InputError where files are missing.
     """
-    themes = _themes(raw)
+    themes, anew = _themes(raw), limits.hold_out != splits.AS_LISTED
     if not (raw / OBJECTS).is_dir():
         raise InputError(f"{raw / OBJECTS}: missing; {_FETCH}")
     sounds = {language: _sounds(raw, language) for language in LANGUAGES}
@@ -82,7 +82,7 @@ def rows(raw: Path, limits: Limits) -> Iterator[Row]:
     split_of = splits.divide(counts, word_of, limits.seed, _drawings(raw, word_of))
     for image, word in word_of.items():
         key = f"{key_name(word)}/{key_name(image)}"
-        heard = [language for language in said[image] if SPLIT_OF.get(language, "train") == split_of[image]]
+        heard = [language for language in said[image] if anew or SPLIT_OF.get(language, "train") == split_of[image]]
         for language in splits.in_order(heard, limits.seed, f"languages of {key}"):
             yield Row(
                 f"{OBJECTS}/{image}.png",
