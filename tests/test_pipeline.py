@@ -91,6 +91,7 @@ def test_no_value_is_null_and_no_group_repeats_a_key():
         ("sen", "kernel"),
         ("sen", "stride"),
         ("prepare", "raw"),
+        ("tts", "rate"),
         *(("catalog", name) for name in limits),
     }
     files = [*(ROOT / "conf").glob("*/*.yaml"), ROOT / "conf/config.yaml"]

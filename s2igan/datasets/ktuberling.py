@@ -90,7 +90,7 @@ def rows(raw: Path, limits: Limits) -> Iterator[Row]:
                 class_name=word,
                 speaker=language,
                 language=language,
-                split=split_of[image],
+                split="" if anew else split_of[image],
                 key=f"{key}/{LANGUAGES.index(language):02d}",
             )
 
