@@ -25,7 +25,7 @@ SCALES = ("smoke", "table", "demo", "large", "gpu", "paper")
 SYSTEMS = tuple(sorted(file.stem for file in (ROOT / "conf/system").glob("*.yaml")))
 SPEECH = ("log_mel", "hubert_base", "mhubert_147", "wavlm_base", "whisper_base")
 TTS = ("espeak", "tacotron2", "flite", "piper", "kokoro")
-DATASETS = ("aviary", "cub", "oxford102", "flickr8k", "places", "stamps", "manifest")
+DATASETS = ("aviary", "cub", "oxford102", "flickr8k", "places", "stamps", "ktuberling", "emoji", "manifest")
 
 
 def module_file(name: str) -> Path | None:
@@ -92,6 +92,7 @@ def test_no_value_is_null_and_no_group_repeats_a_key():
         ("sen", "kernel"),
         ("sen", "stride"),
         ("prepare", "raw"),
+        ("tts", "rate"),
         *(("catalog", name) for name in limits),
     }
     files = [*(ROOT / "conf").glob("*/*.yaml"), ROOT / "conf/config.yaml"]
