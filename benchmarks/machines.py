@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import yaml
 
 import benchmarks.memory  # noqa: F401  (makes the tests' modules known)
 
@@ -42,8 +43,6 @@ def run(folder: Path, variables: dict[str, str]) -> Path:
 
 def hashes(folder: Path) -> dict[str, str]:
     """Of each output but figures and the report, the hash that DVC found."""
-    import yaml
-
     stages = yaml.safe_load((folder / "dvc.lock").read_text())["stages"].values()
     found = {out["path"]: out["md5"] for stage in stages for out in stage["outs"]}
     return {path: md5 for path, md5 in found.items() if Path(path).suffix not in (".png", ".html")}

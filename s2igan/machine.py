@@ -39,11 +39,13 @@ def cluster() -> Any:
 def _cluster(address: str) -> Any:
     try:
         from distributed import Client
+        from distributed.comm import get_address_host_port
     except ImportError:
         raise InputError(
             "S2IGAN_SCHEDULER is set, and Dask is not here; pip install distributed, or unset it"
         ) from None
     try:
+        get_address_host_port(address)  # before there is a client, which would end with a trace
         client = Client(address, timeout=CONNECT_SECONDS, set_as_default=False)
     except (OSError, ValueError) as error:
         raise InputError(

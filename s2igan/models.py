@@ -79,7 +79,7 @@ def load_model(folder: str | Path, kind: str) -> tuple[dict, dict[str, dict[str,
             weights = path.read_bytes()
         except FileNotFoundError as error:
             raise InputError(f"{path}: missing; {REPRO}") from error
-        if hashlib.sha256(weights).hexdigest()[:16] != expected:
+        if _digest(weights) != expected:
             raise InputError(f"{path}: damaged; {REPRO}")
         states[name] = load(weights)
         _check_finite(states[name], path)
@@ -88,7 +88,12 @@ def load_model(folder: str | Path, kind: str) -> tuple[dict, dict[str, dict[str,
 
 def _hash(description: Mapping) -> str:
     """Of a description, whatever the order of its keys."""
-    return hashlib.sha256(json.dumps(description, sort_keys=True).encode()).hexdigest()[:16]
+    return _digest(json.dumps(description, sort_keys=True).encode())
+
+
+def _digest(content: bytes) -> str:
+    """As `hash_files`."""
+    return hashlib.sha256(content).hexdigest()[:16]
 
 
 def load_state(module: nn.Module, state: Mapping[str, Tensor], path: str | Path) -> None:

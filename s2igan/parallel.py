@@ -2,8 +2,6 @@
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import CancelledError
-from concurrent.futures.process import BrokenProcessPool
 from functools import partial
 from itertools import chain, islice
 from typing import Any, TypeVar
@@ -27,7 +25,7 @@ def ordered_map(
     Items are read as they are needed, two chunks a worker ahead; an exception of `function` comes through at its
     item's place. `function`, the items and the results must pickle. Processes have one thread each and stay for the
     next call: what is dear to build, `function` keeps in a cache of its module. With a scheduler (`cluster`) they are
-    Dask's, which does the work of one that dies again. InputError where one is killed, or a cluster goes.
+    Dask's, which does the work of one that dies again. InputError where they, or Dask, give up.
     """
     items = iter(items)
     first = [] if workers == 1 else list(islice(items, FEW + 1))
@@ -35,7 +33,7 @@ def ordered_map(
     if len(first) <= FEW:
         yield from map(function, items)
         return
-    submit = _submit(workers)
+    submit, gone, told = _elsewhere(workers)
     running: deque = deque()
     try:
         while True:
@@ -47,28 +45,30 @@ def ordered_map(
                 if error is not None:
                     raise error
                 yield result
-    except BrokenProcessPool:
-        raise InputError(
-            f"one of {workers} processes was killed, as happens where memory ends; "
-            "set S2IGAN_WORKERS to fewer and run the same command again"
-        ) from None
-    except CancelledError:
-        raise InputError(
-            "the cluster of S2IGAN_SCHEDULER lost its scheduler, or worker after worker, as happens where memory ends; "
-            "start them again, and run the same command again"
-        ) from None
+    except gone:
+        raise InputError(told) from None
     finally:
         for block in running:
             block.cancel()
 
 
-def _submit(workers: int) -> Callable[..., Any]:
-    """What starts a function with its arguments elsewhere, and returns its future."""
+def _elsewhere(workers: int) -> tuple[Callable[..., Any], tuple[type[Exception], ...], str]:
+    """What starts a function elsewhere; what its future raises where nobody is left, and the line to tell then."""
     if client := cluster():
-        return partial(client.submit, pure=False)
+        from concurrent.futures import CancelledError
+
+        from distributed.scheduler import KilledWorker
+
+        gone: tuple[type[Exception], ...] = (CancelledError, KilledWorker)
+        told = "S2IGAN_SCHEDULER: the cluster lost its scheduler, or worker after worker, as happens where memory ends"
+        return partial(client.submit, pure=False), gone, f"{told}; start them again, and run the same command again"
+    from concurrent.futures import BrokenExecutor
+
     from loky import get_reusable_executor  # takes a tenth of a second
 
-    return get_reusable_executor(workers, timeout=IDLE_SECONDS, env=ONE_THREAD).submit
+    submit = get_reusable_executor(workers, timeout=IDLE_SECONDS, env=ONE_THREAD).submit
+    told = f"one of {workers} processes was killed, as happens where memory ends; "
+    return submit, (BrokenExecutor,), told + "set S2IGAN_WORKERS to fewer and run the same command again"
 
 
 def _attempts(function: Callable, block: list) -> list[tuple]:

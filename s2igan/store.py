@@ -341,7 +341,7 @@ class ImageReader(RaggedReader):
         super()._open()
         self._heights = self.column("height")
         self._check(len(self._heights) == len(self.keys) and min(self._heights, default=1) > 0)
-        self._check(not any(self.lengths % (3 * np.array(self._heights, np.int64))))
+        self._check(not (self.lengths % (3 * np.array(self._heights, np.int64))).any())
 
     def value(self, row: int) -> np.ndarray:
         """The image of one row."""

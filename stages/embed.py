@@ -5,7 +5,7 @@ import click
 from s2igan.command import progress, stage
 from s2igan.machine import device
 from s2igan.sen.embedding import BLOCK, open_captions
-from s2igan.sen.model import embed_speech, load_sen, rows_at_once
+from s2igan.sen.model import embed_speech, in_blocks, load_sen
 from s2igan.store import FixedWriter
 
 
@@ -22,12 +22,10 @@ def main(batch_size):
         FixedWriter("data/embeddings.h5", "embeddings", shape, "float32", {"sen": config}) as out,
     ):
         with progress(None, "embeddings", len(log_mels)) as bar:
-            size = rows_at_once(log_mels.width, BLOCK)
-            for start in range(0, len(log_mels), size):
-                keys = log_mels.keys[start : start + size]
-                block = log_mels.values(range(start, start + len(keys)))
-                out.append(keys, embed_speech(model, block, batch_size))
-                bar.update(len(keys))
+            for rows in in_blocks(range(len(log_mels)), log_mels.width, BLOCK):
+                keys = [log_mels.keys[row] for row in rows]
+                out.append(keys, embed_speech(model, log_mels.values(rows), batch_size))
+                bar.update(len(rows))
 
 
 if __name__ == "__main__":

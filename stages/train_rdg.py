@@ -59,8 +59,7 @@ def main(**values):
     trained = fill(Hearing, values).speech_encoder == "trained"
     sen, config = load_sen("models/sen")
     attention = sen.places > 0
-    heard = f"data/{speech_file(config)}.h5"
-    inputs = [*INPUTS, *sorted(Path("models/sen").glob("*")), *([heard] if trained or attention else [])]
+    inputs = [*INPUTS, *sorted(Path("models/sen").glob("*")), *([speech_file(config)] if trained or attention else [])]
     checkpoints = Checkpoints("train_rdg", values, inputs, code_of("train_rdg"))
 
     recipe = fill(Recipe, values)

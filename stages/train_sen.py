@@ -46,7 +46,7 @@ def main(**values):
     """
     spread("train_sen")
     values["precision"] = training_precision("sen.precision", values["precision"], device())
-    inputs = (*INPUTS, f"data/{speech_file(values)}.h5")
+    inputs = (*INPUTS, speech_file(values))
     checkpoints = Checkpoints("train_sen", values, inputs, code_of("train_sen"))
     splits, recipe = fill(Splits, values), fill(Recipe, values)
     if not splits.pretrain:

@@ -6,10 +6,13 @@ import sys
 import time
 from itertools import count, islice
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
 import torch
+from distributed.client import FutureCancelledError
+from distributed.scheduler import KilledWorker
 
 from s2igan import machine
 from s2igan.errors import InputError
@@ -189,6 +192,16 @@ def test_a_cluster_without_workers_or_scheduler_is_told(dask, monkeypatch):
     with pytest.raises(InputError, match=f"S2IGAN_SCHEDULER={address}: it has no workers; start some: dask worker"):
         machine.workers()
     monkeypatch.setattr(machine, "CONNECT_SECONDS", 0.5)
-    monkeypatch.setenv("S2IGAN_SCHEDULER", "tcp://127.0.0.1:9")
-    with pytest.raises(InputError, match=r"tcp://127.0.0.1:9: no scheduler there \(.*\); start one"):
-        machine.workers()
+    for nowhere in ("tcp://127.0.0.1:9", "here", "tcp://127.0.0.1:port", "bad://here:9"):
+        monkeypatch.setenv("S2IGAN_SCHEDULER", nowhere)
+        with pytest.raises(InputError, match=rf"S2IGAN_SCHEDULER={nowhere}: no scheduler there \(.*\); start one"):
+            machine.workers()
+
+
+@pytest.mark.parametrize("error", [KilledWorker("square", "tcp://here:9", 3), FutureCancelledError("square", "lost")])
+def test_a_cluster_that_gives_up_is_told(monkeypatch, error):
+    future = Mock(result=Mock(side_effect=error))
+    monkeypatch.setattr("s2igan.parallel.cluster", lambda: Mock(submit=Mock(return_value=future)))
+    with pytest.raises(InputError, match="S2IGAN_SCHEDULER: the cluster lost its scheduler, .*; start them again"):
+        list(ordered_map(square, range(10), 2, chunk=2))
+    assert future.cancel.called  # of what was asked for ahead

@@ -3,6 +3,7 @@
 # N captions or images, P places, D speech embedding size
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -10,7 +11,7 @@ from torch.nn import functional as F
 
 from s2igan.catalog import read_catalog
 from s2igan.errors import InputError
-from s2igan.sen.model import SEN, embed_speech, is_text_encoder, load_sen, rows_at_once, speech_file
+from s2igan.sen.model import SEN, embed_speech, in_blocks, is_text_encoder, load_sen, speech_file
 from s2igan.sen.text_encoder import TextReader
 from s2igan.store import FixedReader, RaggedReader
 
@@ -28,8 +29,8 @@ def open_captions(config: dict) -> RaggedReader | TextReader:
     """
     if is_text_encoder(config):
         return TextReader((caption.key, caption.text) for caption in read_catalog("data/catalog").captions)
-    kind = speech_file(config)
-    return RaggedReader(f"data/{kind}.h5", kind)
+    path = Path(speech_file(config))
+    return RaggedReader(path, path.stem)
 
 
 class HeardCaptions:
@@ -52,9 +53,8 @@ class HeardCaptions:
             raise InputError("data/embeddings.h5: of other captions than data/speech.h5; run `dvc repro embed`")
         rows = range(len(self._keys))
         if self.embeddings.nbytes * (1 + self._sen.places) <= HEARD_BYTES:
-            block = rows_at_once(self._captions.width, BLOCK)
-            blocks = [self._hear(rows[i : i + block]) for i in range(0, len(rows), block)]
-            self._heard = np.concatenate(blocks)
+            blocks = in_blocks(rows, self._captions.width, BLOCK)
+            self._heard = np.concatenate([self._hear(block) for block in blocks])
         return self
 
     def __exit__(self, *error) -> None:
@@ -82,12 +82,8 @@ def caption_embeddings(keys: Sequence[str], device: torch.device, places: bool =
     sen.to(device)
     with open_captions(config) as captions:
         rows = [captions.index(key) for key in keys]
-        block = rows_at_once(captions.width, BLOCK)
-        blocks = [
-            embed_speech(sen, captions.values(rows[i : i + block]), places=places)
-            for i in range(0, max(1, len(rows)), block)
-        ]
-    return np.concatenate(blocks)
+        blocks = in_blocks(rows, captions.width, BLOCK)
+        return np.concatenate([embed_speech(sen, captions.values(block), places=places) for block in blocks])
 
 
 def image_embeddings(sen: SEN, keys: Sequence[str], device: torch.device) -> np.ndarray:

@@ -1,6 +1,6 @@
 """Speech embedding network: two encoders with one space, and a classifier that both share."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -142,8 +142,8 @@ def is_text_encoder(config: dict) -> bool:
 
 
 def speech_file(config: dict) -> str:
-    """The kind of file, data/<kind>.h5, that the speech encoder of this configuration takes."""
-    return "speech_features" if config.get("input") == "speech_features" else "logmel"
+    """The file, data/<kind>.h5, that the speech encoder of this configuration takes."""
+    return "data/speech_features.h5" if config.get("input") == "speech_features" else "data/logmel.h5"
 
 
 def heard_by(config: dict) -> list[str]:
@@ -158,9 +158,14 @@ def heard_by(config: dict) -> list[str]:
     return [f"speech heard by {found['model']}, layers {layers}, weights {found['weights_hash']}: {text}"]
 
 
-def rows_at_once(width: int, most: int) -> int:
-    """How many utterances to have in memory: `most` of those with log-mels, fewer where frames are as wide as this."""
-    return max(128, min(most, most * WIDE // width))
+def in_blocks(rows: Sequence[int] | np.ndarray, width: int, most: int) -> Iterator[Sequence[int] | np.ndarray]:
+    """Captions in `rows`, as many at a time as to have in memory: `most`, or fewer where a frame has over WIDE numbers.
+
+    One block without a row where there are none.
+    """
+    size = max(128, min(most, most * WIDE // width))
+    for start in range(0, max(1, len(rows)), size):
+        yield rows[start : start + size]
 
 
 def save_sen(folder: Path | str, model: SEN, config: dict) -> None:

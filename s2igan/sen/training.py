@@ -17,7 +17,7 @@ from s2igan.options import choice, integer, number, seed
 from s2igan.sen.augmentation import OFF, Augmentation, Augmenter
 from s2igan.sen.image_encoder import CentredFeatures
 from s2igan.sen.losses import region_matching_loss
-from s2igan.sen.model import SEN, class_labels, embed_speech, pad, rows_at_once
+from s2igan.sen.model import SEN, class_labels, embed_speech, in_blocks, pad
 from s2igan.store import FixedReader, RaggedReader
 from s2igan.training import Checkpoints, History, Row, Schedule
 
@@ -274,13 +274,10 @@ def validate(
     if not len(pairs):
         return float("nan"), float("nan")
     model.eval()
-    rows = pairs.log_mel_rows
-    block = rows_at_once(speech_of(rows[:1])[0].shape[1], EMBED_BLOCK)
-    blocks = [
-        embed_speech(model, speech_of(rows[start : start + block]), batch_size, unit=False)
-        for start in range(0, len(rows), block)
-    ]
-    speech = torch.from_numpy(np.concatenate(blocks))  # (n, D)
+    width = speech_of(pairs.log_mel_rows[:1])[0].shape[1]
+    blocks = in_blocks(pairs.log_mel_rows, width, EMBED_BLOCK)
+    embedded = [embed_speech(model, speech_of(block), batch_size, unit=False) for block in blocks]
+    speech = torch.from_numpy(np.concatenate(embedded))  # (n, D)
     image_rows, first, image_of = np.unique(pairs.image_rows, return_index=True, return_inverse=True)
     device = next(model.parameters()).device
     with torch.inference_mode():
