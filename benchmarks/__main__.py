@@ -43,7 +43,7 @@ def write(rows: list[Row], output: Path, heading: str) -> None:
 
 @click.command()
 @click.option("--only", type=click.Choice(list(ROWS)), multiple=True, help="several times for several (default: all)")
-@click.option("--quick", is_flag=True, help="tiny sizes, a minute: whether it runs")
+@click.option("--quick", is_flag=True, help="tiny sizes, a minute or two: whether it runs")
 @click.option("--large", is_flag=True, help="the data stages at CUB's size, too")
 @click.option("--published", type=click.Path(exists=True, file_okay=False, path_type=Path), help="the authors' code")
 @click.option("--batch", type=click.IntRange(2), default=4, show_default=True, help="images of RDG's step")
