@@ -39,9 +39,8 @@ demo: env ## says a sentence and draws it
 table1: env ## every system, three seeds, on DVC's queue, JOBS runs at a time: metrics/table1.csv, docs/results.md
 	@$(RUN) python -m s2igan.cli table1 --jobs $(JOBS)
 
-bench: env ## speed and memory
-	@$(RUN) python -m benchmarks.speech
-	@$(RUN) python -m benchmarks.training
+bench: env ## speed and memory, beside the usual way; with PUBLISHED=folder beside the authors' code: benchmarks/results.md
+	@$(RUN) python -W ignore -m benchmarks $(if $(PUBLISHED),--published "$(PUBLISHED)") $(BENCH)
 
 parity: env ## the arithmetic beside other people's, and with PUBLISHED=folder beside the authors' code: docs/parity.md
 	@$(RUN) python -W ignore -m benchmarks.parity $(PUBLISHED)

@@ -3,7 +3,6 @@
 import re
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,7 @@ from s2igan.parameters import data_faults, parameter_faults, parameters, text_fa
 from s2igan.speech.recordings import LOW_RATE, RecordingLimits, judged
 from s2igan.splits import Limits
 
-WHOLE = {"dataset": "manifest", "disjoint": "images"}  # as conf/dataset/manifest.yaml: no limits
+WHOLE = {"disjoint": "images"}  # as conf/dataset/manifest.yaml: no limits
 FEW = 3  # images that a word needs to be in training and in the test
 MUCH = 0.25  # share of an image whose loss is worth a word
 
@@ -80,8 +79,8 @@ def check_list(path: Path, workers: int) -> dict[str, Any]:
     try:
         if not usable:
             raise InputError(f"{table}: no row is left that can be used")
-        taken, _ = selection.select(usable, fill(Limits, settings), str(table), settings["disjoint"])
-        taken = catalog.check(replace(taken, disjoint=settings["disjoint"]), str(table))
+        taken, _ = selection.select(usable, fill(Limits, settings), str(table), settings["disjoint"], raw)
+        taken = catalog.check(taken, str(table))
         report |= {"splits": _splits(taken), "words": _words(taken)}
         faults += data_faults(taken, params) if of_list else []
     except InputError as error:

@@ -232,7 +232,7 @@ def trace(key, wav, png):
 @click.option("--folder", type=click.Path(path_type=Path), help="where to (default: data/raw/DATASET)")
 @report_user_errors
 def fetch(dataset, folder):
-    """Downloads what is public of DATASET (cub, oxford102, stamps), checks and unpacks it.
+    """Downloads what is public of DATASET (cub, oxford102, stamps, ktuberling, emoji), checks and unpacks it.
 
     \b
     s2igan fetch stamps

@@ -19,6 +19,8 @@ DATA = {
     "flickr8k": ("Flickr8k: photographs, with recordings of people who read its captions", False),
     "places": ("Places Audio: photographs of scenes, described by people in their own words", False),
     "stamps": ("pictures and recorded words of the stamps of Tux Paint, GPL version 2 or later", False),
+    "ktuberling": ("parts of KTuberling's scenes and recordings of their names, GPL version 2 or later", False),
+    "emoji": ("emoji of free sets, some under CC BY-SA, and their names in many languages", False),
     "manifest": ("a data set of somebody's own", False),
 }
 Scores = dict[tuple[str, str], dict[str, float]]  # key and label of a measure -> column -> number

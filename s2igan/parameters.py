@@ -85,9 +85,15 @@ def _misfits(params: Mapping[str, dict]) -> Iterator[str]:
             yield f"{FILE}: sen.input=speech_features, but sen.encoder=li2020 takes log-mels alone; set it to log_mel"
     if params["sen"]["places"] and params["rdg"]["scales"] == 1:
         yield f"{FILE}: sen.places is not 0, but a generator with rdg.scales=1 has no stage that attends; set it to 0"
+    yield from _augmentation_misfits(params["sen"])
     robustness = params["robustness"]
+    if robustness["engine"] and (robustness["engine"] == params["tts"]["engine"] or not robustness["voices"]):
+        yield f"{FILE}: robustness.engine={robustness['engine']}: name another than tts.engine, and robustness.voices"
     try:
         import_module("s2igan.metrics.robustness").conditions(robustness["snr_db"], robustness["rates"], "")
+        if other := _quick_engine(robustness):
+            for voice in robustness["voices"]:
+                other.require_sayable("a", voice)
         if engine := _quick_engine(params["tts"]):
             tts = params["tts"]
             import_module("s2igan.speech.synthesis").voices_by_language(
@@ -119,14 +125,22 @@ def least_seconds(params: Mapping[str, dict]) -> float:
     return (params["logmel"]["window_ms"] + (frames - 1) * params["logmel"]["shift_ms"]) / 1000
 
 
-def _quick_engine(tts: dict) -> Any:
-    """The engine of `tts`, or None where it takes long to load."""
-    engines = import_module("s2igan.speech.engine")
-    if tts["engine"] != "espeak":
+def _augmentation_misfits(sen: Mapping[str, Any]) -> Iterator[str]:
+    config = import_module("s2igan.options").fill(import_module("s2igan.sen.augmentation").Augmentation, sen)
+    if config and sen["encoder"] == "char_cnn_rnn":
+        yield f"{FILE}: sen.encoder=char_cnn_rnn reads text, which no augmentation is for; leave it off"
+    if config.of_power and sen["input"] == "speech_features":
+        yield f"{FILE}: sen.vtlp, sen.noise and sen.reverberation are for sen.input=log_mel alone; set them to 0"
+    if sen["patience"] and sen["learn_val"] and sen["selection"] == "val":
+        yield f"{FILE}: sen.patience is not 0, but with sen.learn_val nothing validates; set one of them off"
+
+
+def _quick_engine(section: Mapping[str, Any]) -> Any:
+    """The engine of a section, or None where there is none, or where it takes long to load."""
+    engines, name = import_module("s2igan.speech.engine"), section["engine"]
+    if name in ("", "coqui"):
         return None
-    return engines.create_engine(
-        tts["engine"], **engines.options_for(*(tts[name] for name in ("engine", "rate", "model", "vocoder")))
-    )
+    return engines.create_engine(name, **engines.options_for(name, section["rate"], section["model"], ""))
 
 
 def text_faults(rows: Iterable[Any], params: Mapping[str, dict], table: str | Path) -> Iterator[str]:

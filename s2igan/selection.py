@@ -5,7 +5,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
 from s2igan import splits
 from s2igan.catalog import SPLITS, Caption, Catalog, Image
@@ -14,7 +14,13 @@ from s2igan.manifest import Row
 from s2igan.splits import Limits
 
 
-def select(rows: Sequence[Row], limits: Limits, table: str, disjoint: str = "images") -> tuple[Catalog, list[Row]]:
+def select(
+    rows: Sequence[Row],
+    limits: Limits,
+    table: str,
+    disjoint: str = "images",
+    raw: Path | None = None,
+) -> tuple[Catalog, list[Row]]:
     """The catalog of what `limits` leave of `rows`, and those rows; each limit of 0 means all there are.
 
     An image's key is that of its rows, else `<class>/<file stem>`, or `-/<file stem>` where no row has a class;
@@ -30,10 +36,16 @@ def select(rows: Sequence[Row], limits: Limits, table: str, disjoint: str = "ima
       the test (`_hold_out`). Images that share a recording are in one split.
     - Where each class is in one split, `classes` and `test_classes` limit them; else `classes` alone. Without
       classes, `classes * images_per_class` limits the images, where neither is 0.
+    - With `hold_out`: as without a column `split`, and disjoint by what `splits.HOLD_OUT` says. Copies of a recording
+      below the folder `raw` are then one recording, and where classes are held out, those of one image are left out,
+      and of training what is said by a recording that the test hears.
 
     Images are drawn by their name in the key where rows have keys, else by path. Raises InputError, which begins
     with `table`, where too little is left.
     """
+    if limits.hold_out != splits.AS_LISTED:
+        rows, limits = _undivided(rows, limits, table, raw)
+        disjoint = splits.HOLD_OUT[limits.hold_out]
     of_image: dict[str, list[Row]] = {}
     for row in rows:
         of_image.setdefault(row.image, []).append(row)
@@ -74,11 +86,47 @@ def select(rows: Sequence[Row], limits: Limits, table: str, disjoint: str = "ima
             counts = {image: len(found) for image, found in rest.items()}
             chosen = splits.divide(counts, class_of, limits.seed, _units(table, rest), ("train", "val"))
             chosen |= dict.fromkeys(test, "test")
+    if limits.hold_out == "class":
+        of_image = _each_recording_once(of_image, chosen)
+        chosen = {image: split for image, split in chosen.items() if of_image[image]}
     if not (by_class and not limits.val_classes):  # then the check of the catalog says what is missing
         splits.require_all(table, chosen.values())
     taken = {image: of_image[image][: limits.captions_per_image or None] for image in chosen}
-    catalog = _catalog(table, taken, chosen, class_of)
+    catalog = replace(_catalog(table, taken, chosen, class_of), disjoint=disjoint)
     return catalog, [row for image in taken for row in taken[image]]
+
+
+def _undivided(rows: Sequence[Row], limits: Limits, table: str, raw: Path | None) -> tuple[list[Row], Limits]:
+    """`rows` without splits, copies of a recording under the first one's name; limits of classes for `class` alone."""
+    if limits.hold_out == "class":
+        images = splits.members({row.image: row.class_name for row in rows})
+        rows = [row for row in rows if row.class_name and len(images[row.class_name]) > 1]
+        if (count := len({row.class_name for row in rows})) < splits.MIN_IMAGES:
+            raise InputError(
+                f"{table}: {count} classes of two images, and catalog.hold_out=class needs three; choose another"
+            )
+    else:
+        limits = replace(limits, test_classes=0, val_classes=0)
+    paths = [path for path in dict.fromkeys(row.recording for row in rows) if path and raw and (raw / path).is_file()]
+    size = {path: (raw / path).stat().st_size for path in paths}
+    shared, first, named = Counter(size.values()), {}, {}
+    for path in paths:
+        if shared[size[path]] > 1:
+            named[path] = first.setdefault(hashlib.sha256((raw / path).read_bytes()).digest(), path)
+    return [replace(row, split="", recording=named.get(row.recording, row.recording)) for row in rows], limits
+
+
+def _each_recording_once(of_image: Mapping[str, list[Row]], split_of: Mapping[str, str]) -> dict[str, list[Row]]:
+    """The descriptions of each image whose recording is in no split before its own, of test, val and train."""
+    heard_in: dict[str, str] = {}
+    for split in reversed(SPLITS):
+        for image in (image for image, found in split_of.items() if found == split):
+            for row in of_image[image]:
+                heard_in.setdefault(row.recording, split)
+    return {
+        image: [row for row in of_image[image] if not row.recording or heard_in[row.recording] == split]
+        for image, split in split_of.items()
+    }
 
 
 def _units(table: str, of_image: Mapping[str, list[Row]]) -> dict[str, str]:
@@ -110,11 +158,11 @@ def _hold_out(
     for row in (row for found in of_image.values() for row in found):
         if not getattr(row, name) and (row.recording or name == "language"):
             raise InputError(
-                f"{table}: line {row.line}: no {name}, and catalog.disjoint={disjoint}; name it on each row"
+                f"{table}: line {row.line}: no {name}, and the test is to hold out {disjoint}; name it on each row"
             )
     names = {getattr(row, name) for found in of_image.values() for row in found} - {""}
     if len(names) < 2:
-        raise InputError(f"{table}: {len(names)} {disjoint}, and catalog.disjoint={disjoint} needs two; name another")
+        raise InputError(f"{table}: {len(names)} {disjoint}, and the test is to hold out one of two; name another")
     held_out = splits.draw(names, splits.fifth(len(names)), seed, f"test {disjoint}")
     sides = {image: {getattr(row, name) in held_out for row in found} for image, found in of_image.items()}
     both = [image for image, found in sides.items() if len(found) > 1]

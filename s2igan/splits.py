@@ -6,22 +6,27 @@ What is chosen is chosen by name alone: stable when others come or go, the same 
 import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 
 from s2igan.catalog import SPLITS
 from s2igan.errors import InputError
-from s2igan.options import integer, seed
+from s2igan.options import choice, integer, seed
 
 MIN_IMAGES = 3  # images that can be divided: one a split
+AS_LISTED = "as_listed"
+# What the test can be made to hold out, and what splits are then disjoint by; as listed, the data set says it.
+HOLD_OUT = {AS_LISTED: "", "speaker": "speakers", "language": "languages", "class": "classes", "image": "images"}
 LIMIT_HINT = "raise catalog.classes or catalog.images_per_class, or set them to 0 for all"
 
 
 @dataclass(frozen=True)
 class Limits:
-    """How much of a data set to take: at most so many of each, 0 for all there are, and the seed of the choice.
+    """How much of a data set to take: at most so many of each, 0 for all there are; what is held out, and the seed.
 
     `classes` in all, `test_classes` of them for the test, `val_classes` taken out of training; where a data set
-    has no classes, `classes * images_per_class` images in all. `selection` says what they mean where.
+    has no classes, `classes * images_per_class` images in all. `selection` says what they mean where. With `hold_out`
+    other than AS_LISTED, splits of the data set's own do not count.
     """
 
     classes: int = integer(0, help="at most so many; 0 for all there are", default=0)
@@ -29,6 +34,7 @@ class Limits:
     val_classes: int = integer(0, help="training classes for model selection", default=0)
     images_per_class: int = integer(0, help="at most so many; 0 for all there are", default=0)
     captions_per_image: int = integer(0, help="at most so many; 0 for all there are", default=0)
+    hold_out: str = choice([*HOLD_OUT], help="what is in the test alone; or as the data set has it", default=AS_LISTED)
     seed: int = seed(default=0)
 
 
@@ -44,6 +50,12 @@ def draw(names: Iterable[str], count: int, seed: int, purpose: str) -> set[str]:
 def in_order(names: Iterable[str], seed: int, purpose: str) -> list[str]:
     """`names`, each once, in the order in which `draw` takes them."""
     return sorted(set(names), key=lambda name: hashlib.sha256(f"{seed}/{purpose}/{name}".encode()).digest())
+
+
+def in_turn(unheard: Iterable[str], heard: Iterable[str], seed: int, purpose: str) -> list[str]:
+    """One of `unheard` and one of `heard` in turn, each in an order of its own, then the rest."""
+    parts = in_order(unheard, seed, f"unseen {purpose}"), in_order(heard, seed, f"seen {purpose}")
+    return [name for pair in zip_longest(*parts) for name in pair if name]
 
 
 def fifth(count: int) -> int:

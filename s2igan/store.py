@@ -76,7 +76,8 @@ class _Writer:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self._temporary = self.path.with_name(f".{self.path.name}.{os.getpid()}.partial")
         self._output = _Output(self._temporary, "w+")
-        self._file = h5py.File(self._output, "w", track_order=False)
+        # HDF5 1.10's format, whose structures have checksums: of damage in older ones the library may never return.
+        self._file = h5py.File(self._output, "w", track_order=False, libver="v110")
         try:
             row_bytes = max(1, int(np.prod(self.row)) * self.dtype.itemsize)
             size = {"shape": (0, *self.row), "maxshape": (None, *self.row)}
@@ -270,7 +271,8 @@ class _Reader:
 
     def column(self, name: str) -> list:
         """The values of one column, in the order of the keys."""
-        values = self._file[f"columns/{name}"][:].tolist()
+        values = self._file[f"columns/{name}"][:]
+        values = values.tolist() if values.ndim == 1 else list(values)
         return [value.decode() if isinstance(value, bytes) else value for value in values]
 
     def index(self, key: str) -> int:

@@ -85,13 +85,15 @@ def train(
     complete_row: Callable[[Row], Row] = lambda row: row,
     draw_sheet: Callable[[], np.ndarray] | None = None,
     report: Callable[[History], None] = lambda history: None,
+    is_enough: Callable[[], bool] = lambda: False,
 ) -> History:
     """Makes the schedule's steps, or those that are left since the last checkpoint.
 
     `step(number)` makes one step and returns the keys of the items it took (images, or captions) and its losses by
     name. `state` is all that steps change. A row of the curves has `step`, `items` so far, and the losses' means over
     the items since the row before; `complete_row` may add to it. `report` is called with what there is where a
-    run goes on, after each row and sheet, and at the end.
+    run goes on, after each row and sheet, and at the end. `is_enough`, asked before each step, ends the run early,
+    by what `state` holds.
 
     SIGTERM and SIGINT end the process after the step with a checkpoint and exit code 143 or 130. Raises InputError for
     a loss that is not finite, before a checkpoint keeps what it did.
@@ -121,7 +123,7 @@ def train(
     saved_at = time.monotonic()
     bars = progress(None, schedule.name, schedule.steps, number) if first else nullcontext()
     with _signals() as received, bars as bar, whole_batches(state.values()):
-        while not (stopped := any_of(received)) and number < schedule.steps:
+        while not (stopped := any_of(received)) and number < schedule.steps and not any_of(is_enough()):
             keys, losses = step(number)
             number, items = number + 1, items + len(keys)
             # a GPU is waited for once

@@ -41,15 +41,17 @@ def main(dataset, raw, disjoint, load_size, fit, unusable, **limits):
     if not Path(MANIFEST).exists():
         raise InputError(f"{MANIFEST}: missing; run `dvc repro prepare` to make it")
     listed = read_manifest(MANIFEST)
-    catalog, rows = select(listed, fill(Limits, limits), f"{MANIFEST} ({dataset}, {raw})", disjoint)
+    table, hold_out = f"{MANIFEST} ({dataset}, {raw})", limits["hold_out"]
+    catalog, rows = select(listed, fill(Limits, limits), table, disjoint, Path(raw))
     stop_at(missing_files(rows, Path(raw), MANIFEST))
-    catalog = check(replace(catalog, dataset=dataset, raw=raw, disjoint=disjoint), dataset)
-    if disjoint in ("speakers", "languages"):
+    catalog = check(replace(catalog, dataset=dataset, raw=raw), dataset)
+    if hold_out == "class" or catalog.disjoint in ("speakers", "languages"):
         taken = {row.image for row in rows}
         others = sum(row.image in taken for row in listed) - len(rows)
-        click.echo(
-            f"{others} descriptions not used: of the test's images by others than its {disjoint}, and the reverse"
-        )
+        of = f"of the test's images by others than its {catalog.disjoint}, and the reverse"
+        if hold_out == "class":
+            of = "by a recording that another split hears"
+        click.echo(f"{others} descriptions not used: {of}")
     left_out = dict(unusable_recordings(catalog, fill(RecordingLimits, limits)))
     raise_unless_allowed(left_out, unusable)
     listed_captions = catalog.captions

@@ -23,10 +23,10 @@ def main(**settings):
         require_seconds(speech, least_seconds(parameters()))
         settings["sample_rate"] = speech.attributes["sample_rate"]
         attributes = {"log_mel": settings, "speech": speech.attributes}
-        with RaggedWriter("data/logmel.h5", "logmel", settings["bands"], "float16", attributes) as out:
+        with RaggedWriter("data/logmel.h5", "logmel", settings["bands"], "float16", attributes, ["levels"]) as out:
             utterances = ((key, speech.value(row)) for row, key in enumerate(speech.keys))
-            for key, frames in progress(log_mels(utterances, settings, workers()), "log-mel", len(speech)):
-                out.append(key, frames)
+            for key, frames, levels in progress(log_mels(utterances, settings, workers()), "log-mel", len(speech)):
+                out.append(key, frames, levels=levels)
 
 
 def require_seconds(speech: RaggedReader, least: float) -> None:

@@ -18,7 +18,7 @@ from s2igan.store import RaggedWriter
 @click.command()
 @click.option("--engine", type=click.Choice(ENGINES), required=True)
 @click.option("--rate", type=click.IntRange(80, 450), required=True, help="words a minute (espeak)")
-@click.option("--model", required=True, help="name or folder of a model (coqui)")
+@click.option("--model", required=True, help="a model's name or folder (coqui), the program (flite), voices (piper)")
 @click.option("--vocoder", required=True, help="name or folder of its vocoder, empty for the model's own (coqui)")
 @click.option("--train_voices", multiple=True, required=True, help="voices of training and validation")
 @click.option("--test_voices", multiple=True, required=True, help="voices of the test")

@@ -10,6 +10,7 @@ from s2igan.command import stage
 from s2igan.data_parallel import is_first, spread
 from s2igan.machine import device, training_precision
 from s2igan.options import choice, fill, options, switch
+from s2igan.sen.augmentation import Augmentation
 from s2igan.sen.embedding import open_captions
 from s2igan.sen.model import SENConfig, build_sen, save_sen, speech_file
 from s2igan.sen.speech_encoder import SpeechEncoderConfig
@@ -36,7 +37,7 @@ class Splits:
 
 
 @click.command()
-@options(SpeechEncoderConfig, SENConfig, Splits, Recipe)
+@options(SpeechEncoderConfig, SENConfig, Splits, Recipe, Augmentation)
 @stage
 def main(**values):
     """Reads the catalog, data/logmel.h5 and data/image_{features,regions}.h5; writes models/sen and its curves.
@@ -76,6 +77,7 @@ def main(**values):
             *(model, log_mels, features, training, validation, recipe, checkpoints),
             report=lambda history: write_curves("sen", history.rows, CURVES),
             image_regions=regions,
+            augmentation=fill(Augmentation, values),
         )
     if not is_first():
         return

@@ -127,6 +127,20 @@ def test_a_list_without_a_usable_row_is_told(rows):
             {"sen": {"input": "speech_features"}},
             "sen.input=speech_features, but speech_features.model is empty; name one",
         ),
+        (
+            {"sen": {"noise": 0.5, "input": "speech_features"}, "speech_features": {"model": "own"}},
+            "sen.vtlp, sen.noise and sen.reverberation are for sen.input=log_mel alone; set them to 0",
+        ),
+        ({"sen": {"speed": 0.1, "encoder": "char_cnn_rnn"}}, "reads text, which no augmentation is for"),
+        (
+            {"sen": {"patience": 3, "learn_val": True}},
+            "sen.patience is not 0, but with sen.learn_val nothing validates",
+        ),
+        ({"robustness": {"engine": "flite"}}, "robustness.engine=flite: name another than tts.engine, and robustness."),
+        (
+            {"robustness": {"engine": "flite", "model": "no-flite", "voices": ["slt"]}},
+            "params.yaml: engine flite: no program no-flite; install it (apt-get install flite)",
+        ),
         ({"tts": {"test_voices": ["tlh"]}}, "params.yaml: voice 'tlh': eSpeak NG has no such voice"),
         ({"tts": {"test_voices": ["en-us+f3"]}}, "tts.test_voices: en-us+f3 is a training voice too"),
     ],

@@ -20,7 +20,6 @@ from TTS.tts.models.tacotron2 import Tacotron2
 from TTS.vocoder.configs.hifigan_config import HifiganConfig
 from TTS.vocoder.models.gan import GAN
 
-from benchmarks import speech
 from s2igan.catalog import Caption, Catalog, Image, write_catalog
 from s2igan.errors import InputError
 from s2igan.speech import coqui
@@ -31,7 +30,6 @@ from s2igan.speech.synthesis import synthesize
 from s2igan.store import RaggedReader
 from stages.synthesize import main as synthesize_stage
 
-ROOT = Path(__file__).parent.parent
 TEXTS = ["this bird has a red crown", "it has blue wings and a short bill", "a white belly"]
 NAME = "tts_models/en/ljspeech/tacotron2-DDC"
 VOCODER_NAME = "vocoder_models/en/ljspeech/hifigan_v2"  # the one that the list names for NAME
@@ -310,12 +308,13 @@ def test_a_vocoder_that_cannot_be_downloaded_is_refused(models):
 @pytest.mark.parametrize(("names", "told"), [
     *[([name], f"tts.model: '{name}' is no file, no folder and none of coqui's tts_models.*tts.engine=espeak$")
       for name in ("tts_models/en/ljspeech", VOCODER_NAME, "/no/such/folder")],
+    ([""], "^tts.model: empty; give the name of a coqui model"),
     (["one", NAME], f"tts.vocoder: '{NAME}' is no file, no folder and none of coqui's vocoder_models"),
     (["one", "other_bands"], "takes 21 mel bands and the model gives 20"),
     (["tts_models/multilingual/multi-dataset/xtts_v2"], "cannot be had without agreeing to its licence"),
 ])  # fmt: skip
 def test_names_that_are_no_models_are_refused(models, names, told):
-    refused(told, *(models / name if (models / name).is_dir() else name for name in names))
+    refused(told, *(models / name if name and (models / name).is_dir() else name for name in names))
 
 
 def test_a_folder_without_config_or_weights_is_refused(models, tmp_path):
@@ -376,15 +375,3 @@ def test_one_voice_may_speak_training_and_test(models, folder):
     with RaggedReader("data/speech.h5", "speech") as speech:
         assert len(speech) == 6 and speech.attributes["sample_rate"] == RATE
         assert speech.attributes["options"] == options
-
-
-def test_the_benchmark_of_speech_takes_a_model(models, monkeypatch):
-    monkeypatch.chdir(ROOT)
-    monkeypatch.setattr(torch, "set_num_threads", lambda _: None)  # for the other tests
-    command = ["--engine", "coqui", "--count", "1"]
-    spoken = CliRunner().invoke(
-        speech.main, [*command, "--model", str(models / "one"), "--vocoder", str(models / "vocoder")]
-    )
-    assert spoken.exit_code == 0 and spoken.output.startswith("1 sentences of ")
-    result = CliRunner().invoke(speech.main, command)
-    assert result.exit_code == 1 and result.output.startswith("error: tts.model: empty; give the name of a coqui")

@@ -11,6 +11,7 @@ from dag import ROOT, composed, ordered, run_stage
 from miniatures import write_cub, write_oxford102
 from miniatures_speech import write_flickr8k, write_manifest, write_places
 from miniatures_stamps import write_stamps
+from miniatures_svg import write_emoji, write_ktuberling
 
 from s2igan.catalog import read_catalog
 from s2igan.metrics.retrieval import chance_average_precision
@@ -22,13 +23,15 @@ WRITERS = {
     "flickr8k": write_flickr8k,
     "places": write_places,
     "stamps": write_stamps,
+    "ktuberling": write_ktuberling,
+    "emoji": write_emoji,
     "manifest": write_manifest,
 }
 
 
 # What `catalog` and `synthesize` make of these is of a kind with another's: captions of Reed et al. (cub), recordings
-# of images without classes (flickr8k).
-READ = ("oxford102", "places")
+# of images without classes (flickr8k) and with them (stamps), texts in several languages (manifest).
+READ = ("oxford102", "places", "ktuberling", "emoji")
 
 
 @contextmanager
@@ -116,9 +119,9 @@ def test_speech_is_read_aloud_or_taken_as_recorded(run):
     with RaggedReader(folder / "data/speech.h5", "speech") as speech:
         engine, voices = speech.attributes["engine"], set(speech.column("voice"))
     catalog = read_catalog(folder / "data/catalog")
-    if name in ("cub", "oxford102"):
+    if name in ("cub", "oxford102", "emoji"):
         assert engine == "espeak" and all(caption.text for caption in catalog.captions)
-    elif name in ("flickr8k", "places", "stamps"):
+    elif name in ("flickr8k", "places", "stamps", "ktuberling"):
         # No text is used at all, as for a language without writing.
         assert engine == "recordings" and not any(caption.text for caption in catalog.captions)
         assert voices == {caption.speaker or "unknown" for caption in catalog.captions}

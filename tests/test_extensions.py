@@ -230,6 +230,6 @@ def test_what_a_converter_refuses_and_an_unknown_name_end_in_one_line(project):
 
     (project / "raw/red/0.png").rename(project / "raw/red.png")
     assert "error: raw/red/0.png: missing; draw it, or remove raw/red/0.txt" in told()
-    known = "aviary, cub, flickr8k, manifest, oxford102, places, squares, stamps"
+    known = "aviary, cub, emoji, flickr8k, ktuberling, manifest, oxford102, places, squares, stamps"
     assert f"error: catalog.dataset=circles: unknown; choose one of {known}" in told(dataset="circles")
     assert "nowhere: no such folder; data/raw/squares/README.md says what goes" in told(raw="nowhere")

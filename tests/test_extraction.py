@@ -23,10 +23,11 @@ SOUNDS = {f"c/{n}": sound(552 + 220 * n, n) for n in range(70)}  # more than a c
 @pytest.mark.parametrize("workers", [1, 2])
 def test_stored_speech_gives_the_log_mels_of_its_samples(workers):
     found = list(log_mels(((key, encoded(samples)) for key, samples in SOUNDS.items()), SETTINGS, workers))
-    assert [key for key, _ in found] == list(SOUNDS)
+    assert [key for key, _, _ in found] == list(SOUNDS)
     log_mel = LogMel(**SETTINGS)
-    for n, (key, frames) in enumerate(found):
+    for n, (key, frames, levels) in enumerate(found):
         assert frames.shape == (n + 1, 20) and frames.dtype == np.float32
+        assert levels.tolist() == [[0] * 20, [1] * 20]  # not normalised
         np.testing.assert_array_equal(frames, log_mel(SOUNDS[key] / np.float32(32768)))
 
 

@@ -12,8 +12,7 @@ import pytest
 from miniatures_stamps import write_stamps
 
 from s2igan.datasets import fetch
-from s2igan.datasets.fetch import download, fetch_data_set
-from s2igan.datasets.fetch import fetch_stamps as fetch_package
+from s2igan.datasets.fetch import download, fetch_data_set, fetch_package
 from s2igan.datasets.stamps import rows
 from s2igan.errors import InputError
 from s2igan.splits import Limits
@@ -83,7 +82,7 @@ def test_another_file_and_none_at_all_are_told_and_nothing_is_kept(server, tmp_p
 def test_a_data_set_without_an_address_is_told(tmp_path):
     with pytest.raises(InputError, match="places: nothing to fetch; data/raw/places/README.md says where it comes"):
         fetch_data_set("places", tmp_path)
-    with pytest.raises(InputError, match="cubb: nothing to fetch; choose one of cub, oxford102, stamps"):
+    with pytest.raises(InputError, match="cubb: nothing to fetch; choose one of cub, oxford102, emoji, stamps"):
         fetch_data_set("cubb", tmp_path)
 
 
@@ -114,7 +113,7 @@ def original(tmp_path_factory):
 
 def fetch_stamps(folder):
     folder.mkdir(exist_ok=True)
-    fetch_package(folder)
+    fetch_package("stamps", folder)
 
 
 def package(path: Path, content: Path) -> Path:

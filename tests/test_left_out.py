@@ -32,7 +32,7 @@ def run(stage, *arguments):
 
 
 def catalog(unusable, manifest="manifest.csv", min_sample_rate="16000"):
-    words = [word for name in LIMITS for word in (f"--{name}", "0")]
+    words = [word for name in LIMITS for word in (f"--{name}", "0")] + ["--hold_out", "as_listed"]
     options = ["--dataset", "manifest", "--raw", "own", "--load_size", "24", "--min_sample_rate", min_sample_rate]
     options += ["--fit", "crop"]
     prepared = run("prepare", *options[:6], "--manifest", manifest, *words)

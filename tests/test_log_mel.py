@@ -102,6 +102,9 @@ def test_normalised_bands_have_mean_0_and_variance_1_and_forget_the_volume():
     np.testing.assert_allclose(log_mel.mean(0), 0, atol=1e-4)
     np.testing.assert_allclose(log_mel.var(0), 1, atol=1e-3)
     np.testing.assert_allclose(LogMel()(noise() * 3), log_mel, atol=5e-3)
+    frames, (mean, deviation) = LogMel().with_levels(noise())
+    np.testing.assert_array_equal(frames, log_mel)
+    np.testing.assert_allclose(frames * deviation + mean, LogMel(normalise=False)(noise()), atol=1e-4)
 
 
 def test_frames():

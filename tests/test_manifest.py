@@ -8,8 +8,11 @@ from data_sets import load
 from miniatures_speech import write_rows
 
 from s2igan.catalog import Caption, Catalog, Image, check
+from s2igan.datasets import manifest
 from s2igan.errors import InputError
-from s2igan.splits import Limits
+from s2igan.manifest import stop
+from s2igan.selection import select
+from s2igan.splits import HOLD_OUT, Limits
 
 
 def touch(folder, *paths):
@@ -63,6 +66,7 @@ def test_each_row_is_a_caption_and_images_are_sorted_by_key(tmp_path):
             Caption("-/two/00", "-/two", "", "s/1.wav", "de", "Anna"),
             Caption("-/two/01", "-/two", "both", "s/2.flac", "", "Ben"),
         ),
+        disjoint="images",
     )
 
 
@@ -271,10 +275,87 @@ def test_speakers_are_held_out_on_request(tmp_path, disjoint):
         assert {image.path for image in catalog.images if image.split == "test"} == {"alone0.png", "alone1.png"}
     else:
         assert len([image for image in catalog.images if image.split == "test"]) == 2  # of ten that all describe
-    with pytest.raises(InputError, match=f"line 2: no {name}, and catalog.disjoint={disjoint}; name it on each row"):
+    with pytest.raises(InputError, match=f"line 2: no {name}, and the test is to hold out {disjoint}; name it on"):
         listed(tmp_path, [rows[0] | {name: ""}, *rows[1:]], disjoint)
-    with pytest.raises(InputError, match=f"1 {disjoint}, and catalog.disjoint={disjoint} needs two"):
+    with pytest.raises(InputError, match=f"1 {disjoint}, and the test is to hold out one of two; name another"):
         listed(tmp_path, [row for row in rows if row[name] == "aa"], disjoint)
+
+
+def spoken_words(split="train"):
+    """Nine words in three themes, each shown by two images and named by four speakers of two languages.
+
+    Each image has recordings of its own, but Ann's of a word are copies. All are in one split.
+    """
+    return [
+        {"image": f"{word}{style}.png", "recording": f"{who}/{word}{style}.wav", "text": "",
+         "class": f"theme {word % 3}", "speaker": who, "language": who[0] + "a", "split": split}
+        for word in range(9) for style in "xy" for who in ("ann", "abe", "bob", "bea")
+    ]  # fmt: skip
+
+
+def held_out(folder, hold_out, rows, **limits):
+    """The checked catalog of a list with recordings, of which copies are told by their bytes."""
+    write_rows(folder, rows)
+    for row in rows:
+        touch(folder, *(row[column] for column in ("image", "recording") if row.get(column)))
+        if row.get("recording"):
+            name = row["recording"]
+            (folder / name).write_text(name[:-5] if name.startswith("ann") else name)
+    listed = manifest.read_list(folder / "manifest.csv", stop)
+    return check(select(listed, Limits(hold_out=hold_out, **limits), "own", "classes", folder)[0], "own")
+
+
+@pytest.mark.parametrize("hold_out", ["speaker", "language", "class", "image"])
+@pytest.mark.parametrize("seed", range(3))
+def test_what_is_held_out_is_in_no_training_whatever_the_list_says(tmp_path, hold_out, seed):
+    catalog = held_out(tmp_path, hold_out, spoken_words(), seed=seed, test_classes=1, val_classes=1)
+    assert catalog.disjoint == HOLD_OUT[hold_out]
+    of_image, trained, tested = catalog.image_of(), catalog.training_captions(), catalog.split("test")
+    of = {"speaker": lambda c: c.speaker, "language": lambda c: c.language, "image": lambda c: c.image,
+          "class": lambda c: of_image[c.image].class_name}  # fmt: skip
+    for name, value in of.items():
+        shared = {value(caption) for caption in trained} & {value(caption) for caption in tested}
+        assert not shared if name in (hold_out, "image") else shared or name in ("speaker", "language")
+    if hold_out in ("speaker", "language"):  # a fifth of four or two, at least one, and of the images
+        assert len({of[hold_out](caption) for caption in tested}) == 1
+        assert len(catalog.images_in("test")) == 4
+    else:
+        assert {caption.speaker for caption in trained} == {caption.speaker for caption in tested}
+        assert len(catalog.images_in("test")) == 6
+        # Ann's copies are one recording, so both images of a word are in one split.
+        split = {image.path: image.split for image in catalog.images}
+        assert hold_out == "class" or all(split[f"{word}x.png"] == split[f"{word}y.png"] for word in range(9))
+
+
+def test_a_recording_of_two_classes_is_heard_in_one_split(tmp_path):
+    """By the test, where a class that it describes is held out; in training its rows are left out."""
+    rows = [row for row in spoken_words() if row["speaker"] != "ann"]
+    for row in rows:
+        if row["speaker"] == "abe":
+            row["recording"] = "abe/hm.wav"  # whatever he is shown
+    catalog = held_out(tmp_path, "class", rows)
+    split = {image.key: image.split for image in catalog.images}
+    said = [caption for caption in catalog.captions if caption.speaker == "abe"]
+    assert len(said) == 6 and {split[caption.image] for caption in said} == {"test"}
+    assert len(catalog.images) == 18 and len(catalog.captions) == 2 * 18 + 6
+
+
+@pytest.mark.parametrize(("hold_out", "columns", "told"), [
+    ("speaker", ("image", "text"), "own: 0 speakers, and the test is to hold out one of two; name another"),
+    ("language", ("image", "text"), "own: line 2: no language, and the test is to hold out languages; name it on each"),
+    ("class", ("image", "text"), "own: 0 classes of two images, and catalog.hold_out=class needs three; choose"),
+    ("class", ("image", "text", "class"), "own: 2 classes of two images, and catalog.hold_out=class needs three;"),
+])  # fmt: skip
+def test_what_cannot_be_held_out_is_told(tmp_path, hold_out, columns, told):
+    rows = [{"image": f"{n}.png", "text": "a word", "class": f"{n % 2}"} for n in range(9)]
+    with pytest.raises(InputError, match=told):
+        held_out(tmp_path, hold_out, [{name: row[name] for name in columns} for row in rows])
+
+
+def test_as_listed_takes_the_list_at_its_word(tmp_path):
+    rows = spoken_words("test")[:8] + spoken_words("val")[8:12] + spoken_words()[12:]
+    catalog = held_out(tmp_path, "as_listed", [row | {"class": ""} for row in rows])
+    assert split_of(catalog) == {row["image"]: row["split"] for row in rows}
 
 
 def test_val_classes_alone_do_not_divide_by_class(tmp_path):

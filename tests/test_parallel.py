@@ -175,8 +175,12 @@ def test_a_cluster_that_loses_a_worker_gives_the_bytes_of_one_process(dask, monk
     found = list(islice(spread, 5))
     one.kill()
     found += spread
-    assert [key for key, _ in found] == [key for key, _ in alone]
-    assert all(a.tobytes() == b.tobytes() for (_, a), (_, b) in zip(found, alone, strict=True))
+    assert [key for key, *_ in found] == [key for key, *_ in alone]
+    assert all(
+        one.tobytes() == other.tobytes()
+        for (_, *arrays), (_, *others) in zip(found, alone, strict=True)
+        for one, other in zip(arrays, others, strict=True)
+    )
     elsewhere = set(ordered_map(process, range(6), 2, 1))
     assert len(elsewhere) == 1 and os.getpid() not in elsewhere  # the worker that is left
     machine.cluster().close()

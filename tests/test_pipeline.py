@@ -24,7 +24,8 @@ PARAMS = YAML(typ="safe").load(ROOT / "params.yaml")
 SCALES = ("smoke", "table", "demo", "large", "gpu", "paper")
 SYSTEMS = tuple(sorted(file.stem for file in (ROOT / "conf/system").glob("*.yaml")))
 SPEECH = ("log_mel", "hubert_base", "mhubert_147", "wavlm_base", "whisper_base")
-DATASETS = ("aviary", "cub", "oxford102", "flickr8k", "places", "stamps", "manifest")
+TTS = ("espeak", "tacotron2", "flite", "piper", "kokoro")
+DATASETS = ("aviary", "cub", "oxford102", "flickr8k", "places", "stamps", "ktuberling", "emoji", "manifest")
 
 
 def module_file(name: str) -> Path | None:
@@ -67,7 +68,7 @@ def test_params_yaml_is_the_composition_of_the_defaults():
 
 @pytest.mark.parametrize("choice", [
     *(f"scale={scale}" for scale in SCALES), *(f"system={system}" for system in SYSTEMS),
-    *(f"dataset={dataset}" for dataset in DATASETS), "tts=espeak", "tts=tacotron2",
+    *(f"dataset={dataset}" for dataset in DATASETS), *(f"tts={tts}" for tts in TTS),
     *(f"speech={speech}" for speech in SPEECH),
 ])  # fmt: skip
 def test_every_choice_has_the_same_keys(choice):
@@ -91,6 +92,7 @@ def test_no_value_is_null_and_no_group_repeats_a_key():
         ("sen", "kernel"),
         ("sen", "stride"),
         ("prepare", "raw"),
+        ("tts", "rate"),
         *(("catalog", name) for name in limits),
     }
     files = [*(ROOT / "conf").glob("*/*.yaml"), ROOT / "conf/config.yaml"]

@@ -5,10 +5,11 @@ import copy
 import pytest
 import torch
 from tiny import rdg
+from torch.nn import functional as F
 
 from s2igan.rdg.conditioning import ConditioningAugmentation, JoinCondition
-from s2igan.rdg.discriminator import Discriminator, Logit
-from s2igan.rdg.generator import DenseGenerator, GatedLinearUnit, StageConfig
+from s2igan.rdg.discriminator import AntialiasedConv2d, Discriminator, Logit
+from s2igan.rdg.generator import DenseGenerator, GatedLinearUnit, StageConfig, UpBlock
 from s2igan.rdg.model import load_generator
 from s2igan.rdg.relation import RelationSupervisor
 
@@ -201,3 +202,33 @@ def test_sets_that_pass_together_see_what_they_see_by_themselves(sets):
         assert torch.allclose(seen, torch.cat(by_themselves), atol=1e-5)
     for kept, other in zip(together.buffers(), apart.buffers(), strict=True):
         assert torch.allclose(kept.float(), other.float(), atol=1e-6)  # running statistics, set after set
+
+
+def test_an_antialiased_convolution_smooths_then_takes_every_second_pixel():
+    layer, x = AntialiasedConv2d(3, 5).double(), torch.randn(2, 3, 8, 8, dtype=torch.float64)
+    smoothed = F.avg_pool2d(F.pad(x, (1, 1, 1, 1)), 2, stride=1)
+    torch.testing.assert_close(layer(x), F.conv2d(smoothed, layer.weight, stride=2))
+
+
+def test_an_antialiased_discriminator_does_not_see_what_alternates_from_pixel_to_pixel():
+    mesh = torch.ones(16, 16)
+    mesh[:, 1::2] = -1
+    grey = torch.zeros(2, 3, 16, 16)
+    change = {}
+    for antialiasing in (True, False):
+        torch.manual_seed(0)
+        first = Discriminator(16, 4, 6, antialiasing=antialiasing).features[0]
+        change[antialiasing] = (first(grey + mesh) - first(grey))[..., 1:-1, 1:-1].abs().max().item()
+    assert change[True] < 1e-6 < 0.1 < change[False]
+
+
+def test_a_unit_without_a_gate_is_a_leaky_relu_of_half_as_many_channels():
+    block, x = UpBlock(6, 4, "bilinear", gated=False).eval(), torch.randn(2, 6, 4, 4)
+    expected = F.conv2d(F.interpolate(x, scale_factor=2, mode="bilinear"), block[1].weight, padding=1)
+    torch.testing.assert_close(block(x), F.leaky_relu(expected / (1 + block[2].eps) ** 0.5, 0.2))
+    gated, plain = (DenseGenerator(4, 8, 8, StageConfig(6, 1, gated=gated)) for gated in (True, False))
+    widths = [[m.out_channels for m in g.stages.modules() if isinstance(m, torch.nn.Conv2d)] for g in (gated, plain)]
+    assert widths == [[16, 16, 8, 8, 8, 8, 4, 4], [8, 8, 8, 4, 4, 4, 4, 2]] and all(
+        picture.shape == other.shape
+        for picture, other in zip(*(g(torch.zeros(2, 4), torch.zeros(2, 6)) for g in (gated, plain)), strict=True)
+    )

@@ -3,6 +3,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from tiny_speech import write_flite
 
 from s2igan.catalog import Caption, Catalog, Image
 from s2igan.errors import InputError
@@ -15,7 +16,7 @@ from s2igan.metrics.robustness import (
     robustness_scores,
     rows_to_resynthesise,
 )
-from stages.robustness import said_in_seen_voices
+from stages.robustness import said_by_another_engine, said_in_seen_voices
 
 # Four images of two classes, each a direction of its own.
 IMAGES = [Image(f"{c}/{i}", "", c, "test") for c in "ab" for i in range(2)]
@@ -120,10 +121,31 @@ def test_captions_are_said_again_in_their_language_by_a_voice_that_training_hear
         for c, code in zip(CAPTIONS, ("en", "es", "ru", ""), strict=True)
     ]
     heard = {"engine": "espeak", "options": {"rate": 200}, "train_voices": ["es+f3", "en-us"]}
-    again = said_in_seen_voices(captions, SimpleNamespace(attributes=heard))
+    ((condition, engine, options, again),) = said_in_seen_voices(captions, SimpleNamespace(attributes=heard))
+    assert (condition, engine, options) == ("seen_voices", "espeak", {"rate": 200})
     assert again[:2] == [("a/0/00", "red", "en-us"), ("a/1/00", "red", "es+f3")]
     assert [key for key, _, _ in again[2:]] == ["b/1/00"]  # nobody of training speaks Russian
     assert said_in_seen_voices(captions, SimpleNamespace(attributes=heard | {"train_voices": []})) == []
+
+
+def test_another_engine_says_what_it_can(tmp_path):
+    codes = [("en", "red"), ("eu", "gorria"), ("", "rot"), ("en", "красный")]
+    captions = [
+        replace(c, recording="", text=text, language=code) for c, (code, text) in zip(CAPTIONS, codes, strict=True)
+    ]
+    said = said_by_another_engine(captions, "flite", {"model": write_flite(tmp_path)}, ["slt"])
+    assert said[0] == "other_engine" and said.captions == [("a/0/00", "red", "slt"), ("b/0/00", "rot", "slt")]
+    with pytest.raises(InputError, match="voice 'awb': flite has no such voice"):
+        said_by_another_engine(captions, "flite", {"model": write_flite(tmp_path)}, ["slt", "awb"])
+
+
+def test_captions_of_another_engine_are_scored_apart():
+    captions = said(*["a bird"] * 4)
+    embeddings = keyed(captions, clean=RIGHT) | keyed(captions[1:], other_engine=WRONG[1:])
+    scores, table = robustness_scores(GALLERY, captions, conditions([], [], "white"), embeddings, ["x"] * 4, {"x"})
+    assert scores["other_engine_map"] == pytest.approx(WRONG_MAP) and scores["other_engine_captions"] == 3
+    assert scores["other_engine_map_chance"] == pytest.approx(float(chance_average_precision(2, 4)))
+    assert [row["condition"] for row in table] == ["clean", "other_engine"]  # there are no unseen voices to compare
 
 
 def test_what_cannot_be_said_again_is_left_out_of_that_comparison():

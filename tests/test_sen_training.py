@@ -10,6 +10,7 @@ from s2igan import training as loop
 from s2igan.errors import InputError
 from s2igan.sen import losses
 from s2igan.sen import training as module
+from s2igan.sen.augmentation import OFF, Augmentation
 from s2igan.sen.model import SEN, build_sen
 from s2igan.sen.text_encoder import ALPHABET
 from s2igan.sen.training import Pairs, Recipe, average_precision, epoch_batches
@@ -27,14 +28,18 @@ RECIPE = Recipe(
 )  # fmt: skip
 
 
-def train(model, log_mels, features, training, validation, checkpoints=None, log=None, **changes):
+EVERY = Augmentation(1, 0.2, 1, 0.3, speed=0.1, vtlp=0.1, noise=0.5, reverberation=0.2)
+
+
+def train(model, log_mels, features, training, validation, checkpoints=None, log=None, augmentation=OFF, **changes):
     recipe = replace(RECIPE, **changes)
 
     def report(history):
         if log:
             write_tsv(log, history.rows, module.CURVES)
 
-    return train_by_recipe(model, log_mels, features, training, validation, recipe, checkpoints, report)
+    pairs = training, validation
+    return train_by_recipe(model, log_mels, features, *pairs, recipe, checkpoints, report, augmentation=augmentation)
 
 
 @pytest.fixture(scope="module")
@@ -46,8 +51,9 @@ def data(tmp_path_factory):
     # A class is a pattern of signs, of which validation has four that training never shows.
     codes = [[(n >> bit & 1) * 2.0 - 1 for bit in range(4)] for n in rng.permutation(16)[:CLASSES]]
     rows: list[tuple[int, int, int]] = []
+    about = {"log_mel": {"sample_rate": 16000, "shift_ms": 10.0, "normalise": True}}
     with (
-        RaggedWriter(folder / "logmel.h5", "logmel", BANDS, np.float16) as speech,
+        RaggedWriter(folder / "logmel.h5", "logmel", BANDS, np.float16, about, ["levels"]) as speech,
         FixedWriter(folder / "f.h5", "image_features", (VIEWS, FEATURES), np.float32) as sight,
     ):
         for label in range(CLASSES):
@@ -58,7 +64,7 @@ def data(tmp_path_factory):
                 for caption in range(CAPTIONS):
                     rows.append((len(rows), label * IMAGES + image, label))
                     noise = 0.5 * rng.normal(size=(int(rng.integers(16, 40)), BANDS))
-                    speech.append(f"{label}/{image}/{caption}", code @ to_sound + noise)
+                    speech.append(f"{label}/{image}/{caption}", code @ to_sound + noise, levels=np.ones((2, BANDS)))
     table = np.array(rows)
     parts = [table[table[:, 2] < CLASSES - 4], table[table[:, 2] >= CLASSES - 4]]
     with (
@@ -126,10 +132,13 @@ def test_bfloat16_is_float32_with_fewer_digits(encoder):
     assert torch.cosine_similarity(*slopes, dim=0) > 0.95
 
 
-@pytest.mark.parametrize("steps", [8, 13])  # a pass has 8
-def test_a_resumed_run_equals_an_uninterrupted_one(data, tmp_path, monkeypatch, steps):
+@pytest.mark.parametrize(("steps", "changes"), [
+    (8, {}),  # a pass has 8
+    (13, {"augmentation": EVERY, "captions_per_epoch": "balanced", "patience": 1}),
+])  # fmt: skip
+def test_a_resumed_run_equals_an_uninterrupted_one(data, tmp_path, monkeypatch, steps, changes):
     whole, log = network(), tmp_path / "whole.tsv"
-    expected = train(whole, *data, log=log)
+    expected = train(whole, *data, log=log, **changes)
 
     monkeypatch.setenv("S2IGAN_CHECKPOINTS", str(tmp_path))
     monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", 0.0)
@@ -143,14 +152,38 @@ def test_a_resumed_run_equals_an_uninterrupted_one(data, tmp_path, monkeypatch, 
     real = losses.sen_loss
     monkeypatch.setattr(losses, "sen_loss", stopping)
     with pytest.raises(StoppedError):
-        train(network(), *data, Checkpoints("train_sen", {}, []))
+        train(network(), *data, Checkpoints("train_sen", {}, []), **changes)
     monkeypatch.setattr(losses, "sen_loss", real)
     resumed, second_log = network(), tmp_path / "resumed.tsv"
-    found = train(resumed, *data, Checkpoints("train_sen", {}, []), second_log)
+    found = train(resumed, *data, Checkpoints("train_sen", {}, []), second_log, **changes)
     assert found == expected
     assert second_log.read_bytes() == log.read_bytes()
     for name, value in whole.state_dict().items():
         assert torch.equal(value, resumed.state_dict()[name]), name
+
+
+def test_augmentation_that_does_nothing_leaves_every_loss_as_it_was(data):
+    """Masks of no width: the same draws, batches and sums as without; what does something changes what is heard."""
+    plain = train(network(), *data, captions=EPOCH).curves
+    assert train(network(), *data, captions=EPOCH, augmentation=Augmentation(3, 0.0, 3, 0.0)).curves == plain
+    for change in ({"time_masks": 1}, {"band_masks": 1}, {"speed": 0.2}, {"vtlp": 0.2}, {"noise": 1.0}):
+        changed = train(network(), *data, captions=EPOCH, augmentation=Augmentation(**change)).curves
+        assert changed[0]["loss"] != plain[0]["loss"] and np.isfinite(changed[0]["loss"]), change
+
+
+def test_a_run_ends_when_validation_has_not_risen_for_so_many_passes(data, tmp_path, monkeypatch):
+    """Also where it is taken up again after its last pass."""
+    monkeypatch.setenv("S2IGAN_CHECKPOINTS", str(tmp_path))
+    monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", 0.0)
+    scores = iter([0.2, 0.5, 0.5, 0.4, 0.9])
+    monkeypatch.setattr(module, "validate", lambda *_: (0.0, next(scores, 0.0)))
+    for _ in range(2):
+        result = train(network(), *data, Checkpoints("train_sen", {}, []), captions=9 * EPOCH, patience=2)
+        assert (result.best_epoch, result.best_map, len(result.curves)) == (2, 0.5, 4)
+    assert next(scores) == 0.9
+    log_mels, features, training, _ = data
+    nothing = Pairs(*(np.zeros(0, np.int64) for _ in range(3)))
+    assert len(train(network(), log_mels, features, training, nothing, patience=1).curves) == 3
 
 
 def test_captions_that_end_within_a_pass_take_no_further_step(data, monkeypatch):
@@ -237,6 +270,21 @@ def test_batches_hold_every_caption_once_and_are_alike_in_length():
     other, _ = epoch_batches(lengths, 10, 3, seed=1, epoch=5)
     assert not np.array_equal(np.concatenate(other), np.concatenate(batches))
     assert np.corrcoef(range(len(batches)), [lengths[b].mean() for b in batches])[0, 1] < 0.5
+
+
+def test_balanced_batches_have_each_class_as_often():
+    """Of 3 captions and of 90, in batches that 4 classes do not divide: to one in a batch and in a pass."""
+    groups = np.repeat([7, 3, 9, 1], [3, 90, 20, 17])
+    lengths = np.random.default_rng(0).integers(16, 600, len(groups))
+    batches, _ = epoch_batches(lengths, 10, 2, seed=1, epoch=0, groups=groups)
+    assert [len(batch) for batch in batches] == [10] * 13
+    for batch in batches:
+        assert set(np.unique(groups[batch], return_counts=True)[1]) <= {2, 3}
+    taken = np.concatenate(batches)
+    assert set(np.unique(groups[taken], return_counts=True)[1]) <= {32, 33}
+    assert set(taken[groups[taken] == 7]) == {0, 1, 2} and len(set(taken[groups[taken] == 3])) in (32, 33)
+    other, _ = epoch_batches(lengths, 10, 2, seed=1, epoch=1, groups=groups)
+    assert not np.array_equal(np.sort(taken), np.sort(np.concatenate(other)))
 
 
 def test_one_caption_an_image_makes_the_published_number_of_steps():

@@ -10,7 +10,7 @@ import torch
 from click.testing import CliRunner
 from dag import ROOT, composed, run_stage
 from test_pipeline import SPEECH
-from tiny_speech import LAYERS, WIDTH, write_encoder
+from tiny_speech import LAYERS, WIDTH, write_encoder, write_flite
 
 from s2igan import cli, export
 from s2igan.errors import InputError
@@ -178,12 +178,14 @@ def test_what_conf_composes_passes_and_needs_what_the_encoders_need(models, monk
 
 
 def test_from_features_to_scores(models, tmp_path_factory, monkeypatch):
-    """SEN, a generator that learns with it, and all that hears: by the features, and as it says."""
+    """SEN, a generator that learns with it, and all that hears, another engine's voice too: by the features."""
     monkeypatch.chdir(tmp_path_factory.mktemp("features"))
+    flite = write_flite(Path.cwd())
     config = composed(
         "scale=smoke", "system=end_to_end", "speech=hubert_base", f"speech_features.model={models['hubert']}",
         "speech_features.layers=[1,3]", "judge.enabled=false", "keyword.pairs=2", "rdg.images=24", "sen.captions=60",
-        "sen.pretrain=true", "generate.captions_per_image=2",
+        "sen.pretrain=true", "generate.captions_per_image=2", "sen.speed=0.1", "sen.band_masks=1",
+        "robustness.engine=flite", f"robustness.model={flite}", "robustness.voices=[slt,rms]",
     )  # fmt: skip
     for stage in (
         *("prepare", "catalog", "synthesize", "logmel", "speech_features", "image_features", "train_classifier"),
@@ -197,6 +199,9 @@ def test_from_features_to_scores(models, tmp_path_factory, monkeypatch):
             frames, keys = file.values(range(3)), file.keys
         assert (found["bands"], found["layers"]) == (WIDTH, 2)
         assert sen.speech.layer_sum.weights.abs().sum() > 0  # learnt
+    robust = json.loads(Path("metrics/robustness.json").read_text())
+    assert robust["other_engine_captions"] == robust["captions"] > 0 and 0 < robust["other_engine_map"] <= 1
+    assert robust["protocol"][-2].endswith("said by flite, voices slt, rms")
     clause = heard_by(found)
     for name in ("sen", "eval", "attributes", "robustness"):
         assert json.loads(Path(f"metrics/{name}.json").read_text())["protocol"][-1:] == clause, name

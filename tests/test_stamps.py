@@ -63,6 +63,8 @@ def test_unseen_speakers_are_heard_in_the_test_only(original):
     split = parts(catalog)
     heard = {part: {c.speaker for c in catalog.captions if split[c.image] == part} for part in ("train", "val", "test")}
     assert not (heard["train"] | heard["val"]) & UNSEEN
+    anew = load("stamps", original, Limits(hold_out="image"))
+    assert {caption.speaker for caption in anew.training_captions()} >= UNSEEN
     assert heard["train"] >= {"bg", "es", "fr", "ru"} and heard["test"] >= {"be", "ca", "bg", "es", "fr", "ru"}
 
 

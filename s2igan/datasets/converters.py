@@ -3,7 +3,7 @@
 It has a function `rows(raw, limits)`, which turns the folder of raw files into rows of a manifest, and raises
 InputError where they are not as they should be. Limits are applied later, to every data set alike; a converter may use
 their seed, or take from them how much it has to draw: then a function `drawings(limits, size, workers)` gives the
-path and the content of each image.
+path and the content of each image. A function `unpack(raw)` makes the folder's files of what `s2igan fetch` brought.
 """
 
 import importlib

@@ -5,22 +5,35 @@ import tarfile
 import tempfile
 from pathlib import Path
 
-from s2igan.datasets.stamps import FOLDER
+from s2igan.datasets import ktuberling, stamps
+from s2igan.datasets.converters import find_converter
 from s2igan.errors import InputError
 
 # Address and MD5 sum.
 _FLOWERS = "https://www.robots.ox.ac.uk/~vgg/data/flowers/102"
 _BIRDS = "https://data.caltech.edu/records/65de6-vp158/files/CUB_200_2011.tgz?download=1"
+_NPM = "https://registry.npmjs.org"
 FILES = {
     "cub": {_BIRDS: "97eceeb196236b17998738112f37df78"},
     "oxford102": {
         f"{_FLOWERS}/102flowers.tgz": "52808999861908f626f3c1f4e79d11fa",
         f"{_FLOWERS}/imagelabels.mat": "e0620be6f572b9609742df49c70aed4d",
     },
+    "emoji": {
+        f"{_NPM}/cldr-annotations-full/-/cldr-annotations-full-48.2.0.tgz": "3129ca885587786a03d72e8be1f56389",
+        f"{_NPM}/@iconify-json/fluent-emoji/-/fluent-emoji-1.2.7.tgz": "0aced813b566cb5f6565b41b19f090b2",
+        f"{_NPM}/@iconify-json/fluent-emoji-flat/-/fluent-emoji-flat-1.2.6.tgz": "fe738131f9f34b05cf1f1fd81551a8e2",
+        f"{_NPM}/@iconify-json/fxemoji/-/fxemoji-1.2.2.tgz": "03f71c571132ea598762fe93f1052fa8",
+        f"{_NPM}/@iconify-json/noto/-/noto-1.2.9.tgz": "5b7882a503747b6aae35868e0409f62e",
+        f"{_NPM}/@iconify-json/noto-v1/-/noto-v1-1.2.5.tgz": "e75a20586b8dccc56a1d5620acc53947",
+        f"{_NPM}/@iconify-json/openmoji/-/openmoji-1.2.29.tgz": "2622b79da1193772433771acfab415f3",
+        f"{_NPM}/@iconify-json/twemoji/-/twemoji-1.2.5.tgz": "10cd6f959ce5db484e330135532b5fc1",
+    },
 }
+# Debian packages, and the folder in each that is read.
+PACKAGES = {"stamps": ("tuxpaint-stamps-default", stamps.FOLDER), "ktuberling": ("ktuberling-data", ktuberling.FOLDER)}
 # What stays to be done by hand, since no public address serves it.
 REST = {"cub": "Reed et al.'s captions", "oxford102": "Reed et al.'s captions"}
-PACKAGE = "tuxpaint-stamps-default"
 
 
 def fetch_data_set(name: str, folder: Path) -> str:
@@ -28,18 +41,21 @@ def fetch_data_set(name: str, folder: Path) -> str:
 
     Raises InputError for a data set without a public address, and where fetching fails.
     """
-    if name != "stamps" and name not in FILES:
-        readme = Path("data/raw") / name / "README.md"
-        hint = f"{readme} says where it comes from" if readme.is_file() else f"choose one of {', '.join(FILES)}, stamps"
+    if name not in PACKAGES and name not in FILES:
+        readme, known = Path("data/raw") / name / "README.md", ", ".join([*FILES, *PACKAGES])
+        hint = f"{readme} says where it comes from" if readme.is_file() else f"choose one of {known}"
         raise InputError(f"{name}: nothing to fetch; {hint}")
     folder.mkdir(parents=True, exist_ok=True)
-    if name == "stamps":
-        fetch_stamps(folder)
+    unpack = getattr(find_converter(name), "unpack", None)
+    if name in PACKAGES:
+        fetch_package(name, folder)
     for url, md5 in FILES.get(name, {}).items():
         path = download(url, md5, folder)
-        if path.suffix == ".tgz":  # whole and the one that is meant, by its sum
+        if path.suffix == ".tgz" and not unpack:  # whole and the one that is meant, by its sum
             with tarfile.open(path) as archive:
                 archive.extractall(folder, filter="data")
+    if unpack:
+        unpack(folder)
     return f"{REST[name]}: {folder}/README.md says where they are" if name in REST else ""
 
 
@@ -58,30 +74,31 @@ def download(url: str, md5: str, folder: Path) -> Path:
     return path
 
 
-def fetch_stamps(folder: Path) -> None:
-    """Unpacks the Debian package into `folder`: the .deb that lies there, else downloaded by `apt-get` without root.
+def fetch_package(name: str, folder: Path) -> None:
+    """Unpacks the Debian package of a data set into `folder`: the .deb there, else got by `apt-get` without root.
 
     Raises InputError where a program is missing or fails.
     """
-    found = sorted(folder.glob(f"{PACKAGE}_*.deb"))
+    package, inside = PACKAGES[name]
+    found = sorted(folder.glob(f"{package}_*.deb"))
     if len(found) > 1:
         raise InputError(f"{folder}: {', '.join(path.name for path in found)}; keep one of them")
     by_hand = (
-        f"download {PACKAGE}_*.deb from https://packages.debian.org/{PACKAGE} into {folder} "
-        "and run `s2igan fetch stamps` again"
+        f"download {package}_*.deb from https://packages.debian.org/{package} into {folder} "
+        f"and run `s2igan fetch {name}` again"
     )
     with tempfile.TemporaryDirectory() as temporary:
         if not found:
             hint = f"run `apt-get update` as root first, or {by_hand}"
-            _run(["apt-get", "download", PACKAGE], temporary, by_hand, hint)
-            found = sorted(Path(temporary).glob(f"{PACKAGE}_*.deb"))
+            _run(["apt-get", "download", package], temporary, by_hand, hint)
+            found = sorted(Path(temporary).glob(f"{package}_*.deb"))
             if not found:
-                raise InputError(f"apt-get download {PACKAGE}: no package came; {hint}")
+                raise InputError(f"apt-get download {package}: no package came; {hint}")
         again = f"remove {found[0]} if it is damaged, and run the same command again"
         missing = "install dpkg and run the same command again"
         _run(["dpkg-deb", "-x", str(found[0].resolve()), str(folder.resolve())], temporary, missing, again)
-    if not (folder / FOLDER).is_dir():
-        raise InputError(f"{folder}: the package has no {FOLDER}; see data/raw/stamps/README.md")
+    if not (folder / inside).is_dir():
+        raise InputError(f"{folder}: the package has no {inside}; see data/raw/{name}/README.md")
 
 
 def _run(command: list[str], folder: str, if_missing: str, if_failed: str) -> None:

@@ -5,7 +5,6 @@ What is said here of speakers holds for its version 2022.06.04; data/raw/stamps/
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import zip_longest
 from pathlib import Path
 
 from s2igan import splits
@@ -74,8 +73,9 @@ def rows(raw: Path, limits: Limits) -> Iterator[Row]:
 
     A class is a folder (`class_folders`); its images are divided into train, val and test (`splits.divide`),
     those with the same sentence together. Speakers in HELD_OUT are heard in test only, where the other speakers
-    are too. An image's box is the square of its longer side. Left out are images that no speaker of the
-    training names, and SIGNS: a letter stands there up to four times, under one recording.
+    are too, unless `limits` hold out something else. An image's box is the square of its longer side. Left out are
+    images that no speaker of the training names, and SIGNS: a letter stands there up to four times, under one
+    recording.
 
     Of an image's rows the first ones are of unseen and seen speakers in turn, in an order drawn by the seed, so that a
     limit of captions keeps both kinds. A caption's number is that of its language. Raises InputError where files
@@ -89,7 +89,7 @@ def rows(raw: Path, limits: Limits) -> Iterator[Row]:
     split_of, keys = _divide(stamps, class_of, limits.seed), _keys(stamps, class_of)
     for stamp in stamps:
         key, split = keys[stamp.name], split_of[stamp.name]
-        for language in _in_turn(stamp, key, split, limits.seed):
+        for language in _in_turn(stamp, key, split, limits):
             yield Row(
                 stamp.image,
                 recording=stamp.recording(language),
@@ -175,10 +175,9 @@ def _keys(stamps: Iterable[Stamp], class_of: dict[str, str]) -> dict[str, str]:
     return keys
 
 
-def _in_turn(stamp: Stamp, key: str, split: str, seed: int) -> list[str]:
+def _in_turn(stamp: Stamp, key: str, split: str, limits: Limits) -> list[str]:
     """The languages in which an image of `split` is spoken of, one of an unseen speaker and one of a seen in turn."""
     seen = stamp.seen()
-    unseen = [language for language in stamp.languages if language not in seen] if split == "test" else []
-    of_unseen = splits.in_order(unseen, seed, f"unseen speakers of {key}")
-    of_seen = splits.in_order(seen, seed, f"seen speakers of {key}")
-    return [language for pair in zip_longest(of_unseen, of_seen) for language in pair if language]
+    apart = split != "test" and limits.hold_out == splits.AS_LISTED
+    unseen = [] if apart else [language for language in stamp.languages if language not in seen]
+    return splits.in_turn(unseen, seen, limits.seed, f"speakers of {key}")

@@ -94,7 +94,8 @@ def robustness_scores(
     and counted. `voices` is who speaks each caption, "" where nobody knows, `trained` who speaks in training. Voices
     are compared on clean speech: captions in voices unseen in training with the same ones said again, in seen voices
     (`embeddings["seen_voices"]`). Where there are none, captions in unseen voices are compared with others in seen
-    voices; without any in one of the two groups there are counts alone. `languages` has the scores of each language's
+    voices; without any in one of the two groups there are counts alone. Captions that another engine said, if any
+    (`embeddings["other_engine"]`), are a group of their own. `languages` has the scores of each language's
     clean captions, where there are several, in all and by whether training heard their voices.
     """
     taken = [row for row, caption in enumerate(captions) if caption.key in embeddings[CLEAN.name]]
@@ -119,8 +120,13 @@ def robustness_scores(
         groups = {"unseen_voices": (rows, clean[rows]), "seen_voices": (rows, embedded("seen_voices", rows))}
     else:
         groups = {name: (rows, clean[rows]) for name, rows in by_voice(voices, trained).items()}
+    scored = list(groups) if all(len(rows) for rows, _ in groups.values()) else []
+    other = embeddings.get("other_engine", {})
+    if len(rows := np.flatnonzero([caption.key in other for caption in captions])):
+        groups["other_engine"] = (rows, embedded("other_engine", rows))
+        scored.append("other_engine")
     for name, (rows, speech) in groups.items():
-        if all(len(others) for others, _ in groups.values()):
+        if name in scored:
             found = _scores(gallery, captions, speech, rows)
             scores |= {f"{name}_{score}": found[score] for score in (*SCORES, "map_chance")}
             table.append({"condition": name, "snr_db": None, "rate": 1.0, **found})

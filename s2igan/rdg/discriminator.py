@@ -14,9 +14,32 @@ from torch.nn import functional as F
 from s2igan.rdg.conditioning import JoinCondition
 
 
-def down_block(in_channels: int, out_channels: int, norm: bool = True) -> nn.Sequential:
+class AntialiasedConv2d(nn.Conv2d):
+    """A 4x4 convolution of stride 2 that smooths before it takes every second pixel (Zhang 2019).
+
+    Its kernel is a learned one of 3x3 convolved with a mean of 2x2: the same as that mean and then the 3x3 kernel. A
+    kernel that is free favours some pixels of each 2x2 over others, and the generator draws what it favours: ripples.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int):
+        super().__init__(in_channels, out_channels, 3, stride=2, padding=1, bias=False)
+        one_each = torch.eye(9).view(9, 1, 3, 3)
+        spread = F.conv_transpose2d(one_each, torch.full((1, 1, 2, 2), 0.25)).view(9, 16)
+        self.register_buffer("spread", spread.T.contiguous(), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, in, S, S) -> (B, out, S / 2, S / 2)."""
+        learned = self.weight.permute(0, 2, 3, 1).flatten(1, 2)  # (out, 9, in), in the order of the memory
+        kernel = (self.spread @ learned).unflatten(1, (4, 4)).permute(0, 3, 1, 2)
+        return F.conv2d(x, kernel, stride=2, padding=1)
+
+
+def down_block(in_channels: int, out_channels: int, norm: bool = True, antialiasing: bool = False) -> nn.Sequential:
     """4x4 convolution of stride 2, batch norm where `norm`, leaky ReLU: half the size."""
-    convolution = nn.Conv2d(in_channels, out_channels, 4, stride=2, padding=1, bias=False)
+    if antialiasing:
+        convolution = AntialiasedConv2d(in_channels, out_channels)
+    else:
+        convolution = nn.Conv2d(in_channels, out_channels, 4, stride=2, padding=1, bias=False)
     norms = [nn.BatchNorm2d(out_channels)] if norm else []
     return nn.Sequential(convolution, *norms, nn.LeakyReLU(0.2, inplace=True))
 
@@ -60,7 +83,8 @@ class Discriminator(nn.Module):
     `own_condition` gives the condition a linear layer of D's own before it is joined, and
     `projection` adds the inner product of pooled features and condition (Miyato & Koyama 2018) to the
     conditional logit; `embedding_dim` > 0 adds a head that says where in SEN's space an image lies, for the
-    matching loss (Zhang et al. 2021, XMC-GAN). All three are off in the paper.
+    matching loss (Zhang et al. 2021, XMC-GAN). With `antialiasing` strided convolutions smooth before they sample.
+    All four are off in the paper.
     """
 
     def __init__(
@@ -71,13 +95,14 @@ class Discriminator(nn.Module):
         own_condition: bool = False,
         projection: bool = False,
         embedding_dim: int = 0,
+        antialiasing: bool = False,
     ):
         super().__init__()
         halvings = int(math.log2(size // 4))
         widths = [base_channels * 2**i for i in range(halvings)]
         features = 8 * base_channels
-        layers: list[nn.Module] = [down_block(3, widths[0], norm=False)]
-        layers += [down_block(a, b) for a, b in pairwise(widths)]
+        layers: list[nn.Module] = [down_block(3, widths[0], norm=False, antialiasing=antialiasing)]
+        layers += [down_block(a, b, antialiasing=antialiasing) for a, b in pairwise(widths)]
         width = widths[-1]
         while width > features:
             layers.append(same_block(width, width // 2))

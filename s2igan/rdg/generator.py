@@ -34,6 +34,7 @@ class StageConfig:
     residual_blocks: int = 2  # of each refinement stage
     dense: str = "all"
     upsampling: str = "nearest"
+    gated: bool = True
     place_dim: int = 0  # of the places that refinement stages attend to; 0: they attend to none
     sentence_attention: bool = False  # whether they attend to the condition (MirrorGAN)
     modulation: bool = False  # whether the condition takes part in each layer of every up-sampling block
@@ -53,18 +54,24 @@ class GatedLinearUnit(nn.Module):
         return values * gates.sigmoid()
 
 
+def unit(gated: bool) -> tuple[int, nn.Module]:
+    """How many channels a unit takes for one, and the unit: a gated linear one, or a leaky ReLU."""
+    return (2, GatedLinearUnit()) if gated else (1, nn.LeakyReLU(0.2, inplace=True))
+
+
 class UpBlock(nn.Sequential):
-    """Up-sampling by 2, 3x3 convolution, batch norm, gated linear unit.
+    """Up-sampling by 2, 3x3 convolution, batch norm, gated linear unit (a leaky ReLU where not `gated`).
 
     `upsampling` is one of UPSAMPLINGS: nearest in the paper's code; bilinear leaves no mesh of single pixels.
     """
 
-    def __init__(self, in_channels: int, out_channels: int, upsampling: str = "nearest"):
+    def __init__(self, in_channels: int, out_channels: int, upsampling: str = "nearest", gated: bool = True):
+        factor, activation = unit(gated)
         super().__init__(
             nn.Upsample(scale_factor=2, mode=upsampling),
-            nn.Conv2d(in_channels, 2 * out_channels, 3, padding=1, bias=False),
-            nn.BatchNorm2d(2 * out_channels),
-            GatedLinearUnit(),
+            nn.Conv2d(in_channels, factor * out_channels, 3, padding=1, bias=False),
+            nn.BatchNorm2d(factor * out_channels),
+            activation,
         )
 
     def forward(self, input: Tensor, condition: Tensor | None = None) -> Tensor:
@@ -76,18 +83,19 @@ def up_block(in_channels: int, out_channels: int, config: StageConfig) -> nn.Mod
     """`FusionUpBlock` with `modulation`, else `UpBlock`."""
     if config.modulation:
         return FusionUpBlock(in_channels, out_channels, config.upsampling, config.condition_dim)
-    return UpBlock(in_channels, out_channels, config.upsampling)
+    return UpBlock(in_channels, out_channels, config.upsampling, config.gated)
 
 
 class ResidualBlock(nn.Module):
-    """Two 3x3 convolutions around a gated linear unit, added to the input."""
+    """Two 3x3 convolutions around a gated linear unit (a leaky ReLU where not `gated`), added to the input."""
 
-    def __init__(self, channels: int):
+    def __init__(self, channels: int, gated: bool = True):
         super().__init__()
+        factor, activation = unit(gated)
         self.body = nn.Sequential(
-            nn.Conv2d(channels, 2 * channels, 3, padding=1, bias=False),
-            nn.BatchNorm2d(2 * channels),
-            GatedLinearUnit(),
+            nn.Conv2d(channels, factor * channels, 3, padding=1, bias=False),
+            nn.BatchNorm2d(factor * channels),
+            activation,
             nn.Conv2d(channels, channels, 3, padding=1, bias=False),
             nn.BatchNorm2d(channels),
         )
@@ -107,10 +115,11 @@ class InitialStage(nn.Module):
         super().__init__()
         doublings = int(math.log2(base_size // 4))
         widths = [base_channels * 2**i for i in range(doublings, -1, -1)]
+        factor, activation = unit(config.gated)
         self.linear = nn.Sequential(
-            nn.Linear(noise_dim + config.condition_dim, widths[0] * 4 * 4 * 2, bias=False),
-            nn.BatchNorm1d(widths[0] * 4 * 4 * 2),
-            GatedLinearUnit(),
+            nn.Linear(noise_dim + config.condition_dim, widths[0] * 4 * 4 * factor, bias=False),
+            nn.BatchNorm1d(widths[0] * 4 * 4 * factor),
+            activation,
         )
         self.up = nn.ModuleList(up_block(a, b, config) for a, b in pairwise(widths))
 
@@ -140,11 +149,12 @@ class RefinementStage(nn.Module):
         attended = channels * (bool(config.place_dim) + config.sentence_attention)
         self.told = config.condition_every_stage
         condition_dim = config.condition_dim if self.told else 0
-        self.join = JoinCondition(condition_dim, sum(hidden_channels) + attended, 2 * channels)
+        factor, activation = unit(config.gated)
+        self.join = JoinCondition(condition_dim, sum(hidden_channels) + attended, factor * channels)
         self.refine = nn.Sequential(
-            nn.BatchNorm2d(2 * channels),
-            GatedLinearUnit(),
-            *[ResidualBlock(channels) for _ in range(config.residual_blocks)],
+            nn.BatchNorm2d(factor * channels),
+            activation,
+            *[ResidualBlock(channels, config.gated) for _ in range(config.residual_blocks)],
         )
         self.up = up_block(2 * channels if self.repeat_input else channels, out_channels, config)
 

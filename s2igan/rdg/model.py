@@ -40,6 +40,8 @@ class RDGConfig:
     residual_blocks: int = integer(0, help="in each refinement stage")
     dense: str = choice(DENSE, "what a stage sees of the earlier ones (eq. 7)")
     upsampling: str = choice(UPSAMPLINGS, "in the generator")
+    gated: bool = switch("the generator's units are gated linear, or leaky ReLUs")
+    antialiasing: bool = switch("D smooths before it takes every second pixel")
     condition_scale: float = number(0, min_open=True, help="factor before F^ca")
     condition_every_stage: bool = switch("F^ca reaches all stages (eq. 7), or the first alone (AttnGAN)")
     condition_noise: bool = switch("F^ca draws, or gives its mean")
@@ -110,6 +112,7 @@ class RDG(nn.Module):
                     config.own_condition,
                     config.projection,
                     config.embedding_dim if config.matching else 0,
+                    config.antialiasing,
                 )
                 for i in range(SCALES - config.scales, SCALES)
             )

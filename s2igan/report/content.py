@@ -40,6 +40,7 @@ CONDITIONS = {
     "clean": "as it is",
     "unseen_voices": "in voices unheard in training",
     "seen_voices": "in voices of training",
+    "other_engine": "by another speech engine",
 }
 JUDGED = "mean probability that the judge gives to the colours that the caption names"
 HEARD = (

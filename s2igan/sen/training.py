@@ -14,6 +14,7 @@ from s2igan.data_parallel import average_gradients, gathered, own_rows, processe
 from s2igan.errors import InputError
 from s2igan.machine import PRECISIONS
 from s2igan.options import choice, integer, number, seed
+from s2igan.sen.augmentation import OFF, Augmentation, Augmenter
 from s2igan.sen.image_encoder import CentredFeatures
 from s2igan.sen.losses import region_matching_loss
 from s2igan.sen.model import SEN, class_labels, embed_speech, in_blocks, pad
@@ -25,7 +26,7 @@ from s2igan.training import Checkpoints, History, Row, Schedule
 POOL_BATCHES = 50  # batches' worth of captions that are sorted by length together
 EMBED_BLOCK = 4096  # validation utterances that are read at a time
 PRELOAD_BYTES = 1_500_000_000  # what is read often stays in memory up to this, together
-DRAWS = ("all", "one_per_image")
+DRAWS = ("all", "one_per_image", "balanced")
 CURVES = ("epoch", "lr", "loss", "matching", "distinctive", "val_matching", "val_map")
 
 
@@ -34,7 +35,7 @@ class Recipe:
     """The tunable numbers of training; the paper's values are in `conf/scale/paper.yaml`."""
 
     captions: int = integer(0, help="to learn from, counted as often as they come")
-    captions_per_epoch: str = choice(DRAWS, "one_per_image: a random one of each image, in whole batches")
+    captions_per_epoch: str = choice(DRAWS, "one_per_image: a random one of each; balanced: each class as often")
     batch_size: int = integer(2)
     lr: float = number(0, 1, min_open=True)
     beta1: float = number(0, 1, max_open=True)
@@ -44,6 +45,7 @@ class Recipe:
     lr_gamma: float = number(0, 1, min_open=True, help="factor of a decay")
     precision: str = choice(PRECISIONS, "of the speech encoder's products")
     seed: int = seed()
+    patience: int = integer(0, help="passes without a better validation that end the run; 0: none do", default=0)
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,7 @@ class Best:
     """The weights of the best pass so far, as part of what a checkpoint holds."""
 
     def __init__(self):
-        self.epoch, self.map, self.model = 0, float("nan"), None
+        self.epoch, self.map, self.model, self.passes = 0, float("nan"), None, 0
 
     def state_dict(self) -> dict:
         return vars(self)
@@ -95,6 +97,7 @@ def train(
     checkpoints: Checkpoints | None = None,
     report: Callable[[History], None] = lambda history: None,
     image_regions: FixedReader | None = None,
+    augmentation: Augmentation = OFF,
 ) -> TrainingResult:
     """Train `model` in place by its objective and leave it with the weights of its best pass over the captions.
 
@@ -104,7 +107,8 @@ def train(
     for each caption in each pass. `precision` bfloat16 is for the products of the speech encoder; all else, and
     validation, is float32. Captions of class -1 teach by the matching loss alone. No caption at all
     leaves the network as it is. `image_regions` (V, R, F), in the order of `image_features`, are for an objective with
-    a `region_weight`.
+    a `region_weight`. `augmentation` changes what is heard in training, by draws from (seed, step). `patience` ends the
+    run after so many passes without a better mAP, if there is validation.
 
     Raises InputError for an utterance too short, class counts that do not fit the model, and a
     loss that is not finite. Source: section 2.2.1.
@@ -122,10 +126,14 @@ def train(
         model.parameters(), lr=recipe.lr, betas=(recipe.beta1, recipe.beta2), weight_decay=recipe.weight_decay
     )
 
+    augment = Augmenter(augmentation, log_mels, model.speech.min_frames) if augmentation else None
+    images = training.image_rows if recipe.captions_per_epoch == "one_per_image" else None
+    classes_alike = training.groups if recipe.captions_per_epoch == "balanced" else None
+
     @lru_cache(maxsize=1)
     def batches_of(epoch: int) -> tuple[list[np.ndarray], np.ndarray]:
-        images = training.image_rows if recipe.captions_per_epoch == "one_per_image" else None
-        return epoch_batches(lengths, recipe.batch_size, image_features.shape[0], recipe.seed, epoch, images)
+        views = image_features.shape[0]
+        return epoch_batches(lengths, recipe.batch_size, views, recipe.seed, epoch, images, classes_alike)
 
     per_epoch, epoch_captions = len(batches_of(0)[0]), sum(map(len, batches_of(0)[0]))
     fewest = min(map(len, batches_of(0)[0]))
@@ -149,7 +157,11 @@ def train(
             group["lr"] = recipe.lr * recipe.lr_gamma**decays
 
         model.train()
-        log_mel, frames = map(own_rows, pad(speech_of(training.log_mel_rows[items])))
+        heard = speech_of(training.log_mel_rows[items])
+        if augment:
+            drawn = loop.step_generator(recipe.seed, number, "augmentation").initial_seed()
+            heard = augment(heard, training.log_mel_rows[items], np.random.default_rng(drawn))
+        log_mel, frames = map(own_rows, pad(heard))
         features = features_of(training.image_rows[items])[np.arange(len(items)), views[items]]
         places = None
         with fabric.autocast():
@@ -181,6 +193,7 @@ def train(
         if best.model is None or not len(validation) or val_map > best.map:
             best.epoch, best.map = epoch, val_map
             best.model = {key: value.cpu().clone() for key, value in model.state_dict().items()}
+        best.passes = epoch
         row |= {"epoch": epoch, "lr": optimizer.param_groups[0]["lr"], "val_matching": val_matching, "val_map": val_map}
         return {name: row[name] for name in (*CURVES, *(["regions"] if by_region else []))}
 
@@ -191,6 +204,7 @@ def train(
         checkpoints,
         complete_row=complete_row,
         report=report,
+        is_enough=lambda: bool(len(validation)) and 0 < recipe.patience <= best.passes - best.epoch,
     )
     model.eval()
     if best.model is not None:
@@ -199,15 +213,23 @@ def train(
 
 
 def epoch_batches(
-    lengths: np.ndarray, batch_size: int, view_count: int, seed: int, epoch: int, images: np.ndarray | None = None
+    lengths: np.ndarray,
+    batch_size: int,
+    view_count: int,
+    seed: int,
+    epoch: int,
+    images: np.ndarray | None = None,
+    groups: np.ndarray | None = None,
 ) -> tuple[list[np.ndarray], np.ndarray]:
     """Cut one epoch into batches of captions of similar length, and draw each caption's view.
 
     lengths (n,) in frames. Every caption is in one batch: they are shuffled, sorted by length
     within pools of POOL_BATCHES batches, cut, and the batches shuffled, because a GRU spends its
     time on padding. With `images` (n,), what each caption describes, one caption of each image is in a batch, and
-    what does not fill a batch is left out, as in the published code. Returns the batches (arrays of indices) and
-    views (n,). All draws come from (seed, epoch), so that a resumed epoch is cut as it was.
+    what does not fill a batch is left out, as in the published code. With `groups` (n,), a batch has captions of each
+    group equally often, to one: of a small group they come several times in an epoch, of a large one not all, and
+    lengths are not sorted. Returns the batches (arrays of indices) and views (n,). All draws come from (seed, epoch),
+    so that a resumed epoch is cut as it was.
     """
     rng = np.random.default_rng([seed, epoch])
     order = rng.permutation(len(lengths))
@@ -215,16 +237,26 @@ def epoch_batches(
     if images is not None:
         order = order[np.sort(np.unique(images[order], return_index=True)[1])]  # of each image the first in the order
         order = order[: len(order) - len(order) % batch_size] if len(order) > batch_size else order
+    if groups is not None:
+        order = _in_rounds(order, groups, rng)
     pool = POOL_BATCHES * batch_size
     batches = []
     for start in range(0, len(order), pool):
         part = order[start : start + pool]
-        part = part[np.argsort(lengths[part], kind="stable")]
+        part = part if groups is not None else part[np.argsort(lengths[part], kind="stable")]
         batches += [part[cut : cut + batch_size] for cut in range(0, len(part), batch_size)]
     if len(batches) > 1 and len(batches[-1]) == 1:
         # One pair alone has nothing to be told apart from.
         batches[-2:] = [np.concatenate(batches[-2:])]
     return [batches[index] for index in rng.permutation(len(batches))], views
+
+
+def _in_rounds(order: np.ndarray, groups: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """As many captions as `order` (n,), in rounds of one of each group, of which each is in an order of its own."""
+    by_group = order[np.argsort(groups[order], kind="stable")]
+    members = np.split(by_group, np.flatnonzero(np.diff(groups[by_group])) + 1)
+    rounds = np.stack([np.resize(part, -(-len(order) // len(members))) for part in members], axis=1)
+    return rng.permuted(rounds, axis=1).reshape(-1)[: len(order)]
 
 
 def validate(

@@ -17,8 +17,8 @@ log_mel_of = lru_cache(maxsize=1)(LogMel)  # built once a process
 
 def log_mels(
     utterances: Iterable[tuple[str, np.ndarray]], settings: Mapping[str, Any], workers: int
-) -> Iterator[tuple[str, np.ndarray]]:
-    """(key, encoded speech as uint8) -> (key, log-mel float32 (frames, bands)), in order.
+) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
+    """(key, encoded speech as uint8) -> (key, log-mel float32 (frames, bands), its levels (2, bands)), in order.
 
     `settings` are LogMel's arguments; speech at another sample rate is refused.
     Raises InputError with the key of an utterance that cannot be decoded or is too short.
@@ -34,11 +34,11 @@ def samples_of(key: str, encoded: np.ndarray, sample_rate: int) -> np.ndarray:
     return samples
 
 
-def _extract(utterance: tuple[str, np.ndarray], settings: dict) -> tuple[str, np.ndarray]:
+def _extract(utterance: tuple[str, np.ndarray], settings: dict) -> tuple[str, np.ndarray, np.ndarray]:
     key, encoded = utterance
     log_mel = log_mel_of(**settings)
     samples = samples_of(key, encoded, log_mel.sample_rate)
     try:
-        return key, log_mel(samples)
+        return key, *log_mel.with_levels(samples)
     except InputError as error:
         raise InputError(f"{key}: {error}") from error

@@ -81,17 +81,49 @@ class LogMel:
         """The fewest samples that make so many frames, one or more."""
         return self.window_length + (frames - 1) * self.shift_length
 
-    @torch.inference_mode()
     def __call__(self, samples: np.ndarray) -> np.ndarray:
+        return self.with_levels(samples)[0]
+
+    @torch.inference_mode()
+    def with_levels(self, samples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The log-mels, and the mean and the deviation of each band before it was normalised, (2, M); 0 and 1 if not.
+
+        Log-mels times the deviation, plus the mean, are those that were not normalised.
+        """
         if len(samples) < self.window_length:
             raise InputError(
                 f"{len(samples)} samples are shorter than a window of {self.window_length}; record a longer utterance"
             )
         waveform = torch.from_numpy(np.ascontiguousarray(samples, dtype=np.float32))
         log_mel = (self._mel(waveform) + FLOOR).log()  # (M, F)
+        levels = torch.tensor([[0.0], [1.0]]).repeat(1, self.bands)
         if self.normalise:
-            variance, mean = torch.var_mean(log_mel, dim=1, correction=0, keepdim=True)
-            deviation = variance.sqrt()
-            log_mel = (log_mel - mean) / deviation.clamp_min(CONSTANT_BAND)
-            log_mel = log_mel.where(deviation > CONSTANT_BAND, 0.0)
-        return log_mel.T.contiguous().numpy()  # (F, M)
+            log_mel, levels = standardise(log_mel)
+        return log_mel.T.contiguous().numpy(), levels.numpy()  # (F, M)
+
+
+def standardise(log_mel: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Bands (M, F) to mean 0 and variance 1 over their frames, or to 0 where they do not vary.
+
+    Returns them, and the means and deviations that they had, (2, M).
+    """
+    variance, mean = torch.var_mean(log_mel, dim=1, correction=0, keepdim=True)
+    deviation = variance.sqrt()
+    log_mel = (log_mel - mean) / deviation.clamp_min(CONSTANT_BAND)
+    return log_mel.where(deviation > CONSTANT_BAND, 0.0), torch.cat([mean, deviation], dim=1).T
+
+
+def frequency_of_band(band: np.ndarray, bands: int, sample_rate: int) -> np.ndarray:
+    """The centre in Hz of filters, by their numbers from 0, whole or not."""
+    mel = (np.asarray(band) + 1) * _mel(np.array(sample_rate / 2)) / (bands + 1)
+    return np.where(mel < 15, mel * 200 / 3, 1000 * 6.4 ** ((mel - 15) / 27))
+
+
+def band_of_frequency(hertz: np.ndarray, bands: int, sample_rate: int) -> np.ndarray:
+    """The number, from 0 and seldom whole, of the filter whose centre is at so many Hz."""
+    return _mel(hertz) * (bands + 1) / _mel(np.array(sample_rate / 2)) - 1
+
+
+def _mel(hertz: np.ndarray) -> np.ndarray:
+    """Slaney's mel scale."""
+    return np.where(hertz < 1000, hertz * 3 / 200, 15 + 27 * np.log(np.maximum(hertz, 1000) / 1000) / np.log(6.4))

@@ -5,9 +5,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache, partial
 from typing import Any
 
+import numpy as np
+
 from s2igan.errors import InputError
 from s2igan.parallel import ordered_map
-from s2igan.speech.audio import encode_flac
+from s2igan.speech.audio import encode_flac, resample
 from s2igan.speech.engine import Engine, create_engine
 
 CHUNK = 64  # captions that a worker takes at a time
@@ -74,28 +76,37 @@ def unsayable(captions: Iterable[Caption], engine: Engine) -> Iterator[tuple[str
 
 
 def synthesize(
-    captions: Iterable[Caption], engine_name: str, engine_options: Mapping[str, Any], workers: int
+    captions: Iterable[Caption],
+    engine_name: str,
+    engine_options: Mapping[str, Any],
+    workers: int,
+    sample_rate: int = 0,
 ) -> Iterator[Utterance]:
     """Speak (key, text, voice) triples: (key, 16-bit FLAC, seconds), in the order of the captions.
 
+    At `sample_rate` Hz, or where it is 0 at the engine's.
     The bytes do not depend on `workers`, the number of processes; 1 speaks in this one, and so does an engine
     that is not `parallel`. Captions are read as they are needed, a few chunks ahead.
     InputError with the key of the first caption that cannot be said.
     """
     # Here, so that an unknown engine or option is told before any process starts.
     engine = create_engine(engine_name, **engine_options)
-    speak = partial(_speak, engine_name=engine_name, engine_options=dict(engine_options))
+    rate = sample_rate or engine.sample_rate
+    speak = partial(_speak, engine_name=engine_name, engine_options=dict(engine_options), sample_rate=rate)
     yield from ordered_map(speak, captions, workers if engine.parallel else 1, CHUNK)
 
 
 _engine = lru_cache(maxsize=1)(create_engine)  # built once a process
 
 
-def _speak(caption: Caption, engine_name: str, engine_options: dict[str, Any]) -> Utterance:
+def _speak(caption: Caption, engine_name: str, engine_options: dict[str, Any], sample_rate: int) -> Utterance:
     engine = _engine(engine_name, **engine_options)
     key, text, voice = caption
     try:
         samples = engine.speak(text, voice)
     except InputError as error:
         raise InputError(f"caption {key}: {error}") from None
-    return key, encode_flac(samples, engine.sample_rate), len(samples) / engine.sample_rate
+    if samples.dtype == np.int16 and sample_rate != engine.sample_rate:
+        samples = samples / np.float32(32768)
+    samples = resample(samples, engine.sample_rate, sample_rate)
+    return key, encode_flac(samples, sample_rate), len(samples) / sample_rate
