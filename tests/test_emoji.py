@@ -9,7 +9,7 @@ from PIL import Image
 
 from s2igan.catalog import check
 from s2igan.datasets import emoji
-from s2igan.datasets.fetch import FILES
+from s2igan.datasets.fetch import NPM
 from s2igan.errors import InputError
 from s2igan.splits import Limits
 
@@ -57,7 +57,10 @@ def test_what_is_not_there_is_told(tmp_path):
         list(emoji.rows(tmp_path, Limits()))
     with pytest.raises(InputError, match="0 archives cldr-annotations-full-.*tgz; keep one, or run `s2igan fetch"):
         emoji.unpack(tmp_path)
-    assert {url.rpartition("/")[2].rpartition("-")[0] for url in FILES["emoji"]} == {*SETS, "cldr-annotations-full"}
+    assert {package.rpartition("/")[2].partition("@")[0] for package in NPM["emoji"]} == {
+        *SETS,
+        "cldr-annotations-full",
+    }
 
 
 def test_packages_become_drawings_and_names(tmp_path):

@@ -12,7 +12,7 @@ import pytest
 from miniatures_stamps import write_stamps
 
 from s2igan.datasets import fetch
-from s2igan.datasets.fetch import download, fetch_data_set, fetch_package
+from s2igan.datasets.fetch import download, fetch_archive, fetch_data_set, fetch_package
 from s2igan.datasets.stamps import rows
 from s2igan.errors import InputError
 from s2igan.splits import Limits
@@ -140,11 +140,11 @@ def deb(original, tmp_path_factory):
     return package(tmp_path_factory.mktemp("deb") / "tuxpaint-stamps-default_1-1_all.deb", original)
 
 
-def apt_get(folder: Path, script: str, monkeypatch) -> None:
-    """The only `apt-get` that can be found does as `script` says."""
+def apt_get(folder: Path, script: str, monkeypatch, name: str = "apt-get") -> None:
+    """The only `apt-get` (or another program) that can be found does as `script` says."""
     folder.mkdir()
-    (folder / "apt-get").write_text(f"#!/bin/sh\n{script}\n")
-    (folder / "apt-get").chmod(0o755)
+    (folder / name).write_text(f"#!/bin/sh\n{script}\n")
+    (folder / name).chmod(0o755)
     monkeypatch.setenv("PATH", str(folder), prepend=":")
 
 
@@ -197,3 +197,33 @@ def test_without_dpkg_it_is_asked_for(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", "")
     with pytest.raises(InputError, match="dpkg-deb: No such file.*; install dpkg and run the same command again"):
         fetch_stamps(tmp_path)
+
+
+# ---------------------------------------------------------------- npm packages
+
+
+def test_npm_brings_an_archive_once_and_anew_where_it_is_damaged(tmp_path, monkeypatch):
+    (tmp_path / "whole").write_bytes(BODY)
+    script = f'[ "$*" = "pack @a/b@1.2" ] && cp {tmp_path}/whole a-b-1.2.tgz && echo >> {tmp_path}/calls'
+    apt_get(tmp_path / "bin", script, monkeypatch, "npm")
+    path = tmp_path / "b-1.2.tgz"
+    for content in (None, BODY, b"damaged"):
+        if content:
+            path.write_bytes(content)
+        fetch_archive("@a/b@1.2", MD5, path)
+        assert path.read_bytes() == BODY
+    assert (tmp_path / "calls").read_text() == "\n\n"
+
+
+@pytest.mark.parametrize("script, told", [
+    ("echo 'npm error code E404' >&2; exit 1", "npm pack: npm error code E404; put the archive at"),
+    ("echo other > b.tgz", f"npm pack b@1: no archive of MD5 sum {MD5} came; put the archive at"),
+])  # fmt: skip
+def test_an_npm_package_that_does_not_come_is_told_and_nothing_is_kept(tmp_path, monkeypatch, script, told):
+    apt_get(tmp_path / "bin", script, monkeypatch, "npm")
+    with pytest.raises(InputError, match=told):
+        fetch_archive("b@1", MD5, tmp_path / "b-1.tgz")
+    monkeypatch.setenv("PATH", str(tmp_path / "nowhere"))
+    with pytest.raises(InputError, match="npm: No such file or directory; install npm, or put the archive at .*b-1"):
+        fetch_archive("b@1", MD5, tmp_path / "b-1.tgz")
+    assert names(tmp_path) == ["bin"]

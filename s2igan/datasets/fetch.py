@@ -1,5 +1,6 @@
 """Brings what is publicly addressed of a data set into its raw folder: downloaded, checked, unpacked."""
 
+import shutil
 import subprocess
 import tarfile
 import tempfile
@@ -12,22 +13,24 @@ from s2igan.errors import InputError
 # Address and MD5 sum.
 _FLOWERS = "https://www.robots.ox.ac.uk/~vgg/data/flowers/102"
 _BIRDS = "https://data.caltech.edu/records/65de6-vp158/files/CUB_200_2011.tgz?download=1"
-_NPM = "https://registry.npmjs.org"
 FILES = {
     "cub": {_BIRDS: "97eceeb196236b17998738112f37df78"},
     "oxford102": {
         f"{_FLOWERS}/102flowers.tgz": "52808999861908f626f3c1f4e79d11fa",
         f"{_FLOWERS}/imagelabels.mat": "e0620be6f572b9609742df49c70aed4d",
     },
+}
+# npm packages, each of one version, and the MD5 sum of its archive.
+NPM = {
     "emoji": {
-        f"{_NPM}/cldr-annotations-full/-/cldr-annotations-full-48.2.0.tgz": "3129ca885587786a03d72e8be1f56389",
-        f"{_NPM}/@iconify-json/fluent-emoji/-/fluent-emoji-1.2.7.tgz": "0aced813b566cb5f6565b41b19f090b2",
-        f"{_NPM}/@iconify-json/fluent-emoji-flat/-/fluent-emoji-flat-1.2.6.tgz": "fe738131f9f34b05cf1f1fd81551a8e2",
-        f"{_NPM}/@iconify-json/fxemoji/-/fxemoji-1.2.2.tgz": "03f71c571132ea598762fe93f1052fa8",
-        f"{_NPM}/@iconify-json/noto/-/noto-1.2.9.tgz": "5b7882a503747b6aae35868e0409f62e",
-        f"{_NPM}/@iconify-json/noto-v1/-/noto-v1-1.2.5.tgz": "e75a20586b8dccc56a1d5620acc53947",
-        f"{_NPM}/@iconify-json/openmoji/-/openmoji-1.2.29.tgz": "2622b79da1193772433771acfab415f3",
-        f"{_NPM}/@iconify-json/twemoji/-/twemoji-1.2.5.tgz": "10cd6f959ce5db484e330135532b5fc1",
+        "cldr-annotations-full@48.2.0": "3129ca885587786a03d72e8be1f56389",
+        "@iconify-json/fluent-emoji@1.2.7": "0aced813b566cb5f6565b41b19f090b2",
+        "@iconify-json/fluent-emoji-flat@1.2.6": "fe738131f9f34b05cf1f1fd81551a8e2",
+        "@iconify-json/fxemoji@1.2.2": "03f71c571132ea598762fe93f1052fa8",
+        "@iconify-json/noto@1.2.9": "5b7882a503747b6aae35868e0409f62e",
+        "@iconify-json/noto-v1@1.2.5": "e75a20586b8dccc56a1d5620acc53947",
+        "@iconify-json/openmoji@1.2.29": "2622b79da1193772433771acfab415f3",
+        "@iconify-json/twemoji@1.2.5": "10cd6f959ce5db484e330135532b5fc1",
     },
 }
 # Debian packages, and the folder in each that is read.
@@ -41,9 +44,10 @@ def fetch_data_set(name: str, folder: Path) -> str:
 
     Raises InputError for a data set without a public address, and where fetching fails.
     """
-    if name not in PACKAGES and name not in FILES:
-        readme, known = Path("data/raw") / name / "README.md", ", ".join([*FILES, *PACKAGES])
-        hint = f"{readme} says where it comes from" if readme.is_file() else f"choose one of {known}"
+    known = [*FILES, *NPM, *PACKAGES]
+    if name not in known:
+        readme = Path("data/raw") / name / "README.md"
+        hint = f"{readme} says where it comes from" if readme.is_file() else f"choose one of {', '.join(known)}"
         raise InputError(f"{name}: nothing to fetch; {hint}")
     folder.mkdir(parents=True, exist_ok=True)
     unpack = getattr(find_converter(name), "unpack", None)
@@ -51,9 +55,11 @@ def fetch_data_set(name: str, folder: Path) -> str:
         fetch_package(name, folder)
     for url, md5 in FILES.get(name, {}).items():
         path = download(url, md5, folder)
-        if path.suffix == ".tgz" and not unpack:  # whole and the one that is meant, by its sum
+        if path.suffix == ".tgz":  # whole and the one that is meant, by its sum
             with tarfile.open(path) as archive:
                 archive.extractall(folder, filter="data")
+    for package, md5 in NPM.get(name, {}).items():
+        fetch_archive(package, md5, folder / f"{package.rpartition('/')[2].replace('@', '-')}.tgz")
     if unpack:
         unpack(folder)
     return f"{REST[name]}: {folder}/README.md says where they are" if name in REST else ""
@@ -72,6 +78,24 @@ def download(url: str, md5: str, folder: Path) -> Path:
     except Exception as error:  # of the network, the server or the checksum
         raise InputError(f"{url}: {error}; run the same command again, or put the file at {path} yourself") from None
     return path
+
+
+def fetch_archive(package: str, md5: str, path: Path) -> None:
+    """The archive of an npm package at `path`: the one there, if it has the right sum, else got by `npm pack`.
+
+    Raises InputError where npm is missing or fails, and for another archive; nothing with a wrong sum is kept.
+    """
+    from pooch import file_hash
+
+    if path.is_file() and file_hash(path, "md5") == md5:
+        return
+    by_hand = f"put the archive at {path} and run the same command again"
+    with tempfile.TemporaryDirectory() as temporary:
+        _run(["npm", "pack", package], temporary, f"install npm, or {by_hand}", by_hand)
+        found = list(Path(temporary).glob("*.tgz"))
+        if [file_hash(archive, "md5") for archive in found] != [md5]:
+            raise InputError(f"npm pack {package}: no archive of MD5 sum {md5} came; {by_hand}")
+        shutil.move(found[0], path)
 
 
 def fetch_package(name: str, folder: Path) -> None:
@@ -107,5 +131,9 @@ def _run(command: list[str], folder: str, if_missing: str, if_failed: str) -> No
     except OSError as error:
         raise InputError(f"{command[0]}: {error.strerror}; {if_missing}") from None
     if result.returncode:
-        said = [line for line in result.stderr.splitlines() if line.startswith(("E:", "dpkg-deb: error"))]
+        said = [
+            line
+            for line in result.stderr.splitlines()
+            if line.startswith(("E:", "dpkg-deb: error", "npm error", "npm ERR!"))
+        ]
         raise InputError(f"{' '.join(command[:2])}: {said[0] if said else 'failed'}; {if_failed}")
