@@ -92,8 +92,8 @@ def train(
     `step(number)` makes one step and returns the keys of the items it took (images, or captions) and its losses by
     name. `state` is all that steps change. A row of the curves has `step`, `items` so far, and the losses' means over
     the items since the row before; `complete_row` may add to it. `report` is called with what there is where a
-    run goes on, after each row and sheet, and at the end. `is_enough`, asked before each step, ends the run early,
-    by what `state` holds.
+    run goes on, after each row and sheet, and at the end. `is_enough`, asked at the start and after each row, ends the
+    run early, by what `state` holds.
 
     SIGTERM and SIGINT end the process after the step with a checkpoint and exit code 143 or 130. Raises InputError for
     a loss that is not finite, before a checkpoint keeps what it did.
@@ -120,10 +120,10 @@ def train(
         counts = {"step": number, "items": items, "sums": sums, "sheet_items": history.sheet_items}
         checkpoints.save(number, {**counts, "rows": history.rows, "sheets": sheets, "state": parts})
 
-    saved_at = time.monotonic()
+    saved_at, enough = time.monotonic(), any_of(is_enough())
     bars = progress(None, schedule.name, schedule.steps, number) if first else nullcontext()
     with _signals() as received, bars as bar, whole_batches(state.values()):
-        while not (stopped := any_of(received)) and number < schedule.steps and not any_of(is_enough()):
+        while not (stopped := any_of(received)) and number < schedule.steps and not enough:
             keys, losses = step(number)
             number, items = number + 1, items + len(keys)
             # a GPU is waited for once
@@ -145,7 +145,7 @@ def train(
                 shown = {name: f"{means[name]:.3f}" for name in schedule.shown if name in means}
                 if first:
                     bar.set_postfix(shown, refresh=False)
-                sums = {}
+                sums, enough = {}, any_of(is_enough())
             if sheet_due:
                 history.sheets.append(draw_sheet())
                 history.sheet_items.append(items)
