@@ -55,7 +55,7 @@ class GatedLinearUnit(nn.Module):
 
 
 def unit(gated: bool) -> tuple[int, nn.Module]:
-    """How many channels a unit takes for one, and the unit: a gated linear one, or a leaky ReLU."""
+    """How many channels a unit takes for each that it gives, and the unit: gated linear, or a leaky ReLU."""
     return (2, GatedLinearUnit()) if gated else (1, nn.LeakyReLU(0.2, inplace=True))
 
 
