@@ -76,7 +76,7 @@ class _Writer:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self._temporary = self.path.with_name(f".{self.path.name}.{os.getpid()}.partial")
         self._output = _Output(self._temporary, "w+")
-        # HDF5 1.10's format, whose structures have checksums: of damage in older ones the library may never return.
+        # HDF5 1.10's format, whose structures have checksums.
         self._file = h5py.File(self._output, "w", track_order=False, libver="v110")
         try:
             row_bytes = max(1, int(np.prod(self.row)) * self.dtype.itemsize)
@@ -98,7 +98,8 @@ class _Writer:
             self._dataset("keys", _plain(self._keys))
             for name, values in self._columns.items():
                 self._dataset(f"columns/{name}", _plain(values))
-            self._file.attrs["format"] = FORMAT.format(kind=self.kind)
+            # Of fixed length: others lie in a heap without checksums, and of some damage there HDF5 never returns.
+            self._file.attrs["format"] = np.bytes_(FORMAT.format(kind=self.kind))
             # One JSON text, not one HDF5 attribute each: types survive, and the order is fixed.
             text = json.dumps(self.attributes, sort_keys=True).encode()
             self._dataset("attributes", np.frombuffer(text, dtype=np.uint8))
@@ -229,6 +230,7 @@ class _Reader:
         try:
             with self._damage_told():
                 found = self._file.attrs.get("format", "a foreign HDF5 file")
+                found = found.decode() if isinstance(found, bytes) else found
                 expected = FORMAT.format(kind=self.kind)
                 if found != expected:
                     raise InputError(f"{self.path}: holds {found}, expected {expected}; {HINT}")

@@ -55,6 +55,21 @@ def test_fixed_arrays_come_back_under_their_keys_with_attributes(tmp_path):
         assert KEYS[0] in file and "other" not in file
 
 
+@pytest.mark.parametrize("write", [write_fixed, write_ragged])
+def test_every_structure_of_a_file_has_a_checksum(tmp_path, write):
+    content = write(tmp_path / "a.h5").read_bytes()
+    without = (b"TREE", b"SNOD", b"HEAP", b"GCOL")  # signatures of HDF5's structures that have none
+    assert [name for name in without if name in content] == []
+
+
+def test_a_file_of_an_earlier_commit_is_read(tmp_path):
+    path = write_fixed(tmp_path / "a.h5")
+    with h5py.File(path, "a") as file:
+        file.attrs["format"] = file.attrs["format"].decode()  # of any length, as it was
+    with FixedReader(path, "embeddings") as file:
+        np.testing.assert_array_equal(file.values(), VALUES)
+
+
 @pytest.mark.parametrize("rows", [[6, 0, 3], [2, 2, 2], [5], [], [1, 0, 1, 6, 0], slice(2, 5), slice(5, 99)])
 def test_any_rows_come_in_the_order_asked_for(tmp_path, rows):
     with FixedReader(write_fixed(tmp_path / "a.h5"), "embeddings") as file:
