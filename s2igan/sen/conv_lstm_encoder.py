@@ -7,14 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from s2igan.sen.recurrent import BidirectionalLSTM
-from s2igan.sen.speech_encoder import (
-    Embedding,
-    Encoder,
-    ValidBatchNorm,
-    check_lengths,
-    mean_over_time,
-    valid_frames,
-)
+from s2igan.sen.speech_encoder import Embedding, Encoder, ValidBatchNorm, check_lengths, valid_frames
 
 # B batch, T frames (padded to the longest of the batch), M mel bands, C channels, D embedding
 
@@ -74,10 +67,6 @@ class ConvLSTMEncoder(Encoder):
     def recur(self, x: Tensor, lengths: Tensor) -> Tensor:
         """(B, T', C) -> frames of the LSTM (B, T', 2 H)."""
         return self.lstm(x, lengths)
-
-    def summarise(self, x: Tensor, lengths: Tensor) -> Tensor:
-        """Frames (B, T', 2 H), lengths (B,) -> (B, D)."""
-        return self.embedding(mean_over_time(x, lengths))
 
 
 def _shrunk(lengths: Tensor, by: int) -> Tensor:

@@ -55,15 +55,13 @@ class SEN(nn.Module):
     are heard beside its embedding.
     """
 
-    def __init__(
-        self, speech: nn.Module, image: nn.Module, classes: int, objective: Objective | None = None, places: int = 0
-    ):
+    def __init__(self, speech: nn.Module, image: nn.Module, classes: int, objective: Objective, places: int):
         super().__init__()
         self.places = places
         self.speech = speech
         self.image = image
         self.classes = classes
-        self.objective = objective or Objective()
+        self.objective = objective
         self.classifier = nn.Linear(speech.embedding_dim, classes) if classes else None
 
     def forward(self, speech: Tensor, features: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:

@@ -44,8 +44,8 @@ class SpeechEncoderConfig:
 class Encoder(nn.Module):
     """What every encoder is: a sequence of frames, and their summary, the embedding.
 
-    A subclass has `convolve`, `recur`, `summarise`, and `embedding`, its end. `window` is what places are heard
-    through; without one they are means of the recurrent network's frames, which have heard the whole utterance.
+    A subclass has `convolve`, `recur`, and `embedding`, its end. `window` is what places are heard through; without
+    one they are means of the recurrent network's frames, which have heard the whole utterance.
     """
 
     embedding: "Embedding"
@@ -64,8 +64,9 @@ class Encoder(nn.Module):
         raise NotImplementedError
 
     def summarise(self, frames: Tensor, lengths: Tensor) -> Tensor:
-        """What `recur` returned -> embeddings (B, D)."""
-        raise NotImplementedError
+        """What `recur` returned -> embeddings (B, D): of the mean over time, unless a subclass weighs the frames."""
+        valid = valid_frames(lengths, frames.shape[1])[..., None]
+        return self.embedding(frames.masked_fill(~valid, 0).sum(dim=1) / lengths[:, None])
 
     def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
         """Embed utterances: (B, T, M) padded with anything, lengths (B,) -> (B, D).
@@ -283,12 +284,6 @@ class SelfAttention(nn.Module):
 def valid_frames(lengths: Tensor, frames: int) -> Tensor:
     """Mark the frames that are no padding: lengths (B,) -> bool (B, T)."""
     return torch.arange(frames, device=lengths.device) < lengths[:, None]
-
-
-def mean_over_time(x: Tensor, lengths: Tensor) -> Tensor:
-    """Mean of the valid frames: (B, T, C), lengths (B,) -> (B, C)."""
-    valid = valid_frames(lengths, x.shape[1])[..., None]
-    return x.masked_fill(~valid, 0).sum(dim=1) / lengths[:, None]
 
 
 def pool_places(frames: Tensor, lengths: Tensor, count: int) -> tuple[Tensor, Tensor]:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from s2igan.errors import InputError
 from s2igan.sen.recurrent import run_float32
-from s2igan.sen.speech_encoder import Embedding, Encoder, check_lengths, mean_over_time, valid_frames
+from s2igan.sen.speech_encoder import Embedding, Encoder, check_lengths, valid_frames
 
 # B batch, T characters (padded to the longest of the batch), M size of the alphabet, C channels, D embedding
 
@@ -67,10 +67,6 @@ class CharacterEncoder(Encoder):
     def recur(self, x: Tensor, lengths: Tensor) -> Tensor:
         """(B, T', C) -> frames of the GRU, which meets the padding last (B, T', H)."""
         return run_float32(self.recurrent, x)
-
-    def summarise(self, x: Tensor, lengths: Tensor) -> Tensor:
-        """Frames (B, T', C), lengths (B,) -> (B, D)."""
-        return self.embedding(mean_over_time(x, lengths))
 
     def _reach(self, frames: int) -> int:
         """Characters that so many frames of the last pool have seen together."""
