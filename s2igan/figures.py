@@ -6,6 +6,7 @@ import io
 import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -118,11 +119,7 @@ def curves(table: Columns, x: str, panels: dict[str, Sequence[str]], path: str |
 
     A line joins the numbers of its column over those that are NaN, where nothing was measured.
     """
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
+    pyplot = plotting()
     panels = {title: there for title, names in panels.items() if (there := measured(table, names))}
     figure, axes = pyplot.subplots(1, len(panels), figsize=(4.6 * len(panels), 3.2), squeeze=False)
     for axis, (title, names) in zip(axes[0], panels.items(), strict=True):
@@ -131,14 +128,22 @@ def curves(table: Columns, x: str, panels: dict[str, Sequence[str]], path: str |
     _save_figure(figure, path)
 
 
-def _save_figure(figure, path: str | Path) -> None:
+def plotting() -> ModuleType:
+    """matplotlib.pyplot, which needs no screen."""
+    import matplotlib  # slow to import
+
+    matplotlib.use("Agg")
     from matplotlib import pyplot
 
+    return pyplot
+
+
+def _save_figure(figure, path: str | Path) -> None:
     figure.tight_layout()
     buffer = io.BytesIO()
     # No creation date or version: the same curves give the same file.
     figure.savefig(buffer, format="png", dpi=100, metadata={"Software": None})
-    pyplot.close(figure)
+    plotting().close(figure)
     write_bytes(path, buffer.getvalue())
 
 
@@ -155,18 +160,14 @@ def attention_figure(
     weights (n, s, s, P) sum to 1 over the `counts` stretches of each utterance. Stretches have colours in order of
     time; a place of the image has the mean of those that it attends to, grey where it attends to all alike.
     """
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
+    pyplot = plotting()
     columns = len(captions)
     size = (2.6 * columns, 6.4)
     figure, axes = pyplot.subplots(3, columns, figsize=size, squeeze=False, height_ratios=(0.4, 1, 1))
     for (top, middle, bottom), samples, image, attention, count, caption in zip(
         axes.T, waveforms, images, weights, counts, captions, strict=True
     ):
-        colours = matplotlib.colormaps["hsv"](np.linspace(0, 0.85, count))[:, :3]  # the circle ends before red again
+        colours = pyplot.get_cmap("hsv")(np.linspace(0, 0.85, count))[:, :3]  # the circle ends before red again
         edges = np.linspace(0, len(samples), count + 1).astype(int)
         for start, stop, colour in zip(edges, edges[1:], colours, strict=False):
             top.plot(np.arange(start, stop), samples[start:stop], color=colour, linewidth=0.4)

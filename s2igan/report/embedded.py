@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from s2igan.figures import as_image, draw_columns, measured, png
+from s2igan.figures import as_image, draw_columns, measured, plotting, png
 from s2igan.speech.audio import decode, encode_flac
 
 EXACT = 128  # pixels: larger images are stored with loss
@@ -56,17 +56,13 @@ def curve(table: Mapping[str, np.ndarray], x: str, names: Sequence[str]) -> str:
 
     Equal tables, equal text: without date, version, or address of a name space.
     """
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
+    pyplot = plotting()
     names = [name for name in measured(table, names) if len(table[name])]
     if not names:
         return ""
     inks = ("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color", "grid.color")
     style: dict = {"svg.fonttype": "none", "svg.hashsalt": "/".join((x, *names)), **dict.fromkeys(inks, INK)}
-    with matplotlib.rc_context(style):
+    with pyplot.rc_context(style):
         panel, axis = pyplot.subplots(figsize=(4.6, 2.9))
         draw_columns(axis, table, x, names)
         axis.spines[["top", "right"]].set_visible(False)
