@@ -75,16 +75,17 @@ class GRULoop(torch.autograd.Function):
         steps, directions, batch, width = gates.shape
         size = width // 3
         hidden = gates.new_zeros(steps + 1, directions, batch, size)
-        resets_updates = gates.new_empty(steps, directions, batch, 2 * size)
+        resets_updates = gates[..., : 2 * size] + bias[:, None, : 2 * size]
         proposals, heard = gates.new_empty(2, steps, directions, batch, size)  # n, and the hidden's share of it
-        turned = weight.transpose(1, 2).contiguous()
+        turned, of_new = weight.transpose(1, 2).contiguous(), bias[:, None, 2 * size :]
         share = gates.new_empty(directions, batch, width)
-        for t in range(steps):
-            torch.baddbmm(bias[:, None], hidden[t], turned, out=share)
-            both = torch.add(gates[t, ..., : 2 * size], share[..., : 2 * size], out=resets_updates[t]).sigmoid_()
-            heard[t] = share[..., 2 * size :]
-            torch.addcmul(gates[t, ..., 2 * size :], both[..., :size], heard[t], out=proposals[t]).tanh_()
-            torch.lerp(proposals[t], hidden[t], both[..., size:], out=hidden[t + 1])
+        loop = (gates[..., 2 * size :], resets_updates, *resets_updates.chunk(2, dim=-1), proposals, heard)
+        for given, both, reset, update, proposal, of_hidden, before, after in _by_step(*loop, hidden[:-1], hidden[1:]):
+            torch.bmm(before, turned, out=share)
+            both.add_(share[..., : 2 * size]).sigmoid_()
+            torch.add(share[..., 2 * size :], of_new, out=of_hidden)
+            torch.addcmul(given, reset, of_hidden, out=proposal).tanh_()
+            torch.lerp(proposal, before, update, out=after)
         ctx.save_for_backward(hidden, resets_updates, proposals, heard, weight)
         return hidden[1:]
 
@@ -99,18 +100,24 @@ class GRULoop(torch.autograd.Function):
         factors = torch.stack(
             [new * heard * reset * (1 - reset), (hidden[:-1] - proposals) * update * (1 - update), new * reset], dim=-2
         )  # (T, D, B, 3, H); the last of the hidden's share, which the reset gate scales
-        of_share = torch.empty_like(factors)
+        of_shares = torch.empty_like(factors)
+        of_share = of_shares.flatten(-2)  # (T, D, B, 3 H)
         of_hidden = torch.empty_like(proposals)
         later = torch.zeros_like(proposals[0])
-        for t in reversed(range(len(proposals))):
-            now = torch.add(later, gradient[t], out=of_hidden[t])
-            torch.mul(now[..., None, :], factors[t], out=of_share[t])
-            torch.baddbmm(now * update[t], of_share[t].flatten(-2), weight, out=later)
-        of_share = of_share.flatten(-2)  # (T, D, B, 3 H)
-        of_gates = torch.cat([of_share[..., : 2 * now.shape[-1]], of_hidden * new], dim=-1)
+        loop = _by_step(of_hidden, gradient, factors, of_shares, of_share, update)
+        for now, given, factor, of_gate, of_all, kept in reversed(loop):
+            torch.add(later, given, out=now)
+            torch.mul(now[..., None, :], factor, out=of_gate)
+            torch.bmm(of_all, weight, out=later).addcmul_(now, kept)
+        of_gates = torch.cat([of_share[..., : -proposals.shape[-1]], of_hidden * new], dim=-1)
         by_direction = of_share.transpose(0, 1).flatten(1, 2)  # (D, T·B, 3 H)
         of_weight = by_direction.transpose(1, 2) @ hidden[:-1].transpose(0, 1).flatten(1, 2)
         return of_gates, of_weight, by_direction.sum(dim=1)
+
+
+def _by_step(*tensors: Tensor) -> list[tuple[Tensor, ...]]:
+    """Views of the tensors, (T, ...) each, at every step."""
+    return list(zip(*(tensor.unbind() for tensor in tensors), strict=True))
 
 
 def run_float32(layer: nn.RNNBase, x: Tensor) -> Tensor:

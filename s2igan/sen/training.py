@@ -122,9 +122,8 @@ def train(
     if isinstance(model.image, CentredFeatures):
         model.image.mean.copy_(torch.from_numpy(_mean_features(features_of, training.image_rows)))
     fabric = loop.make_fabric(next(model.parameters()).device, recipe.precision)
-    optimizer = torch.optim.Adam(
-        model.parameters(), lr=recipe.lr, betas=(recipe.beta1, recipe.beta2), weight_decay=recipe.weight_decay
-    )
+    betas = (recipe.beta1, recipe.beta2)
+    optimizer = torch.optim.Adam(model.parameters(), recipe.lr, betas, weight_decay=recipe.weight_decay, fused=True)
 
     augment = Augmenter(augmentation, log_mels, model.speech.min_frames) if augmentation else None
     images = training.image_rows if recipe.captions_per_epoch == "one_per_image" else None
