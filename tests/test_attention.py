@@ -14,6 +14,7 @@ from s2igan.datasets.drawn.grammar import named_at
 from s2igan.figures import attention_figure
 from s2igan.metrics.attention import attention_of_parts, in_words, words_in_time
 from s2igan.rdg.attention import PlaceAttention, recorded_weights
+from s2igan.rdg.sampling import draw_with_attention, latents
 from s2igan.sen.losses import region_matching_loss
 from s2igan.sen.model import build_sen, embed_speech, sentence
 from s2igan.sen.speech_encoder import pool_places
@@ -108,6 +109,20 @@ def test_a_generator_attends_to_the_places_and_not_to_what_pads_them():
     assert all(torch.equal(a, b) for a, b in zip(conditions, same, strict=True))  # F^ca hears the whole alone
     assert torch.equal(images[0], others[0])  # h_0 comes before any attention
     assert not torch.allclose(images[1], others[1], atol=1e-4) and not torch.allclose(images[2], others[2], atol=1e-4)
+
+
+def test_a_mirrored_image_and_what_it_attends_to_are_turned_by_the_sign_of_the_noise():
+    speech, seeds, cpu = unit(6, 4, 8).numpy(), range(6), torch.device("cpu")
+    turned = latents(seeds, 10)[:, 0].numpy() < 0
+    assert 0 < turned.sum() < 6
+    plain, mirrored = (
+        draw_with_attention(rdg(attention=True, mirrored=mirrored).average, speech, seeds, cpu)
+        for mirrored in (False, True)
+    )
+    for before, after, side in zip(plain, mirrored, (3, 2), strict=True):  # images (N, 3, H, W), weights (N, H, W, P)
+        np.testing.assert_array_equal(after[~turned], before[~turned])
+        np.testing.assert_array_equal(after[turned], np.flip(before[turned], side))
+        assert (after[turned] != before[turned]).any()
 
 
 def test_region_matching_has_attngans_formulas():

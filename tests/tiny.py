@@ -39,6 +39,7 @@ def rdg(sen=None, **changes) -> RDG:
         upsampling="nearest",
         gated=True,
         antialiasing=False,
+        mirrored=False,
         condition_scale=1.0,
         condition_noise=True,
         condition_every_stage=True,

@@ -51,6 +51,7 @@ class RDGConfig:
     sentence_attention: bool = switch("G attends to the condition, too (MirrorGAN)")
     scales: int = integer(1, SCALES, "of images that are drawn; 1: the full size alone")
     modulation: bool = switch("the condition takes part in each up-sampling layer")
+    mirrored: bool = switch("half of the images are drawn as in a mirror, by the noise's first sign")
     seed: int = seed()
     attention: bool = False  # whether the generator attends to the places of what SEN hears
 
@@ -66,6 +67,7 @@ class SpeechToImage(nn.Module):
         super().__init__()
         self.noise_dim = config.noise_dim
         self.attention = config.attention
+        self.mirrored = config.mirrored
         # The noise of F^ca is drawn with z, so that one seed fixes the whole image.
         self.condition_noise_dim = config.condition_dim if config.condition_noise else 0
         self.augment = ConditioningAugmentation(config.embedding_dim, config.condition_dim, config.condition_scale)
@@ -88,11 +90,23 @@ class SpeechToImage(nn.Module):
         """latent (B, latent_dim), speech as heard -> images, the last at 4S; condition, mean, log-variance (B, C)."""
         condition, mean, log_variance = self.condition(latent, sentence(heard))
         places = self.augment.scale * heard[:, 1:] if self.attention else None
-        return self.generator(latent[:, : self.noise_dim], condition, places), condition, mean, log_variance
+        images = self.generator(latent[:, : self.noise_dim], condition, places)
+        if self.mirrored:
+            images = [mirror(image, latent) for image in images]
+        return images, condition, mean, log_variance
 
     def condition(self, latent: Tensor, embedding: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """F^ca alone: latent (B, latent_dim), embedding (B, A) -> condition, mean, log-variance, each (B, C)."""
         return self.augment(embedding, latent[:, self.noise_dim :] if self.condition_noise_dim else None)
+
+
+def mirror(images: Tensor, latent: Tensor) -> Tensor:
+    """Images (B, C, H, W), left and right exchanged where the first number of the latent (B, latent_dim) is negative.
+
+    By a coin, so that the generator need not learn both sides of everything: with its real images mirrored at random,
+    no discriminator can tell that it draws one alone.
+    """
+    return torch.where(latent[:, :1, None, None] < 0, images.flip(3), images)
 
 
 class RDG(nn.Module):

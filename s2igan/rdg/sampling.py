@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from s2igan.rdg.attention import recorded_weights
-from s2igan.rdg.model import SpeechToImage
+from s2igan.rdg.model import SpeechToImage, mirror
 from s2igan.vision.transforms import to_uint8
 
 
@@ -49,4 +49,7 @@ def draw_with_attention(
     with recorded_weights(model.generator.stages[-1]) as weights:
         images = np.concatenate([scales[-1] for scales in generate(model, speech, seeds, batch_size, device)])
     size = images.shape[-1] // 2
-    return images, torch.cat(weights).unflatten(1, (size, size)).cpu().numpy()
+    attended = torch.cat(weights).cpu().transpose(1, 2).unflatten(2, (size, size))  # (N, P, 2S, 2S)
+    if model.mirrored:
+        attended = mirror(attended, latents(seeds, model.latent_dim))
+    return images, attended.permute(0, 2, 3, 1).numpy()
