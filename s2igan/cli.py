@@ -219,7 +219,7 @@ def trace(key, wav, png):
     """Shows what every stage made of one caption KEY, `<class>/<image>/<nn>` (or the start of one).
 
     \b
-    s2igan trace 001.Orange-crowned-White-winged-Finch/00/00 --wav out.wav --png out.png
+    s2igan trace 003.Brown-crowned-Orange-winged-Sunbird/00/00 --wav out.wav --png out.png
     """
     from s2igan.trace import trace as follow
 
