@@ -3,9 +3,11 @@
 import importlib
 import os
 import shutil
+import sys
 from pathlib import Path
 
 import click
+import dag
 import h5py
 import numpy as np
 import pytest
@@ -126,6 +128,20 @@ def test_parameters_are_refused_before_anything_is_read(arguments, told):
     assert list(Path().iterdir()) == []
 
 
+def test_a_parameter_is_refused_in_a_process_of_its_own_too(folder):
+    """As `dvc repro` runs it."""
+    command = (sys.executable, "-m", "stages.catalog", "--dataset", "aviary", "--clases", "5")
+    result = dag.run(folder, *command, check=False, code=ROOT)
+    assert result.returncode == 2
+    assert "Error: No such option '--clases'" in result.stderr and "Traceback" not in result.stderr
+    assert list(folder.iterdir()) == []
+
+
+def test_a_voice_of_both_training_and_test_is_refused():
+    write_catalog("data/catalog", catalog())
+    refused(run("synthesize", *TTS, "--train_voices", "en-gb"), "tts.test_voices: en-gb is a training voice too; take")
+
+
 @pytest.mark.parametrize("text", ["", "  \t"])
 def test_an_empty_caption_is_refused(text):
     write_catalog("data/catalog", catalog(b_01_00=text))
@@ -190,6 +206,13 @@ def test_an_utterance_that_is_no_sound_or_too_short_is_refused_with_its_key(seco
     assert not Path("data/logmel.h5").exists()
 
 
+def test_the_old_output_survives_a_run_that_is_refused():
+    Path("data").mkdir()
+    Path("data/logmel.h5").write_text("from an earlier run")
+    refused(run("logmel", *LOGMEL), "data/speech.h5: missing")
+    assert Path("data/logmel.h5").read_text() == "from an earlier run"
+
+
 def test_a_caption_without_its_log_mel_is_refused():
     models()
     write_catalog("data/catalog", catalog())
@@ -252,6 +275,14 @@ def test_speak_wants_a_sentence_or_a_recording(arguments):
 
 def test_missing_models_are_refused():
     refused(speak("a red bird"), "models/rdg/model.json: missing; run `dvc repro`")
+    no_picture()
+
+
+def test_a_damaged_model_is_refused():
+    models()
+    weights = Path("models/rdg/generator.safetensors")
+    weights.write_bytes(weights.read_bytes()[:-7])
+    refused(speak("a red bird"), "models/rdg/generator.safetensors: damaged; run `dvc repro`")
     no_picture()
 
 

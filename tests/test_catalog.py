@@ -19,6 +19,7 @@ from s2igan.datasets.aviary import drawings
 from s2igan.datasets.drawn.grammar import read
 from s2igan.datasets.drawn.species import render_image, species_table
 from s2igan.errors import InputError
+from s2igan.files import write_text
 from s2igan.splits import Limits
 
 SPLIT_OF = {"a": "test", "b": "train", "c": "val", "d": "train"}
@@ -172,6 +173,14 @@ def test_a_damaged_table_is_told_in_one_line_with_its_file(tmp_path, name, chang
     with pytest.raises(InputError, match=f"^{re.escape(str(tmp_path / name))}: {message}") as error:
         read_catalog(tmp_path)
     assert "\n" not in str(error.value)
+
+
+def test_a_text_that_cannot_be_written_leaves_the_old_one(tmp_path):
+    write_text(tmp_path / "deep" / "a.txt", "old")
+    with pytest.raises(UnicodeEncodeError):
+        write_text(tmp_path / "deep" / "a.txt", "new \ud800")
+    assert (tmp_path / "deep" / "a.txt").read_text() == "old"
+    assert [file.name for file in (tmp_path / "deep").iterdir()] == ["a.txt"]
 
 
 @pytest.fixture(scope="module")

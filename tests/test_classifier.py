@@ -322,3 +322,16 @@ def test_the_stage_fine_tunes_inception(project, inception_file, monkeypatch):
     for name, weights in model.body.named_parameters():  # three steps of a millionth
         torch.testing.assert_close(weights, before[name], rtol=0, atol=1e-5)
     assert not list(Path().glob(".checkpoints/*"))
+
+
+def test_without_imagenet_weights_the_stage_says_where_they_go(project, monkeypatch):
+    def refuse(*_, **__):
+        raise OSError("no network")
+
+    monkeypatch.setattr(torch.hub, "download_url_to_file", refuse)
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: "hub")
+    arguments = "--network inception_v3 --weights= --channels 8 --crop_size 16 --images 4 --batch_size 4"
+    result = CliRunner().invoke(stage.main, [*arguments.split(), "--lr", "0.1", "--seed", "0"])
+    assert result.exit_code == 1
+    (error,) = [line for line in result.output.splitlines() if line.startswith("error:")]
+    assert "hub/checkpoints/inception_v3_google-0cc3c7bd.pth: missing" in error and "classifier network small" in error

@@ -14,6 +14,7 @@ import soundfile
 from click.testing import CliRunner
 from demo_run import TEXTS, write_run
 from packaging.requirements import Requirement
+from phones import record
 from PIL import Image
 
 from s2igan import cli
@@ -145,6 +146,21 @@ def test_a_wrong_file_is_named_without_its_folder(run, content, told):
         soundfile.write(folder / "bad.wav", *content)
     with pytest.raises(InputError, match=told):
         run.hear((folder / "bad.wav").absolute())
+
+
+@pytest.mark.parametrize(
+    ("name", "codec", "rate"),
+    [("phone.m4a", "aac", 44100), ("browser.webm", "libopus", 48000), ("old.3gp", "aac", 44100)],
+)
+def test_what_phones_and_browsers_record_is_heard(run, name, codec, rate):
+    record(name, codec, 0.5 * np.sin(2 * np.pi * 440 * np.arange(2 * rate) / rate), rate)
+    samples = run.hear(name).samples
+    assert abs(len(samples) / 22050 - 2) < 0.1
+    spectrum = np.abs(np.fft.rfft(samples * np.hanning(len(samples))))
+    assert spectrum.argmax() * 22050 / len(samples) == pytest.approx(440, abs=1)
+    record(name, codec, np.zeros(31 * rate), rate)
+    with pytest.raises(InputError, match=f"^{name}: longer than 30 s"):
+        run.hear(name)
 
 
 def test_scores_stand_beside_chance_floor_and_ceiling(run):

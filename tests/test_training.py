@@ -138,6 +138,15 @@ def test_the_last_two_are_kept_and_a_damaged_one_is_told_and_passed_over(tmp_pat
     assert told == [f"{last}: damaged; going on from the checkpoint before it, or anew"]
 
 
+def test_with_no_whole_checkpoint_it_starts_anew(tmp_path):
+    whole = line(tmp_path / "whole")
+    with pytest.raises(StoppedError):
+        line(tmp_path / "cut", stop_at=12)
+    for file in (tmp_path / "cut").iterdir():
+        file.write_bytes(b"hi")
+    same(line(tmp_path / "cut"), whole)
+
+
 def test_a_loss_that_is_not_finite_names_step_and_items_and_leaves_the_last_good_checkpoint(tmp_path):
     told = "line: loss is nan at step 12; lower line.lr, or look at what the step was given: item 33, item 34, item 35"
     with pytest.raises(InputError, match=told):
