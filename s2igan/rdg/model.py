@@ -51,7 +51,7 @@ class RDGConfig:
     sentence_attention: bool = switch("G attends to the condition, too (MirrorGAN)")
     scales: int = integer(1, SCALES, "of images that are drawn; 1: the full size alone")
     modulation: bool = switch("the condition takes part in each up-sampling layer")
-    mirrored: bool = switch("half of the images are drawn as in a mirror, by the noise's first sign")
+    mirrored: bool = switch("half of the images are mirrored, by the sign of the noise's first number")
     seed: int = seed()
     attention: bool = False  # whether the generator attends to the places of what SEN hears
 
@@ -92,7 +92,7 @@ class SpeechToImage(nn.Module):
         places = self.augment.scale * heard[:, 1:] if self.attention else None
         images = self.generator(latent[:, : self.noise_dim], condition, places)
         if self.mirrored:
-            images = [mirror(image, latent) for image in images]
+            images = [mirror(image, latent, 3) for image in images]
         return images, condition, mean, log_variance
 
     def condition(self, latent: Tensor, embedding: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -100,13 +100,14 @@ class SpeechToImage(nn.Module):
         return self.augment(embedding, latent[:, self.noise_dim :] if self.condition_noise_dim else None)
 
 
-def mirror(images: Tensor, latent: Tensor) -> Tensor:
-    """Images (B, C, H, W), left and right exchanged where the first number of the latent (B, latent_dim) is negative.
+def mirror(planes: Tensor, latent: Tensor, width: int) -> Tensor:
+    """`planes` (B, ...) turned round in dimension `width` where the latent's (B, latent_dim) first number is negative.
 
-    By a coin, so that the generator need not learn both sides of everything: with its real images mirrored at random,
-    no discriminator can tell that it draws one alone.
+    With that coin the generator need not learn both sides of everything: where real images are mirrored at random, no
+    discriminator can tell that it draws one side alone.
     """
-    return torch.where(latent[:, :1, None, None] < 0, images.flip(3), images)
+    turned = (latent[:, 0] < 0).view(-1, *[1] * (planes.dim() - 1))
+    return torch.where(turned, planes.flip(width), planes)
 
 
 class RDG(nn.Module):

@@ -49,7 +49,7 @@ def draw_with_attention(
     with recorded_weights(model.generator.stages[-1]) as weights:
         images = np.concatenate([scales[-1] for scales in generate(model, speech, seeds, batch_size, device)])
     size = images.shape[-1] // 2
-    attended = torch.cat(weights).cpu().transpose(1, 2).unflatten(2, (size, size))  # (N, P, 2S, 2S)
+    attended = torch.cat(weights).cpu().unflatten(1, (size, size))
     if model.mirrored:
-        attended = mirror(attended, latents(seeds, model.latent_dim))
-    return images, attended.permute(0, 2, 3, 1).numpy()
+        attended = mirror(attended, latents(seeds, model.latent_dim), 2)
+    return images, attended.numpy()

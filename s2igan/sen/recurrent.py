@@ -100,11 +100,11 @@ class GRULoop(torch.autograd.Function):
         factors = torch.stack(
             [new * heard * reset * (1 - reset), (hidden[:-1] - proposals) * update * (1 - update), new * reset], dim=-2
         )  # (T, D, B, 3, H); the last of the hidden's share, which the reset gate scales
-        of_shares = torch.empty_like(factors)
-        of_share = of_shares.flatten(-2)  # (T, D, B, 3 H)
+        by_gate = torch.empty_like(factors)
+        of_share = by_gate.flatten(-2)  # (T, D, B, 3 H), the same memory
         of_hidden = torch.empty_like(proposals)
         later = torch.zeros_like(proposals[0])
-        loop = _by_step(of_hidden, gradient, factors, of_shares, of_share, update)
+        loop = _by_step(of_hidden, gradient, factors, by_gate, of_share, update)
         for now, given, factor, of_gate, of_all, kept in reversed(loop):
             torch.add(later, given, out=now)
             torch.mul(now[..., None, :], factor, out=of_gate)
