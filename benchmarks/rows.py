@@ -432,7 +432,7 @@ def untrained_models(folder: Path, config: dict) -> Path:
     model = build_sen(sen)
     save_sen(folder / "rdg_sen", model, sen)
     size = model.speech.embedding_dim
-    sizes = {"embedding_dim": size, "image_embedding_dim": size, "matching": False}
+    sizes = {"embedding_dim": size, "image_embedding_dim": size, "matching": False, "local": False}
     RDG(fill(RDGConfig, config["rdg"], **sizes)).save(folder / "rdg", {"sen": sen})
     return folder
 

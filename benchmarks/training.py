@@ -37,10 +37,12 @@ def frozen_encoder(name: str, input_size: int) -> FrozenEncoder:
 def networks(config: dict) -> tuple[RDG, FrozenEncoder, nn.Module]:
     """RDG of this configuration, the frozen encoder, and SEN's image projection, all on the device."""
     rdg, features, embedding = config["rdg"], config["image_features"], 2 * config["sen"]["gru_hidden"]
-    sizes = {"embedding_dim": embedding, "image_embedding_dim": embedding, "matching": rdg["matching_weight"] > 0}
+    sizes = {"embedding_dim": embedding, "image_embedding_dim": embedding}
+    heads = {head: rdg[f"{head}_weight"] > 0 for head in ("matching", "local")}
     encoder = frozen_encoder(features["encoder"], features["input_size"])
     projection = nn.Linear(encoder.feature_dim, embedding).requires_grad_(False)
-    return RDG(fill(RDGConfig, rdg, **sizes)).to(device()).train(), encoder.to(device()), projection.to(device())
+    model = RDG(fill(RDGConfig, rdg, **sizes, **heads)).train()
+    return model.to(device()), encoder.to(device()), projection.to(device())
 
 
 def random_batch(config: dict, size: int, feature_dim: int) -> Batch:
@@ -106,14 +108,14 @@ def step_as_published(config: dict, size: int) -> Step:
         fakes, _, mean, log_variance = model.speech_to_image(latent, batch.speech)
         for i, discriminator in enumerate(model.discriminators):
             sets = (real[i], fakes[i].detach(), wrong[i])
-            minimise(losses.discriminator_loss(*(discriminator(x, mean.detach())[1:] for x in sets)), 1 + i)
+            minimise(losses.discriminator_loss(*(discriminator(x, mean.detach())[1:3] for x in sets)), 1 + i)
         truth, *others = (embed(images) for images in (real[-1], same, wrong[-1], fakes[-1].detach()))
         logits = model.relation(truth, [*others[:2], truth, others[2]])
         terms = [losses.relation_loss(*pair) for pair in zip(logits, RELATIONS, strict=True)]
         minimise(torch.stack(terms).sum(), -1)
         total = losses.kl_loss(mean, log_variance)
         for discriminator, fake, images in zip(model.discriminators, fakes, real, strict=True):
-            total = total + losses.generator_loss(discriminator(fake, mean)[1:])
+            total = total + losses.generator_loss(discriminator(fake, mean)[1:3])
             truth, drawn = embed(images), embed(fake)
         minimise(total + losses.relation_loss(model.relation(truth, [drawn])[0], Relation.POSITIVE), 0)
         model.update_average(0.999, False)

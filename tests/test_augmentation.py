@@ -8,7 +8,7 @@ from s2igan.rdg.augmentation import translate
 def test_translation_by_hand():
     image = torch.arange(1.0, 17).view(1, 1, 4, 4).expand(2, 3, 4, 4)
     moved = translate(image, torch.tensor([[1.0, -1.0], [0.0, 0.0]]), 0.25)  # one pixel down and to the left; none
-    assert moved[0, 0].tolist() == [[0, 0, 0, 0], [2, 3, 4, 0], [6, 7, 8, 0], [10, 11, 12, 0]]
+    assert moved[0, 0].tolist() == [[2, 3, 4, 4], [2, 3, 4, 4], [6, 7, 8, 8], [10, 11, 12, 12]]
     assert torch.equal(moved[1], image[1])
 
 
@@ -22,10 +22,10 @@ def test_every_scale_moves_alike():
     assert translate(large, shifts, 0.25)[0, 0, 6:10, 4:8].min() == 1
 
 
-def test_gradients_reach_what_stays_in_the_image():
+def test_gradients_reach_what_stays_in_the_image_and_the_border_that_is_repeated():
     images = torch.ones(1, 3, 4, 4, requires_grad=True)
     translate(images, torch.tensor([[1.0, 0.0]]), 0.5).sum().backward()
-    assert images.grad[0, 0].tolist() == [[1] * 4, [1] * 4, [0] * 4, [0] * 4]
+    assert images.grad[0, 0].tolist() == [[3] * 4, [1] * 4, [0] * 4, [0] * 4]
 
 
 def test_no_share_leaves_the_images_as_they_are():

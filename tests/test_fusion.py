@@ -96,7 +96,7 @@ def test_speech_takes_part_in_every_up_sampling_layer(scales):
 
 def test_the_losses_of_fusion_are_the_formulas():
     """Eq. 12 with mismatched pairs at the full size alone."""
-    alone = {"precision": "float32", "matching_weight": 0.0, "translation": 0.0, "r1_weight": 0.0}
+    alone = {"precision": "float32", "matching_weight": 0.0, "translation": 0.0, "r1_weight": 0.0, "local_weight": 0.0}
     alone |= {"lr": 1e-30, "lr_discriminator": 1e-30}  # the weights stay, so that all losses are of one network
     _, model, _, batch, curves = one_step("fusion", **alone)
     assert set(curves) == {"d_2", "g_2", "kl"}

@@ -158,10 +158,12 @@ def test_saved_generator_draws_the_same_and_the_untrained_one_does_not(tmp_path,
     assert torch.equal(untrained.augment.linear.weight, rdg().average.augment.linear.weight)
 
 
+@pytest.mark.parametrize("padding", ["zeros", "replicate"])
 @pytest.mark.parametrize("size", [3, 4, 5, 7])
-def test_convolution_with_a_spread_condition_equals_the_plain_one(size):
+def test_convolution_with_a_spread_condition_equals_the_plain_one(size, padding):
     torch.manual_seed(0)
     join = JoinCondition(5, 3, 4).double()
+    join.convolution.padding_mode = padding
     features, condition = torch.randn(2, 3, size, size).double(), torch.randn(2, 5).double()
     plane = condition[:, :, None, None].expand(-1, -1, size, size)
     plain = join.convolution(torch.cat([plane, features], dim=1))
@@ -193,7 +195,7 @@ def test_batch_norm_of_each_relation_apart_gives_them_one_spread():
 @pytest.mark.parametrize("sets", [1, 2, 3])
 def test_sets_that_pass_together_see_what_they_see_by_themselves(sets):
     torch.manual_seed(0)
-    together = Discriminator(16, 4, 6, projection=True)
+    together = Discriminator(16, 4, 6, projection=True, local=True)
     apart = copy.deepcopy(together)
     images, condition = torch.randn(sets, 3, 3, 16, 16), torch.randn(3, 6)
     features, *logits = together(images.flatten(0, 1), condition.repeat(sets, 1), sets)
@@ -220,6 +222,33 @@ def test_an_antialiased_discriminator_does_not_see_what_alternates_from_pixel_to
         first = Discriminator(16, 4, 6, antialiasing=antialiasing).features[0]
         change[antialiasing] = (first(grey + mesh) - first(grey))[..., 1:-1, 1:-1].abs().max().item()
     assert change[True] < 1e-6 < 0.1 < change[False]
+
+
+@pytest.mark.parametrize("modulation", [False, True])
+def test_a_generator_that_repeats_the_border_draws_no_frame(modulation):
+    torch.manual_seed(0)
+    for padding in ("zeros", "replicate"):
+        generator = rdg(padding=padding, modulation=modulation, upsampling="bilinear").eval().speech_to_image.generator
+        plain = [torch.ones(1, channels, size, size) for channels, size in ((8, 8), (4, 16))]
+        drawn = generator.to_image[-1](generator.stages[-1](plain, torch.ones(1, 6)))
+        spread = (drawn - drawn.mean(dim=(2, 3), keepdim=True)).abs().max().item()
+        assert spread < 1e-5 if padding == "replicate" else spread > 1e-2
+
+
+def test_local_logits_see_the_surroundings_of_their_place_alone():
+    torch.manual_seed(0)
+    network = Discriminator(32, 4, 6, local=True).eval()
+    image, condition = torch.randn(1, 3, 32, 32), torch.randn(1, 6)
+    before = network(image, condition)
+    # A pixel of the corner, and one in the middle; 4 x 4 kernels of stride 2 see 2 y - 1 to 2 y + 2.
+    for pixel, seen in ((0, {16: [0], 8: [0]}), (16, {16: [7, 8], 8: [3, 4]})):
+        changed = image.clone()
+        changed[..., pixel, pixel] += 1
+        after = network(changed, condition)
+        for size, was, now in zip((16, 8), before[3:], after[3:], strict=True):
+            places = (was != now).view(size, size).nonzero().tolist()
+            assert places == [[y, x] for y in seen[size] for x in seen[size]]
+    assert len(Discriminator(32, 4, 6)(image.repeat(2, 1, 1, 1), condition.repeat(2, 1))) == 3
 
 
 def test_a_unit_without_a_gate_is_a_leaky_relu_of_half_as_many_channels():

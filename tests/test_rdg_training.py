@@ -41,6 +41,7 @@ RECIPE = dict(
     relation_interval=1,
     matching_weight=0.0,
     distillation_weight=0.0,
+    local_weight=0.0,
     region_weight=0.0,
     competition_weight=0.0,
     contrastive_weight=0.0,
@@ -179,6 +180,26 @@ def test_a_mismatched_image_is_the_relations_negative(images, kinds):
     assert same_class == 0 if not kinds else same_class > 0
 
 
+def test_local_terms_are_the_sum_over_sizes_of_means_over_places(images):
+    """At such a rate weights stay, so that both players' terms are of the network as it was built."""
+    model, data = rdg(local=True), training_set(images)
+    _, curves = step(model, data, local_weight=0.5, lr=1e-30, lr_discriminator=1e-30)
+    batch, latent = data.batch(0, 0), draw_latent(model, 4, 0, 0, "latent")
+    fakes, condition, *_ = model.speech_to_image(latent, batch.speech)
+    assert len(model.discriminators[0].local) == 0  # images of 8 pixels have features of 4 alone
+    for i, sizes in ((1, 1), (2, 2)):
+        real, fake = (
+            model.discriminators[i](seen, condition)[3:] for seen in (real_pyramid(batch.images)[i], fakes[i])
+        )
+        assert len(real) == sizes
+        says_real, says_fake, fools = (
+            sum(-torch.log(torch.sigmoid(sign * logits)).mean() for logits in maps)
+            for maps, sign in ((real, 1), (fake, -1), (fake, 1))
+        )
+        assert curves[f"d_local_{i}"].item() == pytest.approx((says_real + says_fake).item(), rel=1e-4)
+        assert curves[f"g_local_{i}"].item() == pytest.approx(fools.item(), rel=1e-4)
+
+
 CHANGES = {  # of the recipe, and the terms that a step then has beside those of the plain one
     "mean": (dict(condition_to_discriminator="mean"), set()),
     "r1": (dict(r1_weight=1.0), {"r1_0", "r1_1", "r1_2"}),
@@ -187,6 +208,7 @@ CHANGES = {  # of the recipe, and the terms that a step then has beside those of
         dict(matching_weight=5.0, distillation_weight=2.0),
         {f"{player}_matching_{i}" for player in "dg" for i in range(3)},
     ),
+    "local": (dict(local_weight=0.5), set()),  # what it weighs is counted at any weight
     "translation": (dict(translation=0.25), set()),
     "kl": (dict(kl_weight=0.0), set()),
     "relation": (dict(relation_weight=2.0), set()),
@@ -203,7 +225,7 @@ CHANGES = {  # of the recipe, and the terms that a step then has beside those of
 def test_an_option_changes_the_step_and_adds_its_terms_alone(images, change):
     changes, terms = CHANGES[change]
     data = training_set(images, matching_captions=5)
-    plain, changed = (rdg(matching=True, own_condition=True, projection=True) for _ in range(2))
+    plain, changed = (rdg(matching=True, local=True, own_condition=True, projection=True) for _ in range(2))
     (_, before), (_, curves) = step(plain, data), step(changed, data, **changes)
     assert set(curves) - set(before) == terms and set(before) <= set(curves)
     assert all(torch.isfinite(value) for value in curves.values())

@@ -116,9 +116,10 @@ RUNS = {
         batch={"mismatched": True, "matching_captions": 5},
         recipe={
             "matching_weight": 5.0, "distillation_weight": 2.0, "region_weight": 1.0, "competition_weight": 1.0,
-            "r1_weight": 0.5, "translation": 0.25, "relation_interval": 3,
+            "r1_weight": 0.5, "translation": 0.25, "relation_interval": 3, "local_weight": 0.5,
         },
-        attention=True, sentence_attention=True, matching=True, own_condition=True, projection=True,
+        attention=True, sentence_attention=True, matching=True, local=True, own_condition=True, projection=True,
+        padding="replicate",
     ),
     "rdg with sen": partial(
         rdg_run,

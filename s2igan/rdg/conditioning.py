@@ -34,9 +34,9 @@ class ConditioningAugmentation(nn.Module):
 class JoinCondition(nn.Module):
     """A 3x3 convolution of features joined with the condition, which is spread over the plane.
 
-    The same as `convolution(cat([plane of condition, features]))` with zero padding, on large planes in less time:
-    over a constant plane the result differs only between corners, edges and inside, so that the condition's share
-    is computed on 3 x 3 and stretched.
+    The same as `convolution(cat([plane of condition, features]))`, on large planes in less time: over a constant plane
+    the result differs only between corners, edges and inside, so that the condition's share is computed on 3 x 3 and
+    stretched. Where the convolution repeats the border in place of zeros, it is one number everywhere.
     """
 
     def __init__(self, condition_dim: int, in_channels: int, out_channels: int):
@@ -53,6 +53,9 @@ class JoinCondition(nn.Module):
             return self.convolution(joined.permute(0, 3, 1, 2))
         sizes = [condition.shape[1], features.shape[1]]
         of_condition, of_features = self.convolution.weight.split(sizes, dim=1)
+        if self.convolution.padding_mode == "replicate":
+            share = F.linear(condition, of_condition.sum(dim=(2, 3)))[:, :, None, None]
+            return F.conv2d(F.pad(features, [1] * 4, mode="replicate"), of_features) + share
         small = F.conv2d(condition[:, :, None, None].expand(-1, -1, 3, 3), of_condition, padding=1)  # (B, out, 3, 3)
         rows, columns = (_corner_edge_inside(size, features.device) for size in features.shape[-2:])
         spread = small.index_select(2, rows).index_select(3, columns)

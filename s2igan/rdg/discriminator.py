@@ -13,6 +13,8 @@ from torch.nn import functional as F
 
 from s2igan.rdg.conditioning import JoinCondition
 
+LOCAL_SIZES = (16, 8)
+
 
 class AntialiasedConv2d(nn.Conv2d):
     """A 4x4 convolution of stride 2 that smooths before it takes every second pixel (Zhang 2019).
@@ -84,7 +86,8 @@ class Discriminator(nn.Module):
     `projection` adds the inner product of pooled features and condition (Miyato & Koyama 2018) to the
     conditional logit; `embedding_dim` > 0 adds a head that says where in SEN's space an image lies, for the
     matching loss (Zhang et al. 2021, XMC-GAN). With `antialiasing` strided convolutions smooth before they sample.
-    All four are off in the paper.
+    `local` adds an unconditional logit for each place of the features of LOCAL_SIZES, which sees no more than that
+    place's surroundings (Isola et al. 2017, PatchGAN). All five are off in the paper.
     """
 
     def __init__(
@@ -96,6 +99,7 @@ class Discriminator(nn.Module):
         projection: bool = False,
         embedding_dim: int = 0,
         antialiasing: bool = False,
+        local: bool = False,
     ):
         super().__init__()
         halvings = int(math.log2(size // 4))
@@ -116,15 +120,25 @@ class Discriminator(nn.Module):
         self.unconditional = Logit(features)
         self.projection = nn.Linear(condition_dim, features, bias=False) if projection else None
         self.embedding = nn.Linear(features, embedding_dim) if embedding_dim else None
+        sizes = [size // 2 ** (i + 1) for i in range(halvings)]  # of what the first layers return
+        self.local = nn.ModuleDict(
+            {str(i): nn.Conv2d(widths[i], 1, 1) for i in range(halvings) if local and sizes[i] in LOCAL_SIZES}
+        )
 
-    def forward(self, images: Tensor, condition: Tensor, sets: int = 1) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(self, images: Tensor, condition: Tensor, sets: int = 1) -> tuple[Tensor, ...]:
         """(B, 3, S, S), (B, C) -> features (B, 8N, 4, 4), unconditional and conditional logits, each (B,).
+
+        After them local logits, (B, 16 * 16) and (B, 8 * 8), where there are any.
 
         A batch can be several `sets` one after the other, as real and fake images, which batch norm keeps apart: the
         same as one pass a set, in less time.
         """
-        features = apply_to_sets(self.features, images, sets)
-        return features, *self.logits(features, condition, sets)
+        x, local = images, []
+        for i, layer in enumerate(self.features):
+            x = apply_to_sets(layer, x, sets)
+            if str(i) in self.local:
+                local.append(self.local[str(i)](x).flatten(1))
+        return x, *self.logits(x, condition, sets), *local
 
     def logits(self, x: Tensor, condition: Tensor, sets: int = 1) -> tuple[Tensor, Tensor]:
         """Features (B, 8N, 4, 4) and condition (B, C) -> both logits; features can meet several conditions."""

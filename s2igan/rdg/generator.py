@@ -18,6 +18,7 @@ from s2igan.rdg.fusion import FusionUpBlock
 
 DENSE = ("all", "previous", "none")
 UPSAMPLINGS = ("nearest", "bilinear")
+PADDINGS = ("zeros", "replicate")
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from s2igan.models import load_model, load_state, save_model
 from s2igan.options import choice, fill, integer, number, seed, switch
 from s2igan.rdg.conditioning import ConditioningAugmentation
 from s2igan.rdg.discriminator import Discriminator
-from s2igan.rdg.generator import DENSE, UPSAMPLINGS, DenseGenerator, StageConfig
+from s2igan.rdg.generator import DENSE, PADDINGS, UPSAMPLINGS, DenseGenerator, StageConfig
 from s2igan.rdg.relation import RelationSupervisor
 from s2igan.sen.model import SEN, sentence
 
@@ -32,6 +32,7 @@ class RDGConfig:
     embedding_dim: int  # A, of speech
     image_embedding_dim: int  # E, of the images that the relation supervisor compares
     matching: bool  # whether discriminators have a head in SEN's space
+    local: bool  # whether discriminators have a logit for each place of their finer features
     base_size: int = choice([8, 16, 32, 64, 128], "pixels of the first scale")
     base_channels: int = integer(4, help="of the generator")
     discriminator_channels: int = integer(1)
@@ -40,6 +41,7 @@ class RDGConfig:
     residual_blocks: int = integer(0, help="in each refinement stage")
     dense: str = choice(DENSE, "what a stage sees of the earlier ones (eq. 7)")
     upsampling: str = choice(UPSAMPLINGS, "in the generator")
+    padding: str = choice(PADDINGS, "around what the generator convolves")
     gated: bool = switch("the generator's units are gated linear, or leaky ReLUs")
     antialiasing: bool = switch("D smooths before it takes every second pixel")
     condition_scale: float = number(0, min_open=True, help="factor before F^ca")
@@ -80,6 +82,9 @@ class SpeechToImage(nn.Module):
             fill(StageConfig, asdict(config), place_dim=place_dim),
             config.scales,
         )
+        for module in self.generator.modules():
+            if isinstance(module, nn.Conv2d):
+                module.padding_mode = config.padding
 
     @property
     def latent_dim(self) -> int:
@@ -128,6 +133,7 @@ class RDG(nn.Module):
                     config.projection,
                     config.embedding_dim if config.matching else 0,
                     config.antialiasing,
+                    config.local,
                 )
                 for i in range(SCALES - config.scales, SCALES)
             )

@@ -49,6 +49,7 @@ class Recipe:
     relation_interval: int = integer(1, help="steps between supervisions")
     matching_weight: float = number(0, help="of eqs. 1 to 4 in G; 0: not at all")
     distillation_weight: float = number(0, help="SEN's image embedding in D")
+    local_weight: float = number(0, help="of D's logits of single places")
     region_weight: float = number(0, help="of matching places with regions in G; 0: not at all")
     competition_weight: float = number(0, help="of attention competition in G (SEGAN)")
     contrastive_weight: float = number(0, help="of the Siamese branch in G (SEGAN)")
@@ -164,8 +165,13 @@ def discriminator_step(setup: Setup, view: View) -> dict[str, Tensor]:
         sets = [reals[0], fake.detach(), *reals[1:]]
         seen = discriminator(torch.cat(sets), conditions, len(sets))
         features, *logits = (of_all.chunk(len(sets)) for of_all in seen)
+        logits, local = logits[:2], logits[2:]
         loss = losses.discriminator_loss(*zip(*logits, strict=True))
         curves[f"d_{i}"] = loss.detach()
+        if local:
+            places = sum(losses.real_loss(real) + losses.fake_loss(fake) for real, fake, *_ in local)
+            curves[f"d_local_{i}"] = places.detach()
+            loss = loss + recipe.local_weight * places
         if recipe.matching_weight > 0:  # eqs. 1 to 4, as XMC-GAN has them (Zhang et al. 2021)
             embedding = discriminator.embed(features[0])
             matching = matching_loss(view.anchors, gathered(embedding), view.groups)
@@ -210,8 +216,13 @@ def generator_step(setup: Setup, view: View, related: list[Tensor], fake_feature
     scales = zip(model.discriminators, view.seen_fakes, strict=True)
     for i, (discriminator, fake) in enumerate(scales, SCALES - model.config.scales):
         features, *logits = discriminator(fake, view.condition)
+        logits, local = logits[:2], logits[2:]
         loss = losses.generator_loss(logits)
         curves[f"g_{i}"] = loss.detach()
+        if local:
+            places = sum(losses.real_loss(of_places) for of_places in local)
+            curves[f"g_local_{i}"] = places.detach()
+            loss = loss + recipe.local_weight * places
         if recipe.matching_weight > 0:
             matching = matching_loss(view.anchors, gathered(discriminator.embed(features)), view.groups)
             curves[f"g_matching_{i}"] = matching.detach()
