@@ -126,12 +126,6 @@ def test_bad_utterances():
         LogMel()(noise(551))
 
 
-@pytest.mark.parametrize(
-    "options, found",
-    [
-        ({"bands": 200}, "contain no frequency"),
-    ],
-)
-def test_bad_options(options, found):
-    with pytest.raises(InputError, match=found):
-        LogMel(**options)
+def test_bad_options():
+    with pytest.raises(InputError, match="contain no frequency"):
+        LogMel(bands=200)
