@@ -38,10 +38,9 @@ def networks(config: dict) -> tuple[RDG, FrozenEncoder, nn.Module]:
     """RDG of this configuration, the frozen encoder, and SEN's image projection, all on the device."""
     rdg, features, embedding = config["rdg"], config["image_features"], 2 * config["sen"]["gru_hidden"]
     sizes = {"embedding_dim": embedding, "image_embedding_dim": embedding}
-    heads = {head: rdg[f"{head}_weight"] > 0 for head in ("matching", "local")}
     encoder = frozen_encoder(features["encoder"], features["input_size"])
     projection = nn.Linear(encoder.feature_dim, embedding).requires_grad_(False)
-    model = RDG(fill(RDGConfig, rdg, **sizes, **heads)).train()
+    model = RDG(fill(RDGConfig, rdg, **sizes, **fill(Recipe, rdg).heads)).train()
     return model.to(device()), encoder.to(device()), projection.to(device())
 
 

@@ -32,6 +32,7 @@ CURVES: dict[str, tuple[str, dict[str, Sequence[str]]]] = {
             "RDG, discriminators": [f"d_{i}" for i in SCALES],
             "RDG, generator": [f"g_{i}" for i in SCALES],
             "RDG, matching": [f"{player}_matching_{i}" for player in "dg" for i in SCALES],
+            "RDG, single places": [f"{player}_local_{i}" for player in "dg" for i in SCALES],
             "RDG, regions": [f"{player}_regions_{i}" for player in "dg" for i in SCALES],
             "RDG, other terms": ("relation", "g_relation", "kl", "sen", "g_competition", "g_contrastive", "g_caption"),
         },

@@ -68,8 +68,7 @@ def main(**values):
     relation = values["relation_outputs"] > 0 and recipe.relation_weight > 0
     size = sen.speech.embedding_dim
     sizes = {"embedding_dim": size, "image_embedding_dim": size}
-    heads = {"matching": matching or recipe.region_weight > 0, "local": recipe.local_weight > 0}
-    network = fill(RDGConfig, values, **sizes, **heads, attention=attention)
+    network = fill(RDGConfig, values, **sizes, **recipe.heads, attention=attention)
     if not relation:  # one without weight would teach nobody
         network = replace(network, relation_outputs=0)
     check_sizes(config["image_encoder"]["crop_size"], 4 * network.base_size)

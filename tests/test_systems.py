@@ -41,10 +41,7 @@ def built(system: str, **changes):
     recipe = fill(Recipe, rdg_values)
     trained = rdg_values["speech_encoder"] == "trained"
     size = sen.speech.embedding_dim
-    network = {"embedding_dim": size, "image_embedding_dim": size, "matching": recipe.matching_weight > 0}
-    network["attention"] = sen.places > 0
-    network["matching"] |= recipe.region_weight > 0
-    network["local"] = recipe.local_weight > 0
+    network = {"embedding_dim": size, "image_embedding_dim": size, **recipe.heads, "attention": sen.places > 0}
     model = RDG(fill(RDGConfig, rdg_values, **network), sen if trained else None)
     return sen, model.train(), recipe, trained
 

@@ -36,7 +36,7 @@ class JoinCondition(nn.Module):
 
     The same as `convolution(cat([plane of condition, features]))`, on large planes in less time: over a constant plane
     the result differs only between corners, edges and inside, so that the condition's share is computed on 3 x 3 and
-    stretched. Where the convolution repeats the border in place of zeros, it is one number everywhere.
+    stretched. Where the convolution repeats the border in place of zeros, that share is the same everywhere.
     """
 
     def __init__(self, condition_dim: int, in_channels: int, out_channels: int):

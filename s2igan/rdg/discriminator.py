@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from s2igan.rdg.conditioning import JoinCondition
 
-LOCAL_SIZES = (16, 8)
+LOCAL_SIZES = (16, 8)  # the sides of features whose places are judged one by one
 
 
 class AntialiasedConv2d(nn.Conv2d):

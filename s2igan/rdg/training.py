@@ -65,6 +65,11 @@ class Recipe:
     precision: str = choice(PRECISIONS, "of the step's products")
     seed: int = seed()
 
+    @property
+    def heads(self) -> dict[str, bool]:
+        """The discriminators' further heads that this recipe teaches, as fields of `RDGConfig`."""
+        return {"matching": self.matching_weight > 0 or self.region_weight > 0, "local": self.local_weight > 0}
+
 
 @dataclass(frozen=True)
 class Setup:
@@ -164,9 +169,8 @@ def discriminator_step(setup: Setup, view: View) -> dict[str, Tensor]:
             reals[0] = reals[0].detach().requires_grad_()
         sets = [reals[0], fake.detach(), *reals[1:]]
         seen = discriminator(torch.cat(sets), conditions, len(sets))
-        features, *logits = (of_all.chunk(len(sets)) for of_all in seen)
-        logits, local = logits[:2], logits[2:]
-        loss = losses.discriminator_loss(*zip(*logits, strict=True))
+        features, unconditional, conditional, *local = (of_all.chunk(len(sets)) for of_all in seen)
+        loss = losses.discriminator_loss(*zip(unconditional, conditional, strict=True))
         curves[f"d_{i}"] = loss.detach()
         if local:
             places = sum(losses.real_loss(real) + losses.fake_loss(fake) for real, fake, *_ in local)
@@ -186,7 +190,7 @@ def discriminator_step(setup: Setup, view: View) -> dict[str, Tensor]:
             curves[f"d_regions_{i}"] = regions.detach()
             loss = loss + regions
         if view.with_r1:
-            penalty = losses.r1_penalty(logits[0][0] + logits[1][0], reals[0])
+            penalty = losses.r1_penalty(unconditional[0] + conditional[0], reals[0])
             curves[f"r1_{i}"] = penalty.detach()
             loss = loss + recipe.r1_weight * recipe.r1_interval * penalty
         total = total + loss
@@ -215,9 +219,8 @@ def generator_step(setup: Setup, view: View, related: list[Tensor], fake_feature
     total = recipe.kl_weight * divergence
     scales = zip(model.discriminators, view.seen_fakes, strict=True)
     for i, (discriminator, fake) in enumerate(scales, SCALES - model.config.scales):
-        features, *logits = discriminator(fake, view.condition)
-        logits, local = logits[:2], logits[2:]
-        loss = losses.generator_loss(logits)
+        features, unconditional, conditional, *local = discriminator(fake, view.condition)
+        loss = losses.generator_loss((unconditional, conditional))
         curves[f"g_{i}"] = loss.detach()
         if local:
             places = sum(losses.real_loss(of_places) for of_places in local)
