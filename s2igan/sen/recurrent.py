@@ -50,12 +50,13 @@ class BidirectionalGRU(BidirectionalLSTM):
         if x.device.type != "cpu":  # elsewhere the library has one kernel for the whole loop
             return super()._both(ahead, behind, x, reverse)
         layers = (ahead, behind)
-        gates = torch.stack(
-            [F.linear(i, layer.weight_ih_l0, layer.bias_ih_l0) for i, layer in zip((x, reverse), layers, strict=True)]
-        )  # (D, B, T, 3 H)
+        gates = [
+            F.linear(i.transpose(0, 1), layer.weight_ih_l0, layer.bias_ih_l0)
+            for i, layer in zip((x, reverse), layers, strict=True)
+        ]  # (T, B, 3 H) each
         weights = torch.stack([layer.weight_hh_l0 for layer in layers])
         biases = torch.stack([layer.bias_hh_l0 for layer in layers])
-        return tuple(GRULoop.apply(gates.permute(2, 0, 1, 3).contiguous(), weights, biases).permute(1, 2, 0, 3))
+        return tuple(GRULoop.apply(weights, biases, *gates).transpose(1, 2))
 
 
 class GRULoop(torch.autograd.Function):
@@ -67,57 +68,61 @@ class GRULoop(torch.autograd.Function):
 
     @staticmethod
     @custom_fwd(device_type="cpu", cast_inputs=torch.float32)
-    def forward(ctx, gates: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-        """Input's share of the gates (T, D, B, 3 H), weight (D, 3 H, H), bias (D, 3 H) -> hidden (T, D, B, H).
+    def forward(ctx, weight: Tensor, bias: Tensor, *gates: Tensor) -> Tensor:
+        """Weight (D, 3 H, H), bias (D, 3 H), input's share of each one's gates (T, B, 3 H) -> hidden (D, T, B, H).
 
         h_0 = 0; r, z = sigmoid(input's + hidden's), n = tanh(input's + r * hidden's), h_t = n + z * (h_{t-1} - n).
         """
-        steps, directions, batch, width = gates.shape
+        (steps, batch, width), directions = gates[0].shape, len(gates)
         size = width // 3
-        hidden = gates.new_zeros(steps + 1, directions, batch, size)
-        resets_updates = gates[..., : 2 * size] + bias[:, None, : 2 * size]
-        proposals, heard = gates.new_empty(2, steps, directions, batch, size)  # n, and the hidden's share of it
+        hidden = bias.new_zeros(directions, steps + 1, batch, size)
+        resets_updates = bias.new_empty(directions, steps, batch, 2 * size)
+        for both, own, given in zip(resets_updates, bias, gates, strict=True):
+            torch.add(given[..., : 2 * size], own[: 2 * size], out=both)
+        given = torch.stack([of_one[..., 2 * size :] for of_one in gates])
+        proposals, heard = bias.new_empty(2, directions, steps, batch, size)  # n, and the hidden's share of it
         turned, of_new = weight.transpose(1, 2).contiguous(), bias[:, None, 2 * size :]
-        share = gates.new_empty(directions, batch, width)
-        loop = (gates[..., 2 * size :], resets_updates, *resets_updates.chunk(2, dim=-1), proposals, heard)
-        for given, both, reset, update, proposal, of_hidden, before, after in _by_step(*loop, hidden[:-1], hidden[1:]):
+        share = bias.new_empty(directions, batch, width)
+        parts = (given, resets_updates, *resets_updates.chunk(2, dim=-1), proposals, heard)
+        loop = _by_step(*parts, hidden[:, :-1], hidden[:, 1:])
+        for now, both, reset, update, proposal, of_hidden, before, after in loop:
             torch.bmm(before, turned, out=share)
             both.add_(share[..., : 2 * size]).sigmoid_()
             torch.add(share[..., 2 * size :], of_new, out=of_hidden)
-            torch.addcmul(given, reset, of_hidden, out=proposal).tanh_()
+            torch.addcmul(now, reset, of_hidden, out=proposal).tanh_()
             torch.lerp(proposal, before, update, out=after)
         ctx.save_for_backward(hidden, resets_updates, proposals, heard, weight)
-        return hidden[1:]
+        return hidden[:, 1:]
 
     @staticmethod
     @custom_bwd(device_type="cpu")
     @once_differentiable
-    def backward(ctx, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def backward(ctx, gradient: Tensor) -> tuple[Tensor, ...]:
         hidden, resets_updates, proposals, heard, weight = ctx.saved_tensors
         reset, update = resets_updates.chunk(2, dim=-1)
         # How h_t moves with what each gate is given, before the loop: d h_t / d (r, z, n).
         new = (1 - update) * (1 - proposals.square())
         factors = torch.stack(
-            [new * heard * reset * (1 - reset), (hidden[:-1] - proposals) * update * (1 - update), new * reset], dim=-2
-        )  # (T, D, B, 3, H); the last of the hidden's share, which the reset gate scales
+            [new * heard * reset * (1 - reset), (hidden[:, :-1] - proposals) * update * (1 - update), new * reset], -2
+        )  # (D, T, B, 3, H); the last of the hidden's share, which the reset gate scales
         by_gate = torch.empty_like(factors)
-        of_share = by_gate.flatten(-2)  # (T, D, B, 3 H), the same memory
+        of_share = by_gate.flatten(-2)  # (D, T, B, 3 H), the same memory
         of_hidden = torch.empty_like(proposals)
-        later = torch.zeros_like(proposals[0])
+        later = torch.zeros_like(proposals[:, 0])
         loop = _by_step(of_hidden, gradient, factors, by_gate, of_share, update)
         for now, given, factor, of_gate, of_all, kept in reversed(loop):
             torch.add(later, given, out=now)
             torch.mul(now[..., None, :], factor, out=of_gate)
             torch.bmm(of_all, weight, out=later).addcmul_(now, kept)
         of_gates = torch.cat([of_share[..., : -proposals.shape[-1]], of_hidden * new], dim=-1)
-        by_direction = of_share.transpose(0, 1).flatten(1, 2)  # (D, T·B, 3 H)
-        of_weight = by_direction.transpose(1, 2) @ hidden[:-1].transpose(0, 1).flatten(1, 2)
-        return of_gates, of_weight, by_direction.sum(dim=1)
+        of_share = of_share.flatten(1, 2)  # (D, T·B, 3 H)
+        of_weight = of_share.transpose(1, 2) @ hidden[:, :-1].flatten(1, 2)
+        return of_weight, of_share.sum(dim=1), *of_gates
 
 
 def _by_step(*tensors: Tensor) -> list[tuple[Tensor, ...]]:
-    """Views of the tensors, (T, ...) each, at every step."""
-    return list(zip(*(tensor.unbind() for tensor in tensors), strict=True))
+    """Views of the tensors, (D, T, ...) each, at every step."""
+    return list(zip(*(tensor.unbind(1) for tensor in tensors), strict=True))
 
 
 def run_float32(layer: nn.RNNBase, x: Tensor) -> Tensor:
