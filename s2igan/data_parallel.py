@@ -91,11 +91,10 @@ def of_first(value: Any) -> Any:
     return box[0]
 
 
-def average_gradients(optimizer: torch.optim.Optimizer) -> None:
-    """Gives the optimizer's parameters the mean of all processes' gradients, after `backward` and before its step."""
+def average_gradients(parameters: Iterable[nn.Parameter]) -> None:
+    """Gives the parameters the mean of all processes' gradients, after `backward` and before the optimizer's step."""
     if processes() == 1:
         return
-    parameters = (parameter for group in optimizer.param_groups for parameter in group["params"])
     gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
     means = mean_of_all(torch.cat([gradient.flatten() for gradient in gradients]))
     for gradient, mean in zip(gradients, means.split([gradient.numel() for gradient in gradients]), strict=True):

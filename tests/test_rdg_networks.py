@@ -9,8 +9,9 @@ from torch.nn import functional as F
 
 from s2igan.rdg.conditioning import ConditioningAugmentation, JoinCondition
 from s2igan.rdg.discriminator import AntialiasedConv2d, Discriminator, Logit
-from s2igan.rdg.generator import DenseGenerator, GatedLinearUnit, StageConfig, UpBlock
+from s2igan.rdg.generator import UPSAMPLINGS, DenseGenerator, GatedLinearUnit, StageConfig, UpBlock
 from s2igan.rdg.model import load_generator
+from s2igan.rdg.planes import PlaneConv2d, enlarge
 from s2igan.rdg.relation import RelationSupervisor
 
 
@@ -206,10 +207,61 @@ def test_sets_that_pass_together_see_what_they_see_by_themselves(sets):
         assert torch.allclose(kept.float(), other.float(), atol=1e-6)  # running statistics, set after set
 
 
-def test_an_antialiased_convolution_smooths_then_takes_every_second_pixel():
-    layer, x = AntialiasedConv2d(3, 5).double(), torch.randn(2, 3, 8, 8, dtype=torch.float64)
+@pytest.mark.parametrize("size", [4, 8, 16])
+@pytest.mark.parametrize("kernel, stride", [(3, 1), (3, 2), (4, 2)])
+@pytest.mark.parametrize("padding", ["zeros", "replicate"])
+def test_a_convolution_of_planes_is_the_librarys_at_every_size(size, kernel, stride, padding):
+    torch.manual_seed(0)
+    ours = PlaneConv2d(3, 5, kernel, stride).double()
+    theirs = torch.nn.Conv2d(3, 5, kernel, stride, 1, bias=False, padding_mode=padding).double()
+    ours.padding_mode = padding
+    ours.load_state_dict(theirs.state_dict())
+    planes = [torch.randn(2, 3, size, size, dtype=torch.float64).requires_grad_()]
+    planes.append(planes[0].detach().contiguous(memory_format=torch.channels_last).requires_grad_())
+    seen = [layer(x) for layer, x in zip((theirs, ours), planes, strict=True)]
+    torch.testing.assert_close(*seen)
+    for y in seen:
+        y.square().sum().backward()
+    torch.testing.assert_close(planes[0].grad, planes[1].grad)
+    torch.testing.assert_close(theirs.weight.grad, ours.weight.grad)
+
+
+@pytest.mark.parametrize("mode", UPSAMPLINGS)
+@pytest.mark.parametrize("factor", [2, 4])
+def test_enlarging_is_the_librarys(mode, factor):
+    x = torch.randn(2, 3, 4, 4, dtype=torch.float64)
+    expected = F.interpolate(x, scale_factor=factor, mode=mode)
+    torch.testing.assert_close(enlarge(x, 4 * factor, mode), expected)
+    for padding, theirs in (("zeros", "constant"), ("replicate", "replicate")):
+        torch.testing.assert_close(enlarge(x, 4 * factor, mode, padding), F.pad(expected, [1] * 4, mode=theirs))
+
+
+def test_planes_met_first_without_gradients_can_be_learned_from_afterwards():
+    """What is kept from drawing by `torch.inference_mode` would refuse a backward pass."""
+    layer, x = PlaneConv2d(1, 1, 3, 1), torch.randn(1, 1, 7, 7)
+    with torch.inference_mode():
+        layer(x)
+        enlarge(x, 14, "bilinear")
+    (layer(x).sum() + enlarge(layer(x), 14, "bilinear").sum()).backward()
+    assert layer.weight.grad.isfinite().all()
+
+
+@pytest.mark.parametrize("size", [8, 16])
+def test_an_antialiased_convolution_smooths_then_takes_every_second_pixel(size):
+    layer, x = AntialiasedConv2d(3, 5).double(), torch.randn(2, 3, size, size, dtype=torch.float64)
     smoothed = F.avg_pool2d(F.pad(x, (1, 1, 1, 1)), 2, stride=1)
     torch.testing.assert_close(layer(x), F.conv2d(smoothed, layer.weight, stride=2))
+
+
+def test_a_discriminator_convolves_large_features_once_more():
+    torch.manual_seed(0)
+    plain, detailed = (Discriminator(64, 2, 6, antialiasing=True, detail_size=size) for size in (0, 16))
+    more = [9 * width**2 + 2 * width for width in (2, 4)]  # at 32 x 32 and 16 x 16: kernel and batch norm
+    assert sum(p.numel() for p in detailed.parameters()) - sum(p.numel() for p in plain.parameters()) == sum(more)
+    assert [layer[0].stride for layer in detailed.features] == [(2, 2), (1, 1)] * 2 + [(2, 2)] * 2
+    images, condition = torch.randn(2, 3, 64, 64), torch.randn(2, 6)
+    for network in (plain, detailed):
+        assert network(images, condition)[0].shape == (2, 16, 4, 4)
 
 
 def test_an_antialiased_discriminator_does_not_see_what_alternates_from_pixel_to_pixel():
@@ -241,13 +293,11 @@ def test_local_logits_see_the_surroundings_of_their_place_alone():
     image, condition = torch.randn(1, 3, 32, 32), torch.randn(1, 6)
     before = network(image, condition)
     # A pixel of the corner, and one in the middle; 4 x 4 kernels of stride 2 see 2 y - 1 to 2 y + 2.
-    for pixel, seen in ((0, {16: [0], 8: [0]}), (16, {16: [7, 8], 8: [3, 4]})):
+    for pixel, seen in ((0, [0]), (16, [7, 8])):
         changed = image.clone()
         changed[..., pixel, pixel] += 1
-        after = network(changed, condition)
-        for size, was, now in zip((16, 8), before[3:], after[3:], strict=True):
-            places = (was != now).view(size, size).nonzero().tolist()
-            assert places == [[y, x] for y in seen[size] for x in seen[size]]
+        places = (before[3] != network(changed, condition)[3]).view(16, 16).nonzero().tolist()
+        assert places == [[y, x] for y in seen for x in seen]
     assert len(Discriminator(32, 4, 6)(image.repeat(2, 1, 1, 1), condition.repeat(2, 1))) == 3
 
 

@@ -80,8 +80,7 @@ def one_step(system: str, **changes):
 
 # The matching and local terms are the small scales', whatever the system; at scale=paper there are none.
 TERMS = ("d", "g", "r1", "d_matching", "g_matching")
-ADVERSARIAL = {f"{term}_{i}" for term in TERMS for i in range(3)} | {"kl"}
-ADVERSARIAL |= {f"{player}_local_{i}" for player in "dg" for i in (1, 2)}  # images of 8 pixels are too small for them
+ADVERSARIAL = {f"{term}_{i}" for term in (*TERMS, "d_local", "g_local") for i in range(3)} | {"kl"}
 RELATION = {"relation", "g_relation"}
 REGIONS = {f"{player}_regions_{i}" for player in "dg" for i in range(3)}
 PLAYERS = {"generator", "discriminators"}

@@ -40,6 +40,7 @@ def rdg(sen=None, **changes) -> RDG:
         padding="zeros",
         gated=True,
         antialiasing=False,
+        detail_size=0,
         mirrored=False,
         condition_scale=1.0,
         condition_noise=True,

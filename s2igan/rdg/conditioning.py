@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from s2igan.rdg.planes import PlaneConv2d, repeat_border
+
 
 class ConditioningAugmentation(nn.Module):
     """F^ca of eq. 7: draws a condition from N(mean(A), diag(variance(A))) (StackGAN, section 3.1).
@@ -41,7 +43,7 @@ class JoinCondition(nn.Module):
 
     def __init__(self, condition_dim: int, in_channels: int, out_channels: int):
         super().__init__()
-        self.convolution = nn.Conv2d(condition_dim + in_channels, out_channels, 3, padding=1, bias=False)
+        self.convolution = PlaneConv2d(condition_dim + in_channels, out_channels)
 
     def forward(self, features: Tensor, condition: Tensor | None) -> Tensor:
         """features (B, H, S, S), S > 2, condition (B, C), or None with a size of 0 -> (B, out, S, S)."""
@@ -55,7 +57,7 @@ class JoinCondition(nn.Module):
         of_condition, of_features = self.convolution.weight.split(sizes, dim=1)
         if self.convolution.padding_mode == "replicate":
             share = F.linear(condition, of_condition.sum(dim=(2, 3)))[:, :, None, None]
-            return F.conv2d(F.pad(features, [1] * 4, mode="replicate"), of_features) + share
+            return F.conv2d(repeat_border(features), of_features) + share
         small = F.conv2d(condition[:, :, None, None].expand(-1, -1, 3, 3), of_condition, padding=1)  # (B, out, 3, 3)
         rows, columns = (_corner_edge_inside(size, features.device) for size in features.shape[-2:])
         spread = small.index_select(2, rows).index_select(3, columns)

@@ -1,6 +1,6 @@
 """Discriminators: one a scale, each with an unconditional and a conditional logit (eq. 12)."""
 
-# B batch, C condition size, N base channels, S size of the images
+# B batch, H channels in, O channels out, C condition size, N base channels, S size of the images
 
 from __future__ import annotations
 
@@ -12,26 +12,27 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from s2igan.rdg.conditioning import JoinCondition
+from s2igan.rdg.planes import PlaneConv2d
 
-LOCAL_SIZES = (16, 8)  # the sides of features whose places are judged one by one
 
-
-class AntialiasedConv2d(nn.Conv2d):
+class AntialiasedConv2d(PlaneConv2d):
     """A 4x4 convolution of stride 2 that smooths before it takes every second pixel (Zhang 2019).
 
     Its kernel is a learned one of 3x3 convolved with a mean of 2x2: the same as that mean and then the 3x3 kernel. A
     kernel that is free favours some pixels of each 2x2 over others, and the generator draws what it favours: ripples.
     """
 
+    smooth = True
+
     def __init__(self, in_channels: int, out_channels: int):
-        super().__init__(in_channels, out_channels, 3, stride=2, padding=1, bias=False)
+        super().__init__(in_channels, out_channels, stride=2)
         one_each = torch.eye(9).view(9, 1, 3, 3)
         spread = F.conv_transpose2d(one_each, torch.full((1, 1, 2, 2), 0.25)).view(9, 16)
         self.register_buffer("spread", spread.T.contiguous(), persistent=False)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, in, S, S) -> (B, out, S / 2, S / 2)."""
-        learned = self.weight.permute(0, 2, 3, 1).flatten(1, 2)  # (out, 9, in), in the order of the memory
+    def convolve(self, x: Tensor) -> Tensor:
+        """(B, H, S, S) -> (B, O, S / 2, S / 2)."""
+        learned = self.weight.permute(0, 2, 3, 1).flatten(1, 2)  # (O, 9, H), in the order of the memory
         kernel = (self.spread @ learned).unflatten(1, (4, 4)).permute(0, 3, 1, 2)
         return F.conv2d(x, kernel, stride=2, padding=1)
 
@@ -41,14 +42,14 @@ def down_block(in_channels: int, out_channels: int, norm: bool = True, antialias
     if antialiasing:
         convolution = AntialiasedConv2d(in_channels, out_channels)
     else:
-        convolution = nn.Conv2d(in_channels, out_channels, 4, stride=2, padding=1, bias=False)
+        convolution = PlaneConv2d(in_channels, out_channels, 4, stride=2)
     norms = [nn.BatchNorm2d(out_channels)] if norm else []
     return nn.Sequential(convolution, *norms, nn.LeakyReLU(0.2, inplace=True))
 
 
 def same_block(in_channels: int, out_channels: int) -> nn.Sequential:
     """3x3 convolution, batch norm, leaky ReLU: the same size."""
-    convolution = nn.Conv2d(in_channels, out_channels, 3, padding=1, bias=False)
+    convolution = PlaneConv2d(in_channels, out_channels)
     return nn.Sequential(convolution, nn.BatchNorm2d(out_channels), nn.LeakyReLU(0.2, inplace=True))
 
 
@@ -86,8 +87,9 @@ class Discriminator(nn.Module):
     `projection` adds the inner product of pooled features and condition (Miyato & Koyama 2018) to the
     conditional logit; `embedding_dim` > 0 adds a head that says where in SEN's space an image lies, for the
     matching loss (Zhang et al. 2021, XMC-GAN). With `antialiasing` strided convolutions smooth before they sample.
-    `local` adds an unconditional logit for each place of the features of LOCAL_SIZES, which sees no more than that
-    place's surroundings (Isola et al. 2017, PatchGAN). All five are off in the paper.
+    Features of at least `detail_size` pixels a side, where it is not 0, pass one more 3x3 convolution each.
+    `local` adds an unconditional logit for each place of the first layer's features, which have no batch norm: it sees
+    4x4 pixels (Isola et al. 2017, PatchGAN). All six are off in the paper.
     """
 
     def __init__(
@@ -99,14 +101,18 @@ class Discriminator(nn.Module):
         projection: bool = False,
         embedding_dim: int = 0,
         antialiasing: bool = False,
+        detail_size: int = 0,
         local: bool = False,
     ):
         super().__init__()
         halvings = int(math.log2(size // 4))
         widths = [base_channels * 2**i for i in range(halvings)]
         features = 8 * base_channels
-        layers: list[nn.Module] = [down_block(3, widths[0], norm=False, antialiasing=antialiasing)]
-        layers += [down_block(a, b, antialiasing=antialiasing) for a, b in pairwise(widths)]
+        layers: list[nn.Module] = []
+        for i, (before, after) in enumerate(pairwise([3, *widths])):
+            layers.append(down_block(before, after, norm=i > 0, antialiasing=antialiasing))
+            if 0 < detail_size <= size // 2 ** (i + 1):
+                layers.append(same_block(after, after))
         width = widths[-1]
         while width > features:
             layers.append(same_block(width, width // 2))
@@ -120,24 +126,21 @@ class Discriminator(nn.Module):
         self.unconditional = Logit(features)
         self.projection = nn.Linear(condition_dim, features, bias=False) if projection else None
         self.embedding = nn.Linear(features, embedding_dim) if embedding_dim else None
-        sizes = [size // 2 ** (i + 1) for i in range(halvings)]  # of what the first layers return
-        self.local = nn.ModuleDict(
-            {str(i): nn.Conv2d(widths[i], 1, 1) for i in range(halvings) if local and sizes[i] in LOCAL_SIZES}
-        )
+        self.local = nn.Linear(widths[0], 1) if local else None
 
     def forward(self, images: Tensor, condition: Tensor, sets: int = 1) -> tuple[Tensor, ...]:
         """(B, 3, S, S), (B, C) -> features (B, 8N, 4, 4), unconditional and conditional logits, each (B,).
 
-        After them local logits, (B, 16 * 16) and (B, 8 * 8), where there are any.
+        After them local logits, (B, S / 2 * S / 2), where there are any.
 
         A batch can be several `sets` one after the other, as real and fake images, which batch norm keeps apart: the
         same as one pass a set, in less time.
         """
-        x, local = images, []
-        for i, layer in enumerate(self.features):
+        first, *rest = self.features
+        x = first(images)
+        local = [] if self.local is None else [self.local(x.permute(0, 2, 3, 1)).flatten(1)]  # inner products
+        for layer in rest:
             x = apply_to_sets(layer, x, sets)
-            if str(i) in self.local:
-                local.append(self.local[str(i)](x).flatten(1))
         return x, *self.logits(x, condition, sets), *local
 
     def logits(self, x: Tensor, condition: Tensor, sets: int = 1) -> tuple[Tensor, Tensor]:

@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from s2igan.rdg.attention import PlaceAttention, SentenceAttention
 from s2igan.rdg.conditioning import JoinCondition
 from s2igan.rdg.fusion import FusionUpBlock
+from s2igan.rdg.planes import PlaneConv2d, enlarge
 
 DENSE = ("all", "previous", "none")
 UPSAMPLINGS = ("nearest", "bilinear")
@@ -70,14 +71,19 @@ class UpBlock(nn.Sequential):
         factor, activation = unit(gated)
         super().__init__(
             nn.Upsample(scale_factor=2, mode=upsampling),
-            nn.Conv2d(in_channels, factor * out_channels, 3, padding=1, bias=False),
+            PlaneConv2d(in_channels, factor * out_channels),
             nn.BatchNorm2d(factor * out_channels),
             activation,
         )
 
     def forward(self, input: Tensor, condition: Tensor | None = None) -> Tensor:
         """(B, in, S, S) -> (B, out, 2S, 2S); the condition is for a block that takes one, as `FusionUpBlock`."""
-        return super().forward(input)
+        upsample, convolution, *rest = self
+        x = enlarge(input, 2 * input.shape[-1], upsample.mode, convolution.padding_mode)
+        x = F.conv2d(x, convolution.weight)
+        for layer in rest:
+            x = layer(x)
+        return x
 
 
 def up_block(in_channels: int, out_channels: int, config: StageConfig) -> nn.Module:
@@ -94,10 +100,10 @@ class ResidualBlock(nn.Module):
         super().__init__()
         factor, activation = unit(gated)
         self.body = nn.Sequential(
-            nn.Conv2d(channels, factor * channels, 3, padding=1, bias=False),
+            PlaneConv2d(channels, factor * channels),
             nn.BatchNorm2d(factor * channels),
             activation,
-            nn.Conv2d(channels, channels, 3, padding=1, bias=False),
+            PlaneConv2d(channels, channels),
             nn.BatchNorm2d(channels),
         )
 
@@ -161,9 +167,9 @@ class RefinementStage(nn.Module):
 
     def forward(self, hidden: list[Tensor], condition: Tensor, places: Tensor | None = None) -> Tensor:
         last = hidden[-1]
-        size = last.shape[-2:]
+        size = last.shape[-1]
         # "h_0 up-sampled to h_1's size": earlier features come at half the size or less.
-        joined = [h if h.shape[-2:] == size else F.interpolate(h, size=size, mode=self.upsampling) for h in hidden]
+        joined = [h if h.shape[-1] == size else enlarge(h, size, self.upsampling) for h in hidden]
         if self.attention is not None:
             joined.append(self.attention(last, places))
         if self.sentence_attention is not None:
@@ -176,7 +182,7 @@ class ToImage(nn.Sequential):
     """G_i of eq. 7: I_i = G_i(h_i), an image in [-1, 1]."""
 
     def __init__(self, channels: int):
-        super().__init__(nn.Conv2d(channels, 3, 3, padding=1, bias=False), nn.Tanh())
+        super().__init__(PlaneConv2d(channels, 3), nn.Tanh())
 
 
 class DenseGenerator(nn.Module):

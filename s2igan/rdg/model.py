@@ -32,7 +32,7 @@ class RDGConfig:
     embedding_dim: int  # A, of speech
     image_embedding_dim: int  # E, of the images that the relation supervisor compares
     matching: bool  # whether discriminators have a head in SEN's space
-    local: bool  # whether discriminators have a logit for each place of their finer features
+    local: bool  # whether discriminators have a logit for each place of their first features
     base_size: int = choice([8, 16, 32, 64, 128], "pixels of the first scale")
     base_channels: int = integer(4, help="of the generator")
     discriminator_channels: int = integer(1)
@@ -44,6 +44,7 @@ class RDGConfig:
     padding: str = choice(PADDINGS, "around what the generator convolves")
     gated: bool = switch("the generator's units are gated linear, or leaky ReLUs")
     antialiasing: bool = switch("D smooths before it takes every second pixel")
+    detail_size: int = integer(0, help="pixels a side of features from which on D convolves once more; 0: of none")
     condition_scale: float = number(0, min_open=True, help="factor before F^ca")
     condition_every_stage: bool = switch("F^ca reaches all stages (eq. 7), or the first alone (AttnGAN)")
     condition_noise: bool = switch("F^ca draws, or gives its mean")
@@ -133,6 +134,7 @@ class RDG(nn.Module):
                     config.projection,
                     config.embedding_dim if config.matching else 0,
                     config.antialiasing,
+                    config.detail_size,
                     config.local,
                 )
                 for i in range(SCALES - config.scales, SCALES)
@@ -194,13 +196,13 @@ class RDG(nn.Module):
 
 
 def _update_average(average: nn.Module, live: nn.Module, decay: float, batch_norm: bool) -> None:
-    parameters = dict(live.named_parameters())
-    averaged = dict(average.named_parameters())
-    torch._foreach_lerp_(list(averaged.values()), [parameters[k] for k in averaged], 1 - decay)
-    for (_, kept), (_, now) in zip(average.named_buffers(), live.named_buffers(), strict=True):
-        if batch_norm and kept.is_floating_point():
-            kept.lerp_(now, 1 - decay)
-        else:
+    torch._foreach_lerp_(list(average.parameters()), list(live.parameters()), 1 - decay)
+    buffers = list(zip(average.buffers(), live.buffers(), strict=True))
+    averaged = [both for both in buffers if batch_norm and both[0].is_floating_point()]
+    if averaged:
+        torch._foreach_lerp_(*zip(*averaged, strict=True), 1 - decay)
+    for kept, now in buffers:
+        if not (batch_norm and kept.is_floating_point()):
             kept.copy_(now)
 
 

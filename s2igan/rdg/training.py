@@ -81,7 +81,7 @@ class Setup:
 
     model: RDG
     recipe: Recipe
-    optimizers: dict[str, torch.optim.Adam]
+    optimizers: dict[str, ChannelsLastAdam]
     image_embedding: Callable[[Tensor], Tensor] | None
     frozen_encoder: Callable[[Tensor], Tensor] | None
     backward: Callable[[Tensor], None] = torch.Tensor.backward
@@ -93,15 +93,41 @@ class Setup:
             self.optimizers[player].zero_grad(set_to_none=True)
         self.backward(loss)
         for player in players:
-            average_gradients(self.optimizers[player])
+            average_gradients(self.optimizers[player].learned)
             self.optimizers[player].step()
 
 
-def build_optimizers(model: RDG, recipe: Recipe) -> dict[str, torch.optim.Adam]:
+class ChannelsLastAdam(torch.optim.Adam):
+    """Fused Adam that takes each parameter in the order of its memory.
+
+    On a CPU the library first copies gradients whose memory is channels-last into another order, and uses them as they
+    were: a twentieth of a step's time for nothing.
+    """
+
+    def __init__(self, module: nn.Module, lr: float, betas: tuple[float, float]):
+        self.learned = list(module.parameters())
+        super().__init__([nn.Parameter(_as_stored(p.detach())) for p in self.learned], lr, betas, fused=True)
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        for parameter in self.learned:
+            parameter.grad = None
+
+    def step(self, closure: None = None) -> None:
+        for view, parameter in zip(self.param_groups[0]["params"], self.learned, strict=True):
+            view.grad = None if parameter.grad is None else _as_stored(parameter.grad)
+        super().step(closure)
+
+
+def _as_stored(x: Tensor) -> Tensor:
+    """The same memory, of (O, H, K, K) in channels-last order as (O, K, K, H)."""
+    return x.permute(0, 2, 3, 1) if x.dim() == 4 else x
+
+
+def build_optimizers(model: RDG, recipe: Recipe) -> dict[str, ChannelsLastAdam]:
     """Adam for each of the three players, and for the speech encoder where it is trained."""
 
-    def adam(module: nn.Module, lr: float) -> torch.optim.Adam:
-        return torch.optim.Adam(module.parameters(), lr, (recipe.beta1, recipe.beta2), fused=True)
+    def adam(module: nn.Module, lr: float) -> ChannelsLastAdam:
+        return ChannelsLastAdam(module, lr, (recipe.beta1, recipe.beta2))
 
     optimizers = {
         "generator": adam(model.speech_to_image, recipe.lr),
@@ -173,7 +199,7 @@ def discriminator_step(setup: Setup, view: View) -> dict[str, Tensor]:
         loss = losses.discriminator_loss(*zip(unconditional, conditional, strict=True))
         curves[f"d_{i}"] = loss.detach()
         if local:
-            places = sum(losses.real_loss(real) + losses.fake_loss(fake) for real, fake, *_ in local)
+            places = losses.real_loss(local[0][0]) + losses.fake_loss(local[0][1])
             curves[f"d_local_{i}"] = places.detach()
             loss = loss + recipe.local_weight * places
         if recipe.matching_weight > 0:  # eqs. 1 to 4, as XMC-GAN has them (Zhang et al. 2021)
@@ -223,7 +249,7 @@ def generator_step(setup: Setup, view: View, related: list[Tensor], fake_feature
         loss = losses.generator_loss((unconditional, conditional))
         curves[f"g_{i}"] = loss.detach()
         if local:
-            places = sum(losses.real_loss(of_places) for of_places in local)
+            places = losses.real_loss(local[0])
             curves[f"g_local_{i}"] = places.detach()
             loss = loss + recipe.local_weight * places
         if recipe.matching_weight > 0:

@@ -179,7 +179,7 @@ def train(
             loss = loss + model.objective.region_weight * curves["regions"]
         optimizer.zero_grad()
         fabric.backward(loss)
-        average_gradients(optimizer)
+        average_gradients(model.parameters())
         optimizer.step()
         keys = [log_mels.keys[row] for row in training.log_mel_rows[items]]
         return keys, {"loss": loss, **curves}
