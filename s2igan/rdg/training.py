@@ -385,7 +385,9 @@ def train(
             "take another size, or another number of processes"
         )
     # No file holds the decoder, and taught again it need not be the same to the last digit.
-    state = {"model": model, **optimizers, **({} if decoder is None else {"decoder": decoder})}
+    state: dict[str, loop.Stateful] = {"model": model, **optimizers}
+    if decoder is not None:
+        state["decoder"] = decoder
 
     def step(number: int) -> tuple[list[str], dict[str, Tensor]]:
         batch = Batch(**{name: fabric.to_device(value) for name, value in batch_of(number).items()})
