@@ -138,7 +138,7 @@ class Discriminator(nn.Module):
         """
         first, *rest = self.features
         x = first(images)
-        local = [] if self.local is None else [self.local(x.permute(0, 2, 3, 1)).flatten(1)]  # inner products
+        local = [] if self.local is None else [self.local(x.permute(0, 2, 3, 1)).flatten(1)]
         for layer in rest:
             x = apply_to_sets(layer, x, sets)
         return x, *self.logits(x, condition, sets), *local

@@ -44,7 +44,7 @@ class RDGConfig:
     padding: str = choice(PADDINGS, "around what the generator convolves")
     gated: bool = switch("the generator's units are gated linear, or leaky ReLUs")
     antialiasing: bool = switch("D smooths before it takes every second pixel")
-    detail_size: int = integer(0, help="pixels a side of features from which on D convolves once more; 0: of none")
+    detail_size: int = integer(0, help="D convolves features of at least so many pixels a side once more; 0: none")
     condition_scale: float = number(0, min_open=True, help="factor before F^ca")
     condition_every_stage: bool = switch("F^ca reaches all stages (eq. 7), or the first alone (AttnGAN)")
     condition_noise: bool = switch("F^ca draws, or gives its mean")
@@ -197,12 +197,10 @@ class RDG(nn.Module):
 
 def _update_average(average: nn.Module, live: nn.Module, decay: float, batch_norm: bool) -> None:
     torch._foreach_lerp_(list(average.parameters()), list(live.parameters()), 1 - decay)
-    buffers = list(zip(average.buffers(), live.buffers(), strict=True))
-    averaged = [both for both in buffers if batch_norm and both[0].is_floating_point()]
-    if averaged:
-        torch._foreach_lerp_(*zip(*averaged, strict=True), 1 - decay)
-    for kept, now in buffers:
-        if not (batch_norm and kept.is_floating_point()):
+    for kept, now in zip(average.buffers(), live.buffers(), strict=True):
+        if batch_norm and kept.is_floating_point():
+            kept.lerp_(now, 1 - decay)
+        else:
             kept.copy_(now)
 
 

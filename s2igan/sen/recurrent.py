@@ -77,9 +77,9 @@ class GRULoop(torch.autograd.Function):
         size = width // 3
         hidden = bias.new_zeros(directions, steps + 1, batch, size)
         resets_updates = bias.new_empty(directions, steps, batch, 2 * size)
-        for both, own, given in zip(resets_updates, bias, gates, strict=True):
-            torch.add(given[..., : 2 * size], own[: 2 * size], out=both)
-        given = torch.stack([of_one[..., 2 * size :] for of_one in gates])
+        for both, own, of_input in zip(resets_updates, bias, gates, strict=True):
+            torch.add(of_input[..., : 2 * size], own[: 2 * size], out=both)
+        given = torch.stack([of_input[..., 2 * size :] for of_input in gates])
         proposals, heard = bias.new_empty(2, directions, steps, batch, size)  # n, and the hidden's share of it
         turned, of_new = weight.transpose(1, 2).contiguous(), bias[:, None, 2 * size :]
         share = bias.new_empty(directions, batch, width)
