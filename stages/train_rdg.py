@@ -71,6 +71,8 @@ def main(**values):
     network = fill(RDGConfig, values, **sizes, **recipe.heads, attention=attention)
     if not relation:  # one without weight would teach nobody
         network = replace(network, relation_outputs=0)
+    if trained:  # the axes of an encoder that changes with every step do not stay
+        network = replace(network, whitening=0.0)
     check_sizes(config["image_encoder"]["crop_size"], 4 * network.base_size)
     catalog = read_catalog("data/catalog")
     with (
@@ -94,6 +96,8 @@ def main(**values):
         said = speech.values([speech.index(caption.key) for caption in shown])
         preview = Preview(*pad(said)) if trained else Preview(torch.from_numpy(said))
         model = RDG(network, sen if trained else None)
+        if network.whitening:
+            model.fit_whitening(torch.from_numpy(data.embeddings[data.all_captions]))
         heard_by = model.average_sen if trained else sen
         train(
             *(model, data, recipe, preview, device()),

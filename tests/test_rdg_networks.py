@@ -7,7 +7,7 @@ import torch
 from tiny import rdg
 from torch.nn import functional as F
 
-from s2igan.rdg.conditioning import ConditioningAugmentation, JoinCondition
+from s2igan.rdg.conditioning import ConditioningAugmentation, JoinCondition, Whitening
 from s2igan.rdg.discriminator import AntialiasedConv2d, Discriminator, Logit
 from s2igan.rdg.generator import UPSAMPLINGS, DenseGenerator, GatedLinearUnit, StageConfig, UpBlock
 from s2igan.rdg.model import load_generator
@@ -311,3 +311,35 @@ def test_a_unit_without_a_gate_is_a_leaky_relu_of_half_as_many_channels():
         picture.shape == other.shape
         for picture, other in zip(*(g(torch.zeros(2, 4), torch.zeros(2, 6)) for g in (gated, plain)), strict=True)
     )
+
+
+@pytest.mark.parametrize(("power", "stretch"), [(0.0, 1.0), (0.5, 2**0.5), (1.0, 2.0)])
+def test_whitening_stretches_the_axes_in_which_captions_differ_little(power, stretch):
+    captions = torch.tensor([[2.0, 0], [-2, 0], [0, 1], [0, -1]])  # variances 2 and 0.5
+    turn = torch.tensor([[0.6, 0.8], [-0.8, 0.6]])
+    whiten = Whitening(2, power)
+    assert torch.equal(whiten(torch.tensor([0.6, 0.8])), torch.tensor([0.6, 0.8])), "not before it knows any"
+    whiten.fit(captions @ turn)
+    found = whiten(torch.tensor([[3.0, 3.0], [0.0, 0.0]]) @ turn)
+    expected = torch.tensor([[1.0, stretch], [0.0, 0.0]]) @ turn
+    torch.testing.assert_close(found, F.normalize(expected, dim=1))
+
+
+def test_whitening_ends_where_noise_begins():
+    whiten = Whitening(2, 1.0)
+    whiten.fit(torch.tensor([[1.0, 0], [-1, 0]]))  # nothing in the other axis
+    torch.testing.assert_close(whiten.matrix, torch.diag(torch.tensor([1.0, 1000**0.5])))
+
+
+def test_what_the_generator_hears_is_whitened_and_the_average_and_a_saved_model_hear_alike(tmp_path):
+    torch.manual_seed(0)
+    plain, model = rdg(condition_noise=False), rdg(condition_noise=False, whitening=0.5)
+    speech, latent = F.normalize(torch.randn(50, 8) * torch.arange(1, 9), dim=1), torch.randn(50, 4)
+    model.fit_whitening(speech)
+    model.save(tmp_path / "rdg", {})
+    loaded, _ = load_generator(tmp_path / "rdg")
+    drawn = model.average(latent, speech)[0][-1]
+    torch.testing.assert_close(drawn, plain.average(latent, model.average.whiten(speech))[0][-1])
+    assert not torch.allclose(drawn, plain.average(latent, speech)[0][-1])
+    assert torch.equal(drawn, loaded(latent, speech)[0][-1])
+    assert torch.equal(model.speech_to_image.whiten.matrix, model.average.whiten.matrix)

@@ -7,6 +7,7 @@ import pytest
 import torch
 from tiny import Frozen, StoppedError, rdg
 from torch import nn
+from torch.nn import functional as F
 
 from s2igan import training as loop
 from s2igan.errors import InputError
@@ -21,6 +22,7 @@ from s2igan.rdg.training import (
     Recipe,
     Setup,
     build_optimizers,
+    draw_fakes,
     draw_latent,
     real_pyramid,
     train,
@@ -120,6 +122,20 @@ def test_adam_in_the_order_of_the_memory_is_the_librarys(order):
             optimizer.step()
     for mine, other in zip(ours.parameters(), theirs.parameters(), strict=True):
         torch.testing.assert_close(mine, other)
+
+
+def test_what_speech_is_compared_with_is_whitened_as_speech_is(images):
+    model = rdg(matching=True, whitening=1.0)
+    data = training_set(images, matching_captions=3)
+    model.fit_whitening(torch.from_numpy(data.embeddings))
+    batch, whiten = data.batch(0, 0), model.speech_to_image.whiten
+    setup = setup_for(model, matching_weight=1.0)
+    view = draw_fakes(setup, batch, draw_latent(model, 4, 0, 0, "latent"), 0)
+    torch.testing.assert_close(view.real_embedding, whiten(setup.image_embedding(batch.ground_truth)))
+    expected = whiten(torch.cat([batch.speech, batch.more_speech]))
+    torch.testing.assert_close(view.anchors, expected)
+    torch.testing.assert_close(expected.norm(dim=1), torch.ones(7))
+    assert not torch.allclose(view.anchors[:4], F.normalize(batch.speech, dim=1), atol=0.1)
 
 
 @pytest.mark.parametrize("still", ["generator", "discriminators", "relation"])

@@ -43,6 +43,7 @@ def rdg(sen=None, **changes) -> RDG:
         detail_size=0,
         mirrored=False,
         condition_scale=1.0,
+        whitening=0.0,
         condition_noise=True,
         condition_every_stage=True,
         own_condition=False,

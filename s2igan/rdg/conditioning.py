@@ -11,6 +11,34 @@ from torch.nn import functional as F
 from s2igan.rdg.planes import PlaneConv2d, repeat_border
 
 
+class Whitening(nn.Module):
+    """Unit vectors of SEN's space, stretched along the axes in which captions differ little; of length 1 again.
+
+    x (v / v_1)^(-power / 2) along each axis of the captions' covariance, v its variance there and v_1 the largest: with
+    `power` 0 they stay as they are, with 1 they differ by as much in all directions. SEN tells species apart by the
+    colours that they have; which part has which colour is in the small axes. Not in the paper. Until `fit`, nothing is
+    stretched. Source: Su et al. 2021, "Whitening Sentence Representations", where `power` is 1.
+    """
+
+    SMALLEST = 1e-3  # of v / v_1: beyond that there is noise
+
+    def __init__(self, embedding_dim: int, power: float):
+        super().__init__()
+        self.power = power
+        self.register_buffer("matrix", torch.eye(embedding_dim))
+
+    def fit(self, embeddings: Tensor) -> None:
+        """Takes the axes from captions' embeddings (N, A)."""
+        variances, axes = torch.linalg.eigh(embeddings.double().T.cov(correction=0))
+        stretch = (variances / variances[-1]).clamp(min=self.SMALLEST) ** (-self.power / 2)
+        self.matrix.copy_((axes * stretch) @ axes.T)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(..., A) -> (..., A); zeros, where an utterance has no place, stay zeros."""
+        with torch.autocast(x.device.type, enabled=False):
+            return F.normalize(x.float() @ self.matrix, dim=-1)
+
+
 class ConditioningAugmentation(nn.Module):
     """F^ca of eq. 7: draws a condition from N(mean(A), diag(variance(A))) (StackGAN, section 3.1).
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from s2igan.models import load_model, load_state, save_model
 from s2igan.options import choice, fill, integer, number, seed, switch
-from s2igan.rdg.conditioning import ConditioningAugmentation
+from s2igan.rdg.conditioning import ConditioningAugmentation, Whitening
 from s2igan.rdg.discriminator import Discriminator
 from s2igan.rdg.generator import DENSE, PADDINGS, UPSAMPLINGS, DenseGenerator, StageConfig
 from s2igan.rdg.relation import RelationSupervisor
@@ -46,6 +46,7 @@ class RDGConfig:
     antialiasing: bool = switch("D smooths before it takes every second pixel")
     detail_size: int = integer(0, help="D convolves features of at least so many pixels a side once more; 0: none")
     condition_scale: float = number(0, min_open=True, help="factor before F^ca")
+    whitening: float = number(0, 1, help="of speech and images in SEN's space; 1: all axes alike")
     condition_every_stage: bool = switch("F^ca reaches all stages (eq. 7), or the first alone (AttnGAN)")
     condition_noise: bool = switch("F^ca draws, or gives its mean")
     own_condition: bool = switch("D transforms the condition itself")
@@ -71,6 +72,7 @@ class SpeechToImage(nn.Module):
         self.noise_dim = config.noise_dim
         self.attention = config.attention
         self.mirrored = config.mirrored
+        self.whiten = Whitening(config.embedding_dim, config.whitening) if config.whitening else nn.Identity()
         # The noise of F^ca is drawn with z, so that one seed fixes the whole image.
         self.condition_noise_dim = config.condition_dim if config.condition_noise else 0
         self.augment = ConditioningAugmentation(config.embedding_dim, config.condition_dim, config.condition_scale)
@@ -94,6 +96,7 @@ class SpeechToImage(nn.Module):
 
     def forward(self, latent: Tensor, heard: Tensor) -> tuple[list[Tensor], Tensor, Tensor, Tensor]:
         """latent (B, latent_dim), speech as heard -> images, the last at 4S; condition, mean, log-variance (B, C)."""
+        heard = self.whiten(heard)
         condition, mean, log_variance = self.condition(latent, sentence(heard))
         places = self.augment.scale * heard[:, 1:] if self.attention else None
         images = self.generator(latent[:, : self.noise_dim], condition, places)
@@ -102,7 +105,7 @@ class SpeechToImage(nn.Module):
         return images, condition, mean, log_variance
 
     def condition(self, latent: Tensor, embedding: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """F^ca alone: latent (B, latent_dim), embedding (B, A) -> condition, mean, log-variance, each (B, C)."""
+        """F^ca alone: latent (B, latent_dim), whitened speech (B, A) -> condition, mean, log-variance, each (B, C)."""
         return self.augment(embedding, latent[:, self.noise_dim :] if self.condition_noise_dim else None)
 
 
@@ -156,6 +159,12 @@ class RDG(nn.Module):
             if average is not None:
                 average.eval()
         return self
+
+    def fit_whitening(self, embeddings: Tensor) -> None:
+        """Takes the axes of `Whitening`, where there is one, from the training captions' embeddings (N, A)."""
+        for network in (self.speech_to_image, self.average):
+            if self.config.whitening:
+                network.whiten.fit(embeddings)
 
     def embed(self, speech: Tensor, frames: Tensor | None, average: bool = False) -> Tensor:
         """Speech as heard, as it is; or log-mels (B, T, M) of `frames` (B,), as the trained encoder hears them.

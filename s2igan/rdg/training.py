@@ -87,6 +87,10 @@ class Setup:
     backward: Callable[[Tensor], None] = torch.Tensor.backward
     decoder: CaptionDecoder | None = None
 
+    def embed(self, features: Tensor) -> Tensor:
+        """Frozen features (B, F) in the space that speech is in when it is drawn, (B, E)."""
+        return self.model.speech_to_image.whiten(self.image_embedding(features))
+
     def minimise(self, loss: Tensor, *players: str) -> None:
         """One step of these players' optimizers down the gradient of `loss`."""
         for player in players:
@@ -287,7 +291,7 @@ def semantic_terms(setup: Setup, view: View, fake_features: Tensor | None) -> It
         terms = [losses.competition_loss(weights, valid) for weights in view.attention]
         yield recipe.competition_weight, "g_competition", torch.stack(terms).mean()
     if view.with_semantics and recipe.contrastive_weight > 0:
-        fake = gathered(setup.image_embedding(fake_features))
+        fake = gathered(setup.embed(fake_features))
         loss = losses.contrastive_loss(fake, gathered(view.real_embedding), batch.groups)
         yield recipe.contrastive_weight, "g_contrastive", loss
     if view.with_semantics and recipe.caption_weight > 0:
@@ -298,16 +302,17 @@ def draw_fakes(setup: Setup, batch: Batch, latent: Tensor, step: int) -> View:
     """F^ca and the generator (eq. 7) on the batch's speech, and all else that the players share."""
     model, recipe = setup.model, setup.recipe
     told = 1 if recipe.condition_to_discriminator == "mean" else 0
-    heard = model.embed(batch.speech, batch.frames)
+    whiten, heard = model.speech_to_image.whiten, model.embed(batch.speech, batch.frames)
     with recorded_weights(model.speech_to_image) as attention:
         fakes, *conditions = model.speech_to_image(latent, heard)
     speech = sentence(heard)
     real_embedding = None
     if model.relation is not None or recipe.matching_weight > 0 or recipe.contrastive_weight > 0:
-        real_embedding = setup.image_embedding(batch.ground_truth)
-    anchors, groups = gathered(speech.detach()), batch.groups
+        real_embedding = setup.embed(batch.ground_truth)
+    anchors, groups = whiten(gathered(speech.detach())), batch.groups
     if batch.more_speech is not None:
-        anchors, groups = torch.cat([anchors, batch.more_speech]), torch.cat([groups, batch.more_groups])
+        anchors = torch.cat([anchors, whiten(batch.more_speech)])
+        groups = torch.cat([groups, batch.more_groups])
     shifts = batch.shifts[:, 1] if recipe.translation else None
     supervised = step % recipe.relation_interval == 0
     return View(
@@ -321,7 +326,7 @@ def draw_fakes(setup: Setup, batch: Batch, latent: Tensor, step: int) -> View:
         real_embedding=real_embedding,
         anchors=anchors,
         groups=groups,
-        places=heard[:, 1:].detach() if model.speech_to_image.attention else speech[:, :0, None],
+        places=whiten(heard[:, 1:].detach()) if model.speech_to_image.attention else speech[:, :0, None],
         with_r1=recipe.r1_weight > 0 and step % recipe.r1_interval == 0,
         with_fake_relation=model.relation is not None and supervised,
         with_semantics=recipe.contrastive_weight + recipe.caption_weight > 0 and supervised,
@@ -333,10 +338,10 @@ def embed_related(setup: Setup, view: View, fake_features: Tensor | None) -> lis
     """Embeddings (B, E) of what eq. 8 pairs with the ground truth, in the order of RELATIONS."""
     if setup.model.relation is None:
         return []
-    embed, batch = setup.image_embedding, view.batch
-    related = [embed(batch.same_class), embed(batch.other_class), view.real_embedding]
+    batch = view.batch
+    related = [setup.embed(batch.same_class), setup.embed(batch.other_class), view.real_embedding]
     if view.with_fake_relation:
-        related.append(embed(fake_features))
+        related.append(setup.embed(fake_features))
     return related
 
 
