@@ -9,9 +9,11 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import yaml
 from ruamel.yaml import YAML  # as DVC reads numbers: PyYAML takes 1e-05 for a string
@@ -19,6 +21,7 @@ from ruamel.yaml import YAML  # as DVC reads numbers: PyYAML takes 1e-05 for a s
 from s2igan.errors import InputError
 
 POLL_SECONDS = 3.0  # between two looks at the queue
+ASKED = 5  # times, until what a worker answers is whole
 START_SECONDS = 60.0  # a worker takes a while until it says that it is there
 PARSING = {"bool": "boolean_optional", "list": "append"}  # of .dvc/config: how a section becomes a command's options
 QUEUED, RUNNING, FAILED, SUCCESS = "Queued", "Running", "Failed", "Success"
@@ -206,7 +209,15 @@ def queue_status() -> tuple[dict[str, str], int]:
         status: dict[str, str] = {}
         for task in queue.status():
             status.setdefault(task["name"], task["status"])
-        return status, sum(bool(tasks) for tasks in queue.worker_status().values())
+        return status, sum(bool(tasks) for tasks in _at_work(queue).values())
+
+
+def _at_work(queue: Any) -> dict[str, list[dict]]:
+    """What each worker is doing. Their answers are files that can be read before they are written: then asks again."""
+    for _ in range(ASKED - 1):
+        with suppress(json.JSONDecodeError):
+            return queue.worker_status()
+    return queue.worker_status()
 
 
 def stage_runs(names: Sequence[str]) -> dict[str, tuple[int, int]]:

@@ -7,7 +7,9 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from click.testing import CliRunner
@@ -34,6 +36,23 @@ from s2igan.table1 import SYSTEMS as ROWS
 
 def test_every_system_has_a_row_and_published_figures_belong_to_one():
     assert set(ROWS) == set(SYSTEMS) and set(PUBLISHED) < set(ROWS)
+
+
+@pytest.mark.parametrize("torn", [0, 1, 4, 5])
+def test_an_answer_that_was_read_before_it_was_written_is_asked_for_again(monkeypatch, torn):
+    answers = [""] * torn + ['{"a": [{"id": "1"}], "b": []}'] * (6 - torn)
+    queue = SimpleNamespace(
+        status=lambda: [{"name": "x", "status": "Running"}, {"name": "x", "status": "Failed"}],
+        worker_status=lambda: json.loads(answers.pop(0)),
+    )
+    repo = SimpleNamespace(experiments=SimpleNamespace(celery_queue=queue))
+    monkeypatch.setattr("dvc.repo.Repo", lambda: nullcontext(repo))
+    if torn < 5:
+        assert experiments.queue_status() == ({"x": "Running"}, 1)
+    else:
+        with pytest.raises(json.JSONDecodeError):
+            experiments.queue_status()
+    assert len(answers) == 6 - min(torn + 1, 5)
 
 
 def test_all_systems_of_one_seed_come_before_the_next():
