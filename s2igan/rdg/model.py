@@ -161,10 +161,9 @@ class RDG(nn.Module):
         return self
 
     def fit_whitening(self, embeddings: Tensor) -> None:
-        """Takes the axes of `Whitening`, where there is one, from the training captions' embeddings (N, A)."""
+        """Takes the axes of `Whitening` from the training captions' embeddings (N, A)."""
         for network in (self.speech_to_image, self.average):
-            if self.config.whitening:
-                network.whiten.fit(embeddings)
+            network.whiten.fit(embeddings)
 
     def embed(self, speech: Tensor, frames: Tensor | None, average: bool = False) -> Tensor:
         """Speech as heard, as it is; or log-mels (B, T, M) of `frames` (B,), as the trained encoder hears them.

@@ -88,7 +88,7 @@ class Setup:
     decoder: CaptionDecoder | None = None
 
     def embed(self, features: Tensor) -> Tensor:
-        """Frozen features (B, F) in the space that speech is in when it is drawn, (B, E)."""
+        """Frozen features (B, F) -> their place in SEN's space, whitened as speech is, (B, E)."""
         return self.model.speech_to_image.whiten(self.image_embedding(features))
 
     def minimise(self, loss: Tensor, *players: str) -> None:
