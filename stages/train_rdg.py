@@ -80,7 +80,9 @@ def main(**values):
         FixedReader("data/image_features.h5", "image_features") as features,
         open_speech(sen, config, trained) as speech,
     ):
-        batches = fill(BatchConfig, values, crop_size=4 * network.base_size, relation=relation)
+        batches = fill(
+            BatchConfig, values, crop_size=4 * network.base_size, relation=relation, one_way=network.mirrored
+        )
         if trained or not matching:
             # Of an encoder that changes with every step, further captions would have to be heard anew.
             batches = replace(batches, matching_captions=0)

@@ -31,6 +31,8 @@ from s2igan.rdg.training import (
 from s2igan.sen.model import build_sen
 from s2igan.store import ImageReader, ImageWriter
 from s2igan.training import Checkpoints
+from s2igan.vision.facing import turned
+from s2igan.vision.transforms import to_float
 
 CPU = torch.device("cpu")
 RECIPE = dict(
@@ -435,6 +437,23 @@ def test_it_learns_to_draw_the_colour_that_speech_says(tmp_path):
     (drawn,) = generate(model.average, speech, range(64), 64, CPU)
     red_above_blue = drawn[-1][:, 0].mean(axis=(1, 2)) > drawn[-1][:, 2].mean(axis=(1, 2))
     assert (red_above_blue == colours).mean() > 0.9
+
+
+def test_training_images_of_a_mirrored_generator_face_one_way_and_others_are_turned_by_chance(images):
+    """Crops as large as the images have no place to be cut at, so that only the side differs."""
+    sides = turned(images.values(np.arange(12)))
+    assert 0 < sides.sum() < 12
+    for one_way in (True, False):
+        data = training_set(images, crop_size=36, one_way=one_way)
+        kept = []
+        for step in range(9):
+            chosen, batch = data.chosen(0, step), data.batch(0, step)
+            for i, crop in zip(chosen, batch.images, strict=True):
+                stored = to_float(torch.from_numpy(images.values([i])[0]))
+                expected = stored.flip(-1) if sides[i] else stored
+                kept.append(torch.equal(crop, expected))
+                assert kept[-1] or torch.equal(crop, expected.flip(-1))
+        assert all(kept) == one_way and 0.2 < np.mean(kept)
 
 
 def test_an_epoch_is_a_permutation_and_a_batch_depends_on_seed_and_step_alone(images):

@@ -20,6 +20,7 @@ from s2igan.sen.model import pad
 from s2igan.sen.text_encoder import TextReader
 from s2igan.store import ImageReader, RaggedReader
 from s2igan.training import pass_order, step_generator
+from s2igan.vision.facing import turned
 from s2igan.vision.transforms import random_crop_flip, to_float
 
 IN_MEMORY_BYTES = 1 << 30
@@ -65,6 +66,7 @@ class BatchConfig:
     relation_negative: str = choice(NEGATIVES)
     mismatched: bool = switch("D also sees those negatives, real images, with this speech")
     matching_captions: int = integer(0, help="to tell the batch's own from")
+    one_way: bool = False  # all images are turned to face one way; else each is mirrored at random
 
 
 @dataclass(frozen=True)
@@ -107,6 +109,7 @@ class TrainingSet:
         self.embeddings: Any = speech.embeddings if isinstance(speech, HeardCaptions) else speech
         self._images = images.values(rows) if images.lengths[rows].sum() <= IN_MEMORY_BYTES else None
         self._reader = images
+        self._turned = turned(self._images or (images.values([row])[0] for row in rows)) if config.one_way else None
         self.groups = np.where(classes < 0, classes.max() + 1 + np.arange(len(rows)), classes)
         self.all_captions = np.concatenate(self.caption_rows)
         self.caption_groups = np.repeat(self.groups, [len(captions) for captions in self.caption_rows])
@@ -173,7 +176,8 @@ class TrainingSet:
 
     def _crops(self, which: np.ndarray, generator: torch.Generator) -> Tensor:
         images = [self._images[i] for i in which] if self._images else self._reader.values(self.rows[which])
-        return to_float(random_crop_flip(images, self.config.crop_size, generator))
+        sides = None if self._turned is None else self._turned[which]
+        return to_float(random_crop_flip(images, self.config.crop_size, generator, sides))
 
     def _speech(self, rows: np.ndarray) -> tuple[Tensor, Tensor | None]:
         if isinstance(self.speech, np.ndarray):

@@ -55,7 +55,7 @@ class RDGConfig:
     sentence_attention: bool = switch("G attends to the condition, too (MirrorGAN)")
     scales: int = integer(1, SCALES, "of images that are drawn; 1: the full size alone")
     modulation: bool = switch("the condition takes part in each up-sampling layer")
-    mirrored: bool = switch("half of the images are mirrored, by the sign of the noise's first number")
+    mirrored: bool = switch("G learns what faces one way; the sign of the noise's first number turns it")
     seed: int = seed()
     attention: bool = False  # whether the generator attends to the places of what SEN hears
 
@@ -100,7 +100,7 @@ class SpeechToImage(nn.Module):
         condition, mean, log_variance = self.condition(latent, sentence(heard))
         places = self.augment.scale * heard[:, 1:] if self.attention else None
         images = self.generator(latent[:, : self.noise_dim], condition, places)
-        if self.mirrored:
+        if self.mirrored and not self.training:
             images = [mirror(image, latent, 3) for image in images]
         return images, condition, mean, log_variance
 
@@ -112,8 +112,8 @@ class SpeechToImage(nn.Module):
 def mirror(planes: Tensor, latent: Tensor, width: int) -> Tensor:
     """`planes` (B, ...) turned round in dimension `width` where the latent's (B, latent_dim) first number is negative.
 
-    With that coin the generator need not learn both sides of everything: where real images are mirrored at random, no
-    discriminator can tell that it draws one side alone.
+    With that coin the generator need not learn both sides of everything: in training it sees images that are turned to
+    face one way (`s2igan.vision.facing`), and no coin falls.
     """
     turned = (latent[:, 0] < 0).view(-1, *[1] * (planes.dim() - 1))
     return torch.where(turned, planes.flip(width), planes)

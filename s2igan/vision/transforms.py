@@ -33,18 +33,20 @@ def centre_crop(images: Images, crop_size: int) -> Tensor:
     return _crops(images, crop_size, [(down // 2, across // 2, 0) for down, across in margins])
 
 
-def random_crop_flip(images: Images, crop_size: int, generator: torch.Generator) -> Tensor:
-    """Cut a random square out of each image and mirror half of them: (B, 3, K, K).
+def random_crop_flip(
+    images: Images, crop_size: int, generator: torch.Generator, turned: Sequence[bool] | None = None
+) -> Tensor:
+    """Cut a random square out of each image and mirror half of them, or those that `turned` (B,) says: (B, 3, K, K).
 
-    Each image has its own place and its own coin. The draws come from `generator` (a CPU one) alone. Raises
-    InputError if the crop is larger than an image.
+    Each image has its own place and its own coin. The draws come from `generator` (a CPU one) alone. Raises InputError
+    if the crop is larger than an image.
     """
     margins = [_margins(image, crop_size) for image in images]
     top, left, flip = (
         [int(torch.randint(choices, (1,), generator=generator)) for choices in of_all]
         for of_all in ([down + 1 for down, _ in margins], [across + 1 for _, across in margins], [2] * len(margins))
     )
-    return _crops(images, crop_size, zip(top, left, flip, strict=True))
+    return _crops(images, crop_size, zip(top, left, flip if turned is None else turned, strict=True))
 
 
 def views(images: Images, crop_size: int, count: int, rng: np.random.Generator) -> Tensor:
