@@ -33,14 +33,13 @@ def test_the_mirror_images_are_turned_to_the_other_side_alike():
 
 def test_images_of_several_sizes_and_shapes_are_compared():
     pictures, left = birds(40)
-    mixed = [render_as(image, 12 + 7 * (i % 5), 60) for i, image in enumerate(pictures)]
+    mixed = [padded(image, 7 * (i % 5), 3 * (i % 4)) for i, image in enumerate(pictures)]
     np.testing.assert_array_equal(turned(mixed), left != left[0])
 
 
-def render_as(image: np.ndarray, border: int, height: int) -> np.ndarray:
-    """The image with a wider border on both sides, and cut or filled to a height."""
-    wide = np.pad(image, ((0, 0), (0, 0), (border, border)), mode="edge")
-    return np.pad(wide, ((0, 0), (height - wide.shape[1], 0), (0, 0)), mode="edge")
+def padded(image: np.ndarray, sides: int, top: int) -> np.ndarray:
+    """The image with its border repeated: so many pixels at either side, and above."""
+    return np.pad(image, ((0, 0), (top, 0), (sides, sides)), mode="edge")
 
 
 def test_what_has_no_side_stays_as_it_is():
@@ -53,7 +52,8 @@ def test_what_has_no_side_stays_as_it_is():
 
 def test_the_generator_learns_one_side_and_a_coin_of_the_noise_turns_what_it_draws():
     model, plain = rdg(mirrored=True).speech_to_image, rdg().speech_to_image
-    latent, heard = torch.randn(8, model.latent_dim, generator=torch.Generator().manual_seed(1)), torch.randn(8, 8)
+    generator = torch.Generator().manual_seed(1)
+    latent, heard = (torch.randn(8, size, generator=generator) for size in (model.latent_dim, 8))
     coins = latent[:, 0] < 0
     assert 0 < coins.sum() < 8
     with torch.no_grad():

@@ -112,8 +112,8 @@ class SpeechToImage(nn.Module):
 def mirror(planes: Tensor, latent: Tensor, width: int) -> Tensor:
     """`planes` (B, ...) turned round in dimension `width` where the latent's (B, latent_dim) first number is negative.
 
-    With that coin the generator need not learn both sides of everything: in training it sees images that are turned to
-    face one way (`s2igan.vision.facing`), and no coin falls.
+    With that coin the generator need not learn both sides of everything. In training no coin is thrown: real images
+    are turned to face one way (`s2igan.vision.facing`), and so must what it draws.
     """
     turned = (latent[:, 0] < 0).view(-1, *[1] * (planes.dim() - 1))
     return torch.where(turned, planes.flip(width), planes)

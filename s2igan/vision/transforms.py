@@ -34,7 +34,7 @@ def centre_crop(images: Images, crop_size: int) -> Tensor:
 
 
 def random_crop_flip(
-    images: Images, crop_size: int, generator: torch.Generator, turned: Sequence[bool] | None = None
+    images: Images, crop_size: int, generator: torch.Generator, turned: np.ndarray | None = None
 ) -> Tensor:
     """Cut a random square out of each image and mirror half of them, or those that `turned` (B,) says: (B, 3, K, K).
 
