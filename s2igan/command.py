@@ -61,25 +61,23 @@ def report_user_errors(command: Callable) -> Callable:
     return run
 
 
-def stage(command: Callable) -> Callable:
-    """Makes a stage's `command` look ahead, end with the dvc that runs it, also where that is killed alone, and fail in
-    one line.
+class Stage(click.Command):
+    """A stage: looks ahead before its own options are read, ends with the dvc that runs it, also where that is killed
+    alone, and fails in one line.
 
-    On SIGTERM what is half-written is removed. Used below `@click.command()`; DVC shows the command with its options.
+    On SIGTERM what is half-written is removed.
     """
 
-    @functools.wraps(command)
-    def run(**options):
+    @report_user_errors
+    def main(self, *arguments, **extra):
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
         if "DVC_STAGE" in os.environ:
             ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
-        if Path(sys.modules[command.__module__].__file__).stem in LOOK_AHEAD:
+        if Path(sys.modules[self.callback.__module__].__file__).stem in LOOK_AHEAD:
             # By name, since no stage depends on the code that looks.
             ahead = import_module("s2igan.parameters")
             ahead.stop_at(ahead.parameter_faults(ahead.parameters()))
-        return command(**options)
-
-    return report_user_errors(run)
+        return super().main(*arguments, **extra)
 
 
 def _fail(message: str) -> int:

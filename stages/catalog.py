@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from s2igan.catalog import DISJOINT, SPLITS, UNKNOWN_LANGUAGE, Catalog, check, count_classes, write_catalog
-from s2igan.command import progress, stage
+from s2igan.command import Stage, progress
 from s2igan.errors import InputError
 from s2igan.files import write_csv
 from s2igan.images import FITS, read_images
@@ -24,7 +24,7 @@ from s2igan.store import ImageWriter
 MANIFEST = "data/manifest.csv"
 
 
-@click.command()
+@click.command(cls=Stage)
 @click.option("--dataset", required=True, help="its name")
 @click.option("--raw", required=True, help="folder of the data set's files")
 @click.option("--disjoint", type=click.Choice(DISJOINT), required=True, help="what splits do not share")
@@ -32,7 +32,6 @@ MANIFEST = "data/manifest.csv"
 @click.option("--fit", type=click.Choice(FITS), required=True, help="squares are cut from images, or images padded")
 @click.option("--unusable", type=click.Choice(["stop", "leave_out"]), required=True, help="files that cannot be read")
 @options(RecordingLimits, Limits)
-@stage
 def main(dataset, raw, disjoint, load_size, fit, unusable, **limits):
     """Reads data/manifest.csv and the files that it names.
 

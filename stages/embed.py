@@ -2,16 +2,15 @@
 
 import click
 
-from s2igan.command import progress, stage
+from s2igan.command import Stage, progress
 from s2igan.machine import device
 from s2igan.sen.embedding import BLOCK, open_captions
 from s2igan.sen.model import embed_speech, in_blocks, load_sen
 from s2igan.store import FixedWriter
 
 
-@click.command()
+@click.command(cls=Stage)
 @click.option("--batch_size", type=click.IntRange(1), required=True)
-@stage
 def main(batch_size):
     """Reads models/sen and the captions that it hears or reads; writes data/embeddings.h5."""
     model, config = load_sen("models/sen")

@@ -3,7 +3,7 @@
 import click
 
 from s2igan.catalog import read_catalog
-from s2igan.command import SEED, stage
+from s2igan.command import SEED, Stage
 from s2igan.machine import device
 from s2igan.metrics.attention import attention_scores
 from s2igan.metrics.evaluation import attribute_scores, image_scores, retrieval_scores
@@ -13,7 +13,7 @@ from s2igan.tables import write_json, write_tsv
 from s2igan.vision.encoders import EVALUATION_ENCODERS, FrozenEncoder, load_encoder
 
 
-@click.command()
+@click.command(cls=Stage)
 @click.option("--encoder", type=click.Choice(EVALUATION_ENCODERS), required=True, help="of the mAP")
 @click.option("--weights", required=True, help="file of the encoder's weights; empty for the usual place")
 @click.option("--input_size", type=click.IntRange(32), required=True, help="pixels that the encoder sees")
@@ -22,7 +22,6 @@ from s2igan.vision.encoders import EVALUATION_ENCODERS, FrozenEncoder, load_enco
 @click.option("--queries_per_class", type=click.IntRange(1), required=True, help="real images that query, mAP")
 @click.option("--is_splits", type=click.IntRange(1), required=True, help="parts of the Inception score")
 @click.option("--seed", type=SEED, required=True)
-@stage
 def main(encoder, weights, input_size, fid_encoder, fid_weights, queries_per_class, is_splits, seed):
     """Reads the catalog, features, captions, generated images and models; writes metrics/*.json."""
     catalog = read_catalog("data/catalog")

@@ -4,7 +4,7 @@ import click
 import numpy as np
 
 from s2igan.catalog import Caption, read_catalog
-from s2igan.command import SEED, stage
+from s2igan.command import SEED, Stage
 from s2igan.figures import CURVES, attention_figure, curves, evenly, grid, read_curves, sample_captions, sheet, words
 from s2igan.machine import device
 from s2igan.pipeline import Pipeline
@@ -19,11 +19,10 @@ FOLDER = "metrics/figures"
 COLUMNS = 4  # utterances whose attention is drawn
 
 
-@click.command()
+@click.command(cls=Stage)
 @click.option("--samples", type=click.IntRange(1), required=True, help="rows of a figure")
 @click.option("--birds", type=click.IntRange(1), required=True, help="images on each sheet: real ones, drawn ones")
 @click.option("--seed", type=SEED, required=True)
-@stage
 def main(samples, birds, seed):
     """Reads the catalog, images, generated ones, models and curves; writes metrics/figures/*.png."""
     catalog = read_catalog("data/catalog")

@@ -4,7 +4,7 @@ import click
 import numpy as np
 
 from s2igan.catalog import read_catalog
-from s2igan.command import SEED, progress, stage
+from s2igan.command import SEED, Stage, progress
 from s2igan.machine import device
 from s2igan.rdg.model import load_generator
 from s2igan.rdg.sampling import generate, image_seed
@@ -14,11 +14,10 @@ from s2igan.store import FixedWriter
 CONTROLS = ("", "_untrained", "_shuffled")
 
 
-@click.command()
+@click.command(cls=Stage)
 @click.option("--captions_per_image", type=click.IntRange(1), required=True, help="how many of each test image")
 @click.option("--batch_size", type=click.IntRange(1), required=True)
 @click.option("--seed", type=SEED, required=True)
-@stage
 def main(captions_per_image, batch_size, seed):
     """Reads models/rdg and the captions' embeddings; writes data/generated{,_untrained,_shuffled}.h5.
 

@@ -3,7 +3,7 @@
 import click
 import numpy as np
 
-from s2igan.command import progress, stage
+from s2igan.command import Stage, progress
 from s2igan.machine import device
 from s2igan.store import FixedWriter, ImageReader
 from s2igan.vision.encoders import ENCODERS, encode_images, encode_regions, load_encoder
@@ -12,14 +12,13 @@ from s2igan.vision.transforms import views as cut_views
 BATCH = 64
 
 
-@click.command()
+@click.command(cls=Stage)
 @click.option("--encoder", type=click.Choice(ENCODERS), required=True, help="one that lets gradients through")
 @click.option("--weights", required=True, help="file of the encoder's weights; empty for the usual place")
 @click.option("--input_size", type=click.IntRange(32), required=True, help="pixels that the encoder sees")
 @click.option("--crop_size", type=click.IntRange(8), required=True, help="pixels of a view")
 @click.option("--views", type=click.IntRange(2), required=True, help="centre, mirrored centre, random crops")
 @click.option("--regions", type=click.IntRange(0), required=True, help="a side: 4 gives 16 of each view; 0: none")
-@stage
 def main(encoder, weights, input_size, crop_size, views, regions):
     """Reads data/images.h5; writes data/image_features.h5, and data/image_regions.h5, empty without `regions`."""
     network = load_encoder(encoder, weights, input_size).to(device())

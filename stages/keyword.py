@@ -4,7 +4,7 @@ import click
 import numpy as np
 
 from s2igan.catalog import read_catalog
-from s2igan.command import SEED, stage
+from s2igan.command import SEED, Stage
 from s2igan.datasets.drawn.birds import COLOURS
 from s2igan.datasets.drawn.grammar import changeable, read, recolour
 from s2igan.machine import device, workers
@@ -16,11 +16,10 @@ from s2igan.store import FixedWriter
 COLUMNS = ["caption", "text", "part", "old", "new"]
 
 
-@click.command()
+@click.command(cls=Stage)
 @click.option("--enabled/--no-enabled", required=True, help="only captions of drawn birds can be changed so")
 @click.option("--pairs", type=click.IntRange(1), required=True, help="captions to change")
 @click.option("--seed", type=SEED, required=True)
-@stage
 def main(enabled, pairs, seed):
     """Reads the catalog, the captions' embeddings and models; writes data/keyword_{before,after}.h5."""
     pipeline = Pipeline(device=device())

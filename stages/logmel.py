@@ -2,7 +2,7 @@
 
 import click
 
-from s2igan.command import Number, progress, stage
+from s2igan.command import Number, Stage, progress
 from s2igan.errors import InputError
 from s2igan.machine import workers
 from s2igan.parameters import least_seconds, parameters
@@ -10,13 +10,12 @@ from s2igan.speech.extraction import log_mels
 from s2igan.store import RaggedReader, RaggedWriter
 
 
-@click.command()
+@click.command(cls=Stage)
 @click.option("--bands", type=click.IntRange(8, 128), required=True, help="mel bands")
 @click.option("--window_ms", type=Number(5, 100), required=True)
 @click.option("--shift_ms", type=Number(1, 100), required=True)
 @click.option("--window", type=click.Choice(["hamming", "hann"]), required=True)
 @click.option("--normalise/--no-normalise", required=True, help="mean 0, variance 1 an utterance and band")
-@stage
 def main(**settings):
     """Reads data/speech.h5; writes data/logmel.h5, if no utterance is too short for the speech encoder."""
     with RaggedReader("data/speech.h5", "speech") as speech:

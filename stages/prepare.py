@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from s2igan.command import progress, stage
+from s2igan.command import Stage, progress
 from s2igan.datasets.converters import find_converter
 from s2igan.errors import InputError
 from s2igan.machine import workers
@@ -15,13 +15,12 @@ from s2igan.parameters import parameters, stop_at, text_faults
 from s2igan.splits import Limits
 
 
-@click.command()
+@click.command(cls=Stage)
 @click.option("--dataset", required=True, help="a module of s2igan/datasets")
 @click.option("--raw", required=True, help="folder of the data set's files")
 @click.option("--manifest", required=True, help="name of the list in that folder, of dataset=manifest")
 @click.option("--load_size", type=click.IntRange(8), required=True, help="pixels of drawn images")
 @options(Limits)
-@stage
 def main(dataset, raw, manifest, load_size, **limits):
     """Writes data/manifest.csv and, where images are drawn, the folder data/drawn."""
     converter = find_converter(dataset)

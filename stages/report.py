@@ -2,7 +2,7 @@
 
 import click
 
-from s2igan.command import SEED, stage
+from s2igan.command import SEED, Stage
 from s2igan.machine import device
 from s2igan.report.content import Run
 from s2igan.report.page import write_page
@@ -10,11 +10,10 @@ from s2igan.report.page import write_page
 PAGE = "metrics/report.html"
 
 
-@click.command()
+@click.command(cls=Stage)
 @click.option("--samples", type=click.IntRange(1), required=True, help="captions to hear and see; keyword pairs")
 @click.option("--captions", type=click.IntRange(1), required=True, help="of the best ones, and of the worst")
 @click.option("--seed", type=SEED, required=True)
-@stage
 def main(samples, captions, seed):
     """Reads scores, curves, figures, data and models; writes metrics/report.html."""
     write_page(PAGE, "report.html.jinja", **Run(device()).content(samples, captions, seed))

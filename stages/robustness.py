@@ -7,7 +7,7 @@ import click
 import numpy as np
 
 from s2igan.catalog import Caption, read_catalog
-from s2igan.command import SEED, Number, progress, stage
+from s2igan.command import SEED, Number, Stage, progress
 from s2igan.machine import device, workers
 from s2igan.metrics.robustness import (
     SCORES,
@@ -48,7 +48,7 @@ class Said(NamedTuple):
     captions: list[tuple[str, str, str]]
 
 
-@click.command()
+@click.command(cls=Stage)
 @click.option("--captions", type=click.IntRange(1), required=True, help="at most so many test captions")
 @click.option("--snr_db", type=Number(*SNR_RANGE), multiple=True, help="signal-to-noise ratios")
 @click.option("--rates", type=Number(*RATE_RANGE), multiple=True, help="1.25: a quarter faster")
@@ -59,7 +59,6 @@ class Said(NamedTuple):
 @click.option("--model", required=True, help="of that engine, as in tts")
 @click.option("--rate", type=click.IntRange(80, 450), required=True, help="words a minute (espeak)")
 @click.option("--voices", multiple=True, help="of that engine")
-@stage
 def main(captions, snr_db, rates, noise, batch_size, seed, engine, model, rate, voices):
     """Reads the catalog, speech, image features and models/rdg_sen; writes metrics/robustness.{json,tsv}."""
     wanted = conditions(snr_db, rates, noise)

@@ -2,18 +2,17 @@
 
 import click
 
-from s2igan.command import progress, stage
+from s2igan.command import Stage, progress
 from s2igan.machine import device
 from s2igan.speech.encoders import FrozenSpeechEncoder
 from s2igan.speech.extraction import samples_of
 from s2igan.store import RaggedReader, RaggedWriter
 
 
-@click.command()
+@click.command(cls=Stage)
 @click.option("--model", required=True, help="a name on the Hugging Face Hub, or a folder; empty for log-mels alone")
 @click.option("--layers", type=click.IntRange(0), multiple=True, help="of the encoder, 0: its input; none: all")
 @click.option("--stride", type=click.IntRange(1), required=True, help="of its frames, 50 a second, one is the mean")
-@stage
 def main(model, layers, stride):
     """Reads data/speech.h5; writes data/speech_features.h5, empty without a model."""
     with RaggedReader("data/speech.h5", "speech") as speech:

@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from s2igan.catalog import read_catalog
-from s2igan.command import progress, stage
+from s2igan.command import Stage, progress
 from s2igan.errors import InputError
 from s2igan.machine import workers
 from s2igan.speech.engine import ENGINES, create_engine, options_for
@@ -15,14 +15,13 @@ from s2igan.speech.synthesis import assign_voice, synthesize, unsayable, voices_
 from s2igan.store import RaggedWriter
 
 
-@click.command()
+@click.command(cls=Stage)
 @click.option("--engine", type=click.Choice(ENGINES), required=True)
 @click.option("--rate", type=click.IntRange(80, 450), required=True, help="words a minute (espeak)")
 @click.option("--model", required=True, help="a model's name or folder (coqui), the program (flite), voices (piper)")
 @click.option("--vocoder", required=True, help="name or folder of its vocoder, empty for the model's own (coqui)")
 @click.option("--train_voices", multiple=True, required=True, help="voices of training and validation")
 @click.option("--test_voices", multiple=True, required=True, help="voices of the test")
-@stage
 def main(engine, rate, model, vocoder, train_voices, test_voices):
     """Reads data/catalog and the recordings that it names; writes data/speech.h5."""
     options = options_for(engine, rate, model, vocoder)

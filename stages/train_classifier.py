@@ -6,7 +6,7 @@ import click
 import numpy as np
 
 from s2igan.catalog import read_catalog
-from s2igan.command import stage
+from s2igan.command import Stage
 from s2igan.machine import device
 from s2igan.metrics.classifier import (
     Recipe,
@@ -34,9 +34,8 @@ class Start:
     weights: str = text("file of Inception-v3's ImageNet weights; empty for the usual place")
 
 
-@click.command()
+@click.command(cls=Stage)
 @options(Recipe, Start)
-@stage
 def main(**values):
     """Reads the catalog and data/images.h5; writes models/classifier and metrics/classifier.json."""
     recipe = fill(Recipe, values)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import click
 import numpy as np
 
-from s2igan.command import progress, stage
+from s2igan.command import Stage, progress
 from s2igan.datasets.drawn.birds import COLOURS, PARTS, render_random
 from s2igan.machine import device, workers
 from s2igan.metrics.classifier import Recipe, save_classifier, save_no_classifier, train_classifier
@@ -24,9 +24,8 @@ class Birds:
     load_size: int = integer(8, help="pixels that they are drawn at")
 
 
-@click.command()
+@click.command(cls=Stage)
 @options(Birds, Recipe, drop=("network",))
-@stage
 def main(**values):
     """Draws birds whose parts are coloured independently; writes models/judge."""
     birds, recipe = fill(Birds, values), fill(Recipe, values, network="small")

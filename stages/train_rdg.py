@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from s2igan.catalog import Catalog, read_catalog
-from s2igan.command import stage
+from s2igan.command import Stage
 from s2igan.data_parallel import is_first, spread
 from s2igan.errors import InputError
 from s2igan.figures import grid, sample_captions, words
@@ -45,9 +45,8 @@ class Hearing:
     speech_encoder: str = choice(["frozen", "trained"], "trained: along with G")
 
 
-@click.command()
+@click.command(cls=Stage)
 @options(RDGConfig, BatchConfig, Hearing, Recipe)
-@stage
 def main(**values):
     """Reads the catalog, images, features, embeddings and models/sen; writes models/rdg{,_sen}, curves and sheets.
 

@@ -6,7 +6,7 @@ import click
 import numpy as np
 
 from s2igan.catalog import read_catalog
-from s2igan.command import stage
+from s2igan.command import Stage
 from s2igan.data_parallel import is_first, spread
 from s2igan.machine import device, training_precision
 from s2igan.options import choice, fill, options, switch
@@ -36,9 +36,8 @@ class Splits:
     learn_val: bool = switch("train on val too, and keep the last pass")
 
 
-@click.command()
+@click.command(cls=Stage)
 @options(SpeechEncoderConfig, SENConfig, Splits, Recipe, Augmentation)
-@stage
 def main(**values):
     """Reads the catalog, data/logmel.h5 and data/image_{features,regions}.h5; writes models/sen and its curves.
 

@@ -13,8 +13,8 @@ from dag import ROOT, composed
 from miniatures_speech import write_picture, write_rows, write_sound
 
 from s2igan import cli
-from s2igan.parameters import parameter_faults
-from stages import prepare
+from s2igan.parameters import arguments, parameter_faults
+from stages import prepare, train_rdg
 
 WORDS = {"en": ("cat", "dog", "fish", "boat", "tree"), "es": ("gato", "perro", "pez", "barco", "árbol")}
 
@@ -155,6 +155,18 @@ def test_the_first_stage_refuses_what_a_later_one_would(folder, changes, told):
     result = CliRunner().invoke(prepare.main, words)
     assert result.exit_code == 1 and told in result.stderr.splitlines()[-1], result.stderr
     assert not Path("data").exists()
+
+
+def test_a_stage_that_runs_alone_names_the_parameter_before_its_own_options_are_read(folder):
+    """As after `dvc exp run -S rdg.mirrored=maybe`, where nothing before train_rdg has changed."""
+    shutil.copy(ROOT / "dvc.yaml", ".")
+    params = composed("scale=smoke")
+    params["rdg"]["mirrored"] = "maybe"
+    Path("params.yaml").write_text(yaml.safe_dump(params))
+    result = CliRunner().invoke(train_rdg.main, list(arguments(params["rdg"])))
+    assert (result.exit_code, result.stderr) == (
+        1, "error: params.yaml: rdg.mirrored is maybe; set it to true or false\n"
+    )  # fmt: skip
 
 
 def test_the_first_stage_names_the_line_of_a_text_without_a_voice(rows):

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from s2igan.command import progress, stage
+from s2igan.command import Stage, progress
 from s2igan.errors import InputError
 
 ROOT = Path(__file__).parents[1]
@@ -21,10 +21,9 @@ ROOT = Path(__file__).parents[1]
 def run(error: BaseException | None = None, *arguments: str):
     """A stage of two options that ends as it is told."""
 
-    @click.command()
+    @click.command(cls=Stage)
     @click.option("--lr", type=click.FloatRange(0, 1), required=True)
     @click.option("--conv_channels", type=int, multiple=True)
-    @stage
     def main(lr, conv_channels):
         click.echo("working", err=True)
         if error:
@@ -72,11 +71,10 @@ def test_a_defect_keeps_its_traceback():
 STAGE = """
 import time
 import click
-from s2igan.command import stage
+from s2igan.command import Stage
 from s2igan.store import FixedWriter
 
-@click.command()
-@stage
+@click.command(cls=Stage)
 def main():
     with FixedWriter("data/out.h5", "images", (1,), "uint8"):
         print("writing", flush=True)

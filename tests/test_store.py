@@ -219,13 +219,12 @@ def test_a_good_file_that_is_locked_is_read_and_one_that_must_not_be_is_told_as_
 FULL_DISK = """
 import resource, signal
 import click, numpy as np
-from s2igan.command import progress, stage
+from s2igan.command import Stage, progress
 from s2igan.store import FixedWriter, RaggedWriter
 
-@click.command()
+@click.command(cls=Stage)
 @click.option("--limit", type=int)
 @click.option("--writer", type=str)
-@stage
 def main(limit, writer):
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
