@@ -72,7 +72,7 @@ def check_list(path: Path, workers: int) -> dict[str, Any]:
         "speakers": recorded.speaker[recorded.speaker != ""].value_counts().to_dict(),
         "classes": table_of.drop_duplicates("image").class_name.value_counts().to_dict(),
         "images": table_of.image.nunique(),
-        "cropped": _cropped([raw / name for name in readable if not images[name].box]),
+        "cropped": _cropped([raw / name for name in readable if settings.get("fit") != "pad" and not images[name].box]),
         "sample_rates": dict(sorted(Counter(rate for name, rate in rates.items() if name and rate).items())),
         "recordings_of_several_images": int((recorded.groupby("recording").image.nunique() > 1).sum()),
     }

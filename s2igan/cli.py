@@ -36,10 +36,12 @@ def echo(report: dict, as_json: bool, as_lines: Callable[..., Iterable[str]]) ->
         click.echo(line)
 
 
-def require_one(text: str | None, wav: Path | None) -> None:
-    """Ends in click's own line unless there is either a sentence or a recording."""
+def require_one(text: str | None, wav: Path | None, voice: str | None) -> None:
+    """Ends in click's own line unless there is either a sentence, which may have a voice, or a recording."""
     if bool(text and text.strip()) == bool(wav):
         raise click.UsageError("give either a sentence or --wav FILE")
+    if wav and voice:
+        raise click.UsageError("--voice is for a sentence; a recording has its own")
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -71,7 +73,7 @@ def speak(text, wav, output, voice, seed, count, save_wav, size, models):
     s2igan speak "this bird has a red crown and a white belly" -o bird.png
     s2igan speak --wav mine.wav -o bird.png
     """
-    require_one(text, wav)
+    require_one(text, wav, voice)
     from s2igan.figures import sheet
     from s2igan.machine import device
     from s2igan.pipeline import Pipeline
@@ -141,7 +143,7 @@ def find(text, wav, voice, count, png, as_json):
     s2igan find "this bird has a red crown and a white belly"
     s2igan find --wav mine.wav --count 8 --png found.png
     """
-    require_one(text, wav)
+    require_one(text, wav, voice)
     from s2igan.find import as_lines, draw_sheet, search
     from s2igan.machine import device
     from s2igan.pipeline import Pipeline

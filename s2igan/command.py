@@ -20,7 +20,7 @@ from tqdm import tqdm
 from s2igan.errors import InputError
 
 SEED = click.IntRange(0, 2**32 - 1)  # what every generator of numbers takes
-# Stages that look at all of params.yaml and refuse what a later one would: training, and what comes before it.
+# Stages that look at all of params.yaml and refuse what a later one would: the first, and those that take long.
 LOOK_AHEAD = ("prepare", "catalog", "synthesize", "speech_features", "image_features", "train_sen", "train_rdg")
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 TENTH_SECONDS, LINE_SECONDS = 10, 600  # between two lines of progress in a log

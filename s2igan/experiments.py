@@ -194,10 +194,8 @@ def run_all(wanted: Mapping[str, Sequence[str]], target: str, jobs: int = 1) -> 
 def _drop(name: str) -> None:
     """Takes a task off the queue, whatever became of it; a worker that died leaves it running for ever."""
     for words in (("kill", "--force", name), ("remove", name)):
-        try:
+        with suppress(InputError):  # it does not run, or is gone
             _dvc("queue", *words)
-        except InputError:
-            continue  # it does not run, or is gone
 
 
 def queue_status() -> tuple[dict[str, str], int]:

@@ -46,10 +46,6 @@ def integers(least: int | None = None, help: str = "", **default: Any) -> Any:
     return _option(default, type=click.IntRange(least), multiple=True, help=help)
 
 
-def text(help: str = "") -> Any:
-    return _option({}, type=str, help=help)
-
-
 def seed(**default: Any) -> Any:
     """What every generator of numbers takes."""
     return _option(default, type=SEED)

@@ -75,25 +75,32 @@ def _misfits(params: Mapping[str, dict]) -> Iterator[str]:
     for name in ("image_features", "classifier", "judge"):
         if (found := params[name]["crop_size"]) != size:
             yield f"{FILE}: {name}.crop_size={found}, but rdg.base_size draws {size} pixels; set it to {size}"
+    value = {f"{section}.{name}": value for section, part in params.items() for name, value in part.items()}
     for weight, needed in NEEDS:
-        if _value(params, weight) and not _value(params, needed):
+        if value[weight] and not value[needed]:
             yield f"{FILE}: {weight} is not 0, so that {needed} cannot be 0; set it, or {weight} to 0"
-    if params["sen"]["input"] == "speech_features":
+    sen = params["sen"]
+    if sen["input"] == "speech_features":
         if not params["speech_features"]["model"]:
             yield f"{FILE}: sen.input=speech_features, but speech_features.model is empty; name one, or take log_mel"
-        if params["sen"]["encoder"] == "li2020":
+        if sen["encoder"] == "li2020":
             yield f"{FILE}: sen.input=speech_features, but sen.encoder=li2020 takes log-mels alone; set it to log_mel"
-    if params["sen"]["places"] and params["rdg"]["scales"] == 1:
+    if sen["places"] and params["rdg"]["scales"] == 1:
         yield f"{FILE}: sen.places is not 0, but a generator with rdg.scales=1 has no stage that attends; set it to 0"
-    yield from _augmentation_misfits(params["sen"])
+    config = import_module("s2igan.options").fill(import_module("s2igan.sen.augmentation").Augmentation, sen)
+    if config and sen["encoder"] == "char_cnn_rnn":
+        yield f"{FILE}: sen.encoder=char_cnn_rnn reads text, which no augmentation is for; leave it off"
+    if config.of_power and sen["input"] == "speech_features":
+        yield f"{FILE}: sen.vtlp, sen.noise and sen.reverberation are for sen.input=log_mel alone; set them to 0"
+    if sen["patience"] and sen["learn_val"] and sen["selection"] == "val":
+        yield f"{FILE}: sen.patience is not 0, but with sen.learn_val nothing validates; set one of them off"
     robustness = params["robustness"]
     if robustness["engine"] and (robustness["engine"] == params["tts"]["engine"] or not robustness["voices"]):
         yield f"{FILE}: robustness.engine={robustness['engine']}: name another than tts.engine, and robustness.voices"
     try:
         import_module("s2igan.metrics.robustness").conditions(robustness["snr_db"], robustness["rates"], "")
         if other := _quick_engine(robustness):
-            for voice in robustness["voices"]:
-                other.require_sayable("a", voice)
+            import_module("s2igan.speech.synthesis").require_voices(robustness["voices"], other)
         if engine := _quick_engine(params["tts"]):
             tts = params["tts"]
             import_module("s2igan.speech.synthesis").voices_by_language(
@@ -108,12 +115,6 @@ def _misfits(params: Mapping[str, dict]) -> Iterator[str]:
         )
 
 
-def _value(params: Mapping[str, dict], name: str) -> Any:
-    """The value of `section.name`."""
-    section, key = name.split(".")
-    return params[section][key]
-
-
 def least_seconds(params: Mapping[str, dict]) -> float:
     """What SEN's convolutions need of an utterance, in seconds; 0 where there are none."""
     if not params or params["sen"]["encoder"] != "conv_gru":
@@ -123,16 +124,6 @@ def least_seconds(params: Mapping[str, dict]) -> float:
     if params["sen"]["input"] == "speech_features":
         return ENCODER_WINDOW + (frames - 1) * params["speech_features"]["stride"] * ENCODER_SHIFT
     return (params["logmel"]["window_ms"] + (frames - 1) * params["logmel"]["shift_ms"]) / 1000
-
-
-def _augmentation_misfits(sen: Mapping[str, Any]) -> Iterator[str]:
-    config = import_module("s2igan.options").fill(import_module("s2igan.sen.augmentation").Augmentation, sen)
-    if config and sen["encoder"] == "char_cnn_rnn":
-        yield f"{FILE}: sen.encoder=char_cnn_rnn reads text, which no augmentation is for; leave it off"
-    if config.of_power and sen["input"] == "speech_features":
-        yield f"{FILE}: sen.vtlp, sen.noise and sen.reverberation are for sen.input=log_mel alone; set them to 0"
-    if sen["patience"] and sen["learn_val"] and sen["selection"] == "val":
-        yield f"{FILE}: sen.patience is not 0, but with sen.learn_val nothing validates; set one of them off"
 
 
 def _quick_engine(section: Mapping[str, Any]) -> Any:

@@ -22,6 +22,7 @@ from s2igan.speech.recordings import RECORDINGS
 from s2igan.speech.synthesis import synthesize
 
 SENTENCE = "your sentence"  # what a typed sentence is called in errors
+BATCH = 32  # utterances, or images, at a time
 
 
 @dataclass(frozen=True)
@@ -122,15 +123,13 @@ class Pipeline:
         (speech,) = self.embed([samples], [name], places=True)
         return Heard(name, samples, self.log_mel(samples), speech)
 
-    def embed(
-        self, speech: Sequence[np.ndarray], names: Sequence[str], batch_size: int = 32, places: bool = False
-    ) -> np.ndarray:
+    def embed(self, speech: Sequence[np.ndarray], names: Sequence[str], places: bool = False) -> np.ndarray:
         """Samples (T,) of each utterance, called by `names` in errors -> speech embeddings (N, A).
 
         With `places`, as `draw` takes them.
         """
         frames = [self._frames_of(*utterance) for utterance in zip(speech, names, strict=True)]
-        return embed_speech(self.sen, frames, batch_size, places=places)
+        return embed_speech(self.sen, frames, BATCH, places=places)
 
     def _frames_of(self, samples: np.ndarray, name: str) -> np.ndarray:
         shortest = self.front_end.samples(self.sen.speech.min_frames)
@@ -149,7 +148,7 @@ class Pipeline:
             return embed_speech(self.sen, [], places=True)
         return self.embed(self.say(spoken, workers), [key for key, *_ in spoken], places=True)
 
-    def draw(self, speech: np.ndarray, seeds: Sequence[int], batch_size: int = 32) -> list[np.ndarray]:
+    def draw(self, speech: np.ndarray, seeds: Sequence[int]) -> list[np.ndarray]:
         """Embeddings (N, A), or with places (N, 1 + P, A), -> uint8 images at each scale, (N, 3, S, S) and so on.
 
         `Heard.speech` of each. Raises InputError for embeddings alone where the generator attends to places.
@@ -158,7 +157,7 @@ class Pipeline:
             raise InputError(
                 f"speech of shape {speech.shape[1:]}: these models draw {self.hears}; give what `hear` has as `speech`"
             )
-        batches = list(generate(self.generator, speech, seeds, batch_size, self.device))
+        batches = list(generate(self.generator, speech, seeds, BATCH, self.device))
         return [np.concatenate(scale) for scale in zip(*batches, strict=True)]
 
     def seeds(self, keys: Sequence[str], seed: int) -> list[int]:

@@ -73,19 +73,12 @@ def select(
     if not rows[0].split and not all(chosen.values()):
         if len(chosen) < splits.MIN_IMAGES:
             raise InputError(f"{table}: {len(chosen)} images within the limits; {splits.LIMIT_HINT}")
-        test = None
+        test: set[str] = set()
         if disjoint in ("speakers", "languages"):
             test, of_image = _hold_out(table, {image: of_image[image] for image in chosen}, disjoint, limits.seed)
-        kept = {image: of_image[image][: limits.captions_per_image or None] for image in chosen}
-        if not test:
-            chosen = splits.divide(
-                {image: len(kept[image]) for image in kept}, class_of, limits.seed, _units(table, kept)
-            )
-        else:
-            rest = {image: found for image, found in kept.items() if image not in test}
-            counts = {image: len(found) for image, found in rest.items()}
-            chosen = splits.divide(counts, class_of, limits.seed, _units(table, rest), ("train", "val"))
-            chosen |= dict.fromkeys(test, "test")
+        kept = {i: of_image[i][: limits.captions_per_image or None] for i in chosen if i not in test}
+        counts, parts = {image: len(found) for image, found in kept.items()}, ("train", "val") if test else SPLITS
+        chosen = splits.divide(counts, class_of, limits.seed, _units(table, kept), parts) | dict.fromkeys(test, "test")
     if limits.hold_out == "class":
         of_image = _each_recording_once(of_image, chosen)
         chosen = {image: split for image, split in chosen.items() if of_image[image]}
@@ -181,10 +174,7 @@ def _hold_out(
 def _limit(split_of: Mapping[str, str], name_of: Mapping[str, str], most: int, seed: int, purpose: str) -> dict:
     """At most so many of the images, each split in proportion; splits stay empty where they are still to come."""
     named = {name_of[image]: image for image in split_of}
-    if all(split_of.values()):
-        kept = splits.limit_images({name: split_of[image] for name, image in named.items()}, most, seed, purpose)
-    else:
-        kept = dict.fromkeys(splits.limit(named, most, seed, purpose), "")
+    kept = splits.limit_images({name: split_of[image] for name, image in named.items()}, most, seed, purpose)
     return {named[name]: split for name, split in kept.items()}
 
 

@@ -89,9 +89,9 @@ def shares(sizes: Mapping[str, int], most: int) -> dict[str, int]:
     return kept
 
 
-def limit_images(split_of: Mapping[str, str], most: int, seed: int, purpose: str = "images") -> dict[str, str]:
+def limit_images(split_of: Mapping[str, str], most: int, seed: int, purpose: str) -> dict[str, str]:
     """The split of the images that remain when there are at most `most` (0: all), each split in proportion."""
-    parts = {split: [name for name in split_of if split_of[name] == split] for split in SPLITS}
+    parts = {split: [name for name in split_of if split_of[name] == split] for split in ("", *SPLITS)}
     parts = {split: names for split, names in parts.items() if names}
     count = shares({split: len(names) for split, names in parts.items()}, most)
     kept = set().union(*(draw(names, count[split], seed, purpose) for split, names in parts.items()))

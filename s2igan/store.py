@@ -15,7 +15,7 @@ import io
 import json
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import h5py
@@ -124,10 +124,8 @@ class _Writer:
         self._check_disk()
 
     def _discard(self) -> None:
-        try:
+        with suppress(Exception):  # the first error is the one to tell
             self._file.close()
-        except Exception:  # the first error is the one to tell
-            pass
         self._output.close()
         self._temporary.unlink(missing_ok=True)
 
@@ -270,9 +268,10 @@ class _Reader:
 
     def column(self, name: str) -> list:
         """The values of one column, in the order of the keys."""
-        values = self._file[f"columns/{name}"][:]
-        values = values.tolist() if values.ndim == 1 else list(values)
-        return [value.decode() if isinstance(value, bytes) else value for value in values]
+        with self._damage_told():
+            values = self._file[f"columns/{name}"][:]
+            values = values.tolist() if values.ndim == 1 else list(values)
+            return [value.decode() if isinstance(value, bytes) else value for value in values]
 
     def index(self, key: str) -> int:
         """The row of `key`; InputError where the file has no such key."""
@@ -323,8 +322,8 @@ class RaggedReader(_Reader):
 class ImageWriter(RaggedWriter):
     """Writes images, each uint8 (3, h, w) of a size of its own."""
 
-    def __init__(self, path, kind="images", attributes=None):
-        super().__init__(path, kind, 0, np.uint8, attributes, columns=("height",))
+    def __init__(self, path, attributes=None):
+        super().__init__(path, "images", 0, np.uint8, attributes, columns=("height",))
 
     def append(self, key: str, values: np.ndarray, **columns) -> None:
         """Adds the image `values` under `key`."""

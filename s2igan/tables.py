@@ -29,12 +29,5 @@ def write_curves(stage: str, rows: Sequence[Mapping], names: Sequence[str] = ())
 
 def write_json(path: str | Path, values: Mapping) -> None:
     """Scores, floats rounded to six significant digits so that a diff shows changes and not noise."""
-    write_text(path, json.dumps(_rounded(values), indent=2) + "\n")
-
-
-def _rounded(value):
-    if isinstance(value, Mapping):
-        return {key: _rounded(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_rounded(item) for item in value]
-    return float(f"{value:.6g}") if isinstance(value, float) else value
+    rounded = json.loads(json.dumps(values), parse_float=lambda x: float(f"{float(x):.6g}"))
+    write_text(path, json.dumps(rounded, indent=2) + "\n")

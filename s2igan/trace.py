@@ -17,8 +17,8 @@ from s2igan.store import FixedReader, ImageReader, RaggedReader
 def trace(key: str, wav: str | Path | None = None, png: str | Path | None = None) -> Iterator[str]:
     """Yields a line a stage: what it made of caption `key` (or of the first caption that starts with it).
 
-    Writes its sound to `wav` and its images, real and generated, to `png`. Stages that have not run
-    are told as such. Raises InputError for an unknown key.
+    Writes its sound to `wav` and its images, real and generated, to `png`. Of stages that have not run
+    there is no line. Raises InputError for an unknown key.
     """
     catalog = read_catalog("data/catalog")
     found = [c for c in catalog.captions if c.key == key] or [c for c in catalog.captions if c.key.startswith(key)]
@@ -31,63 +31,59 @@ def trace(key: str, wav: str | Path | None = None, png: str | Path | None = None
     said = f'"{caption.text}"' if caption.text else caption.recording
     yield f"                {said}{', language ' if caption.language else ''}{caption.language}"
     images: list[np.ndarray] = []
-    if (file := _open(ImageReader, "data/images.h5", "images")) is not None:
-        with file:
-            images.append(file.value(file.index(image.key)))
-            yield f"image           {file.path}: {_shape(images[0])}"
-    if (file := _open(RaggedReader, "data/speech.h5", "speech")) is not None:
-        with file:
-            row = file.index(caption.key)
-            flac = file.value(row).tobytes()
-            samples, rate = decode(flac, caption.key)
-            name = file.column("voice")[row]
-            who = f"speaker {caption.speaker or 'unknown'}" if caption.recording else f"voice {name}"
-            yield (
-                f"speech          {file.path}: {len(samples) / rate:.2f} s at {rate} Hz, {who}, "
-                f"{file.attributes['engine']}, {len(flac)} bytes of FLAC"
-            )
+    for file in _open(ImageReader, "images"):
+        images.append(file.value(file.index(image.key)))
+        yield f"image           {file.path}: {_shape(images[0])}"
+    if wav and not Path("data/speech.h5").exists():
+        raise InputError(f"{wav}: there is no sound to write, data/speech.h5 is missing; run `dvc repro synthesize`")
+    for file in _open(RaggedReader, "speech"):
+        row = file.index(caption.key)
+        flac = file.value(row).tobytes()
+        samples, rate = decode(flac, caption.key)
+        name = file.column("voice")[row]
+        who = f"speaker {caption.speaker or 'unknown'}" if caption.recording else f"voice {name}"
+        yield (
+            f"speech          {file.path}: {len(samples) / rate:.2f} s at {rate} Hz, {who}, "
+            f"{file.attributes['engine']}, {len(flac)} bytes of FLAC"
+        )
         if wav:
             write_wav(wav, samples, rate)
             yield f"                written to {wav}"
-    elif wav:
-        raise InputError(f"{wav}: there is no sound to write, data/speech.h5 is missing; run `dvc repro synthesize`")
-    if (file := _open(RaggedReader, "data/logmel.h5", "logmel")) is not None:
-        with file:
-            frames = file.value(file.index(caption.key)).astype(np.float32)
-            spread = f"mean {frames.mean():.3f}, deviation {frames.std():.3f}"
-            yield f"log-mel         {file.path}: {_shape(frames)}, {spread}"
-    if (file := _open(RaggedReader, "data/speech_features.h5", "speech_features")) is not None:
-        with file:
-            if caption.key in file:
-                found = file.attributes["speech_features"]
-                frames = f"{_shape(file.value(file.index(caption.key)))}, layers {found['layers']} of {found['model']}"
-                yield f"speech features {file.path}: {frames}"
-    if (file := _open(FixedReader, "data/image_features.h5", "image_features")) is not None:
-        with file:
-            features = file.values([file.index(image.key)])[0]
-            yield f"image features  {file.path}: {_shape(features)}, {file.attributes['encoder']}"
-    if (file := _open(FixedReader, "data/embeddings.h5", "embeddings")) is not None:
-        with file:
-            (speech,) = file.values([file.index(caption.key)])
-            yield f"embedding       {file.path}: {_vector(speech)}"
+    for file in _open(RaggedReader, "logmel"):
+        frames = file.value(file.index(caption.key)).astype(np.float32)
+        spread = f"mean {frames.mean():.3f}, deviation {frames.std():.3f}"
+        yield f"log-mel         {file.path}: {_shape(frames)}, {spread}"
+    for file in _open(RaggedReader, "speech_features"):
+        if caption.key in file:
+            found = file.attributes["speech_features"]
+            frames = f"{_shape(file.value(file.index(caption.key)))}, layers {found['layers']} of {found['model']}"
+            yield f"speech features {file.path}: {frames}"
+    for file in _open(FixedReader, "image_features"):
+        features = file.values([file.index(image.key)])[0]
+        yield f"image features  {file.path}: {_shape(features)}, {file.attributes['encoder']}"
+    for file in _open(FixedReader, "embeddings"):
+        (speech,) = file.values([file.index(caption.key)])
+        yield f"embedding       {file.path}: {_vector(speech)}"
     if Path(GENERATOR_SEN).exists():
         (speech,) = caption_embeddings([caption.key], device())
         yield f"heard as        {GENERATOR_SEN}: {_vector(speech)}"
-    if (file := _open(FixedReader, "data/generated.h5", "generated")) is not None:
-        with file:
-            if caption.key in file:
-                row = file.index(caption.key)
-                images.append(file.values([row])[0])
-                yield f"generated       {file.path}: {_shape(images[-1])}, seed {file.column('seed')[row]}"
-            else:
-                yield f"generated       {file.path}: not drawn (only captions of the test split are)"
+    for file in _open(FixedReader, "generated"):
+        if caption.key in file:
+            row = file.index(caption.key)
+            images.append(file.values([row])[0])
+            yield f"generated       {file.path}: {_shape(images[-1])}, seed {file.column('seed')[row]}"
+        else:
+            yield f"generated       {file.path}: not drawn (only captions of the test split are)"
     if png:
         grid([images], [words(caption)], ["real", "generated"][: len(images)], png, 192)
         yield f"                images written to {png}"
 
 
-def _open(reader: type, path: str, kind: str):
-    return reader(path, kind) if Path(path).exists() else None
+def _open(reader: type, name: str) -> Iterator:
+    """data/<name>.h5, once; nothing where its stage has not run."""
+    if (path := Path(f"data/{name}.h5")).exists():
+        with reader(path, name) as file:
+            yield file
 
 
 def _shape(array: np.ndarray) -> str:

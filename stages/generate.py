@@ -19,7 +19,7 @@ CONTROLS = ("", "_untrained", "_shuffled")
 @click.option("--batch_size", type=click.IntRange(1), required=True)
 @click.option("--seed", type=SEED, required=True)
 def main(captions_per_image, batch_size, seed):
-    """Reads models/rdg and the captions' embeddings; writes data/generated{,_untrained,_shuffled}.h5.
+    """Reads models, catalog and what captions are heard from; writes data/generated{,_untrained,_shuffled}.h5.
 
     `_untrained` is the same network at initialisation; `_shuffled` the trained one with every
     caption's speech exchanged for that of a caption of another class (or image).

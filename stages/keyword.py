@@ -21,7 +21,7 @@ COLUMNS = ["caption", "text", "part", "old", "new"]
 @click.option("--pairs", type=click.IntRange(1), required=True, help="captions to change")
 @click.option("--seed", type=SEED, required=True)
 def main(enabled, pairs, seed):
-    """Reads the catalog, the captions' embeddings and models; writes data/keyword_{before,after}.h5."""
+    """Reads the catalog, what captions are heard from and models; writes data/keyword_{before,after}.h5."""
     pipeline = Pipeline(device=device())
     captions = read_catalog("data/catalog").split("test") if enabled else []
     rng = np.random.default_rng(seed)

@@ -15,13 +15,13 @@ from s2igan.metrics.robustness import (
     conditions,
     embed_by_condition,
     robustness_scores,
-    rows_to_resynthesise,
+    to_say_again,
 )
 from s2igan.sen.embedding import GENERATOR_SEN, image_embeddings
 from s2igan.sen.model import embed_speech, heard_by, is_text_encoder, load_sen
 from s2igan.speech.disturbance import NOISES, RATE_RANGE, SNR_RANGE, Disturbance, disturbed_frames
 from s2igan.speech.engine import ENGINES, Engine, create_engine, options_for
-from s2igan.speech.synthesis import assign_voice, synthesize, unsayable
+from s2igan.speech.synthesis import assign_voice, require_voices, synthesize, unsayable
 from s2igan.splits import draw
 from s2igan.store import RaggedReader
 from s2igan.tables import write_json, write_tsv
@@ -80,7 +80,7 @@ def main(captions, snr_db, rates, noise, batch_size, seed, engine, model, rate, 
         voice_of = {c.key: c.speaker if c.recording else engine_voices[speech.index(c.key)] for c in catalog.captions}
         trained = {voice_of[caption.key] for caption in catalog.training_captions()}
         speakers = [voice_of[caption.key] for caption in chosen]
-        again = said_in_seen_voices([chosen[row] for row in rows_to_resynthesise(chosen, speakers, trained)], speech)
+        again = said_in_seen_voices(to_say_again(chosen, speakers, trained), speech)
         if engine:
             texts = [caption for caption in chosen if not caption.recording]
             again.append(said_by_another_engine(texts, engine, options_for(engine, rate, model, ""), voices))
@@ -112,8 +112,7 @@ def said_in_seen_voices(captions: list[Caption], speech: RaggedReader) -> list[S
 def said_by_another_engine(captions: list[Caption], name: str, options: dict, voices: Sequence[str]) -> Said:
     """The captions that one of `voices` of this engine can say. InputError for a voice that it has not."""
     engine = create_engine(name, **options)
-    for voice in voices:
-        engine.require_sayable("a", voice)
+    require_voices(voices, engine)
     said = said_in(voices, captions, engine)
     cannot = {key for key, _ in unsayable(said, engine)}
     return Said("other_engine", name, options, [caption for caption in said if caption[0] not in cannot])

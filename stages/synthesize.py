@@ -42,22 +42,21 @@ def main(engine, rate, model, vocoder, train_voices, test_voices):
             click.echo(f"warning: {engine} has one voice here: the test is spoken in the voice of training", err=True)
         for language, (train, test) in voices.items():
             if new := [voice for voice in (*train, *test) if voice not in (*train_voices, *test_voices)]:
-                click.echo(
-                    f"text in {language}: no voice of tts speaks it; spoken by {new[0]} and {len(new) - 1} like it"
-                )
+                click.echo(f"text in {language}: tts names too few voices of it; taken are {', '.join(new)}, too")
     files = [(c.key, Path(catalog.raw) / c.recording) for c in catalog.captions if c.recording]
-    synthetic = synthesize(spoken, engine, options, workers()) if spoken else iter(())
-    recorded = transcode(files, sample_rate, workers()) if files else iter(())
+    synthetic = synthesize(spoken, engine, options, workers())
+    recorded = transcode(files, sample_rate, workers())
     voice_of = {key: voice for key, _, voice in spoken}
     voice_of |= {c.key: c.speaker or "unknown" for c in catalog.captions if c.recording}
     heard = {voice_of[caption.key] for caption in catalog.training_captions()}
+    unheard = {voice_of[key] for key in tested} - heard
     ordered = [list(dict.fromkeys(chain.from_iterable(part))) for part in zip(*voices.values(), strict=True)]
     attributes = {
         "sample_rate": sample_rate,
         "engine": engine if spoken else RECORDINGS,
         "options": options if spoken else {},
         "train_voices": [voice for voice in ordered[0] if voice in heard] if spoken else sorted(heard),
-        "test_voices": ordered[1] if spoken else sorted({voice_of[key] for key in tested} - heard),
+        "test_voices": ordered[1] if spoken else sorted(unheard),
     }
     with RaggedWriter("data/speech.h5", "speech", 0, "uint8", attributes, ["voice", "seconds"]) as out:
         total = 0.0
@@ -68,7 +67,7 @@ def main(engine, rate, model, vocoder, train_voices, test_voices):
             total += seconds
     click.echo(
         f"{len(spoken)} captions spoken, {len(files)} recordings, {total / 3600:.1f} hours; "
-        f"{len(heard)} voices of training, {len({voice_of[key] for key in tested} - heard)} of the test alone"
+        f"{len(heard)} voices of training, {len(unheard)} of the test alone"
     )
 
 

@@ -1,7 +1,5 @@
 """train_classifier: the classifier of the Inception score, on real images of the test classes."""
 
-from dataclasses import dataclass
-
 import click
 import numpy as np
 
@@ -17,7 +15,7 @@ from s2igan.metrics.classifier import (
     save_no_classifier,
     train_classifier,
 )
-from s2igan.options import fill, options, text
+from s2igan.options import fill, options
 from s2igan.store import ImageReader
 from s2igan.tables import write_json
 from s2igan.training import Checkpoints, code_of
@@ -27,15 +25,9 @@ INPUTS = ("data/catalog/images.csv", "data/images.h5")
 HELD_OUT = 4  # each fourth image of a class tells how good the classifier is
 
 
-@dataclass(frozen=True)
-class Start:
-    """What the network begins from."""
-
-    weights: str = text("file of Inception-v3's ImageNet weights; empty for the usual place")
-
-
 @click.command(cls=Stage)
-@options(Recipe, Start)
+@click.option("--weights", required=True, help="file of Inception-v3's ImageNet weights; empty for the usual place")
+@options(Recipe)
 def main(**values):
     """Reads the catalog and data/images.h5; writes models/classifier and metrics/classifier.json."""
     recipe = fill(Recipe, values)

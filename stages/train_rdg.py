@@ -99,10 +99,10 @@ def main(**values):
         model = RDG(network, sen if trained else None)
         if network.whitening:
             model.fit_whitening(torch.from_numpy(data.embeddings[data.all_captions]))
-        heard_by = model.average_sen if trained else sen
+        listener = model.average_sen if trained else sen
         train(
             *(model, data, recipe, preview, device()),
-            image_embedding=heard_by.image if relation or matching or compared else None,
+            image_embedding=listener.image if relation or matching or compared else None,
             frozen_encoder=load_frozen(config["image_encoder"]) if relation or compared or decoder else None,
             decoder=decoder,
             checkpoints=checkpoints,
@@ -111,7 +111,7 @@ def main(**values):
     if not is_first():
         return
     model.save("models/rdg", {"sen": config, "precision": recipe.precision, "parameters": values})
-    save_sen(GENERATOR_SEN, heard_by, config)
+    save_sen(GENERATOR_SEN, listener, config)
     checkpoints.clear()
     if decoder is not None:
         decoder_checkpoints.clear()

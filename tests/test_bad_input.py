@@ -145,7 +145,7 @@ def test_a_voice_of_both_training_and_test_is_refused():
 @pytest.mark.parametrize("text", ["", "  \t"])
 def test_an_empty_caption_is_refused(text):
     write_catalog("data/catalog", catalog(b_01_00=text))
-    refused(run("synthesize", *TTS), "caption b/01/00: empty text; give it words")
+    refused(run("synthesize", *TTS), "has no letter or digit to say; give it words")
     assert not Path("data/speech.h5").exists()
 
 
@@ -251,6 +251,11 @@ def test_a_recording_that_cannot_be_heard_is_refused(make, told):
     make(Path("bird.wav"))
     refused(speak("--wav", "bird.wav"), told)
     no_picture()
+
+
+def test_a_recording_has_its_own_voice():
+    result = speak("--wav", "bird.wav", "--voice", "en-us")
+    assert result.exit_code == 2 and "--voice is for a sentence; a recording has its own" in result.stderr
 
 
 @pytest.mark.parametrize(("arguments", "told"), [

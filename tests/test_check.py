@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import PIL.Image
 import pytest
 import soundfile
 import yaml
@@ -88,6 +89,17 @@ def test_all_faults_of_a_list_are_told_at_once(rows):
     assert (
         "cannot be used: 1 recordings in es: silent; check the microphone and record it again (sounds/dog.wav)" in lines
     )
+
+
+@pytest.mark.parametrize(("fit", "cut"), [("crop", 3), ("pad", 0)])
+def test_images_are_cut_where_they_are_not_padded(rows, fit, cut):
+    for number, path in enumerate(sorted(Path("own/images").iterdir())):
+        PIL.Image.new("RGB", (90 if number < 3 else 60, 60)).save(path)
+    shutil.copy(ROOT / "dvc.yaml", ".")
+    params = composed("dataset=manifest", "scale=smoke", f"catalog.fit={fit}")
+    Path("params.yaml").write_text(yaml.safe_dump(params))
+    _, lines = check("own")
+    assert f"images: {cut} are not square and cut; {cut} lose more than a quarter" in lines
 
 
 def test_a_list_without_a_usable_row_is_told(rows):

@@ -140,10 +140,13 @@ def test_piper_speaks_the_languages_of_its_folder(piper):
 
 def test_a_damaged_voice_is_named(piper, tmp_path):
     (tmp_path / "broken.onnx").touch()
-    with pytest.raises(
-        InputError, match=r"broken.onnx.json: missing, or not of a Piper voice .*; fetch the voice again"
-    ):
-        create_engine("piper", model=str(tmp_path))
+    for settings in (None, "[]", '{"language": {"code": "de_DE"}}', '{"language": "de_DE", "num_speakers": 1}'):
+        if settings:
+            (tmp_path / "broken.onnx.json").write_text(settings)
+        with pytest.raises(
+            InputError, match=r"broken.onnx.json: missing, or not of a Piper voice .*; fetch the voice again"
+        ):
+            create_engine("piper", model=str(tmp_path))
     shutil.copy(tmp_path / "de_DE-one-low.onnx.json", tmp_path / "broken.onnx.json")
     with pytest.raises(InputError, match=r"broken.onnx: not to be loaded as a Piper voice \(Protobuf parsing failed\)"):
         create_engine("piper", model=str(tmp_path)).speak(TEXT, "broken")

@@ -6,22 +6,14 @@ from s2igan.manifest import inside, shown
 from s2igan.selection import key_name
 
 
-def read(path, comment=""):
-    return list(lines(path, r"(\d+) (\S+)", "<number> <name>", "unpack it again", comment))
+def read(path):
+    return list(lines(path, r"(\d+) (\S+)", "<number> <name>", "unpack it again"))
 
 
 def test_lines_are_numbered_and_blank_ones_left_out(tmp_path):
     path = tmp_path / "list.txt"
     path.write_bytes(b"\xef\xbb\xbf1 one\r\n\n  \n 22 two  \n3 caf\xe9")  # with a byte-order mark, and Latin-1
     assert read(path) == [(1, ("1", "one")), (4, ("22", "two")), (5, ("3", "caf\ufffd"))]
-
-
-def test_comments_are_left_out_only_where_there_are_any(tmp_path):
-    path = tmp_path / "list.txt"
-    path.write_text("# of 2020\n1 one\n")
-    assert read(path, comment="#") == [(2, ("1", "one"))]
-    with pytest.raises(InputError, match="line 1 is '# of 2020'; expected '<number> <name>': unpack it again"):
-        read(path)
 
 
 def test_a_line_of_another_form_and_a_missing_file_are_told(tmp_path):

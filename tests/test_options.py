@@ -6,7 +6,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from s2igan.options import choice, fill, integer, integers, number, options, seed, switch, text
+from s2igan.options import choice, fill, integer, integers, number, options, seed, switch
 
 
 @dataclass(frozen=True)
@@ -21,13 +21,12 @@ class Sizes:
 @dataclass(frozen=True)
 class Recipe:
     lr: float = number(0, 1, min_open=True)
-    weights: str = text()
     seed: int = seed()
     norm: bool = switch(default=True)
     smoothing: float = 0.1  # no option
 
 
-GIVEN = ("--width=3 --channels=4 --channels=5 --kind=b --lr=0.5 --no-norm --weights= --seed=7").split()
+GIVEN = ("--width=3 --channels=4 --channels=5 --kind=b --lr=0.5 --no-norm --seed=7").split()
 
 
 def run(*arguments, drop=()):
@@ -44,9 +43,9 @@ def run(*arguments, drop=()):
 def test_each_field_is_one_option_and_values_fill_the_dataclasses():
     result, values = run(*GIVEN)
     assert result.exit_code == 0, result.output
-    assert set(values) == {"width", "channels", "kind", "seed", "lr", "weights", "norm"}
+    assert set(values) == {"width", "channels", "kind", "seed", "lr", "norm"}
     assert fill(Sizes, values, inputs=2) == Sizes(2, 3, (4, 5), "b", 7)
-    assert fill(Recipe, values) == Recipe(0.5, "", 7, False, 0.1)
+    assert fill(Recipe, values) == Recipe(0.5, 7, False, 0.1)
     with pytest.raises(TypeError, match="inputs"):
         fill(Sizes, values)
 

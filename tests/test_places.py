@@ -130,7 +130,7 @@ TRAIN = r"train_2020\.json"
     (lambda raw: (raw / NEW / "dev_seen_2020.json").unlink(), r"dev_seen_2020\.json: missing, though train_2020"),
     (lambda raw: (raw / NEW / "test_seen_2020.json").unlink(), r"test_seen_2020\.json: missing, though train_2020"),
     (lambda raw: shutil.rmtree(raw / NEW), "no lists, looked for train_2020.json, or train.json with val.json"),
-    (lambda raw: shutil.rmtree(raw / "images"), "no images, looked for images and data/vision"),
+    (lambda raw: shutil.rmtree(raw / "images"), "no images, looked for images, data/vision"),
     (lambda raw: shutil.rmtree(raw / "images" / SCENES[2]), r"images/k/kitchen/gsun_.*jpg: missing; correct"),
     (lambda raw: shutil.rmtree(raw / "PlacesAudio_400k_distro"), r"utterance_\d+\.wav: missing; correct"),
     (content(b'{"data": ['), f"{TRAIN}: not JSON .*; unpack"),

@@ -14,7 +14,7 @@ from s2igan.metrics.robustness import (
     conditions,
     embed_by_condition,
     robustness_scores,
-    rows_to_resynthesise,
+    to_say_again,
 )
 from stages.robustness import said_by_another_engine, said_in_seen_voices
 
@@ -105,7 +105,7 @@ def said(*texts: str) -> list[Caption]:
 def test_the_same_captions_said_again_are_compared_with_the_clean_ones():
     captions = said(*["a bird"] * 4)
     embeddings = keyed(captions, clean=WRONG, seen_voices=RIGHT)
-    assert rows_to_resynthesise(captions, ["x", "y", "x", "y"], {"z"}).tolist() == [0, 1, 2, 3]
+    assert to_say_again(captions, ["x", "y", "x", "y"], {"z"}) == captions
     scores, table = robustness_scores(
         GALLERY, captions, conditions([], [], "white"), embeddings, ["x", "y", "x", "y"], {"z"}
     )
@@ -151,7 +151,7 @@ def test_captions_of_another_engine_are_scored_apart():
 def test_what_cannot_be_said_again_is_left_out_of_that_comparison():
     captions = said("a bird", "a bird", "", "")  # the first in a voice that training heard, two recorded
     voices = ["z", "x", "x", ""]
-    assert rows_to_resynthesise(captions, voices, {"z"}).tolist() == [1]
+    assert to_say_again(captions, voices, {"z"}) == [captions[1]]
     embeddings = keyed(captions, clean=np.concatenate([WRONG[:1], RIGHT[1:2], WRONG[2:]]))
     embeddings |= keyed(captions[1:2], seen_voices=WRONG[1:2])
     scores, _ = robustness_scores(GALLERY, captions, conditions([], [], "white"), embeddings, voices, {"z"})

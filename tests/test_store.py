@@ -114,6 +114,19 @@ def test_columns_come_back_with_text_and_numbers(tmp_path):
         assert file.value(0).tobytes() == b"fLaC" and file.column("seconds") == [0.25]
 
 
+@pytest.mark.parametrize("damage", ["gone", "no text"])
+def test_a_damaged_column_is_told_with_its_file(tmp_path, damage):
+    with FixedWriter(tmp_path / "a.h5", "generated", (1,), "uint8", columns=["voice"]) as out:
+        out.append(["x"], [[1]], voice=["é"])
+    with h5py.File(tmp_path / "a.h5", "r+") as file:
+        del file["columns/voice"]
+        if damage == "no text":
+            file["columns/voice"] = np.array([b"\xff"])
+    with FixedReader(tmp_path / "a.h5", "generated") as file:
+        with pytest.raises(InputError, match=r"a\.h5: damaged \(\w+\); run `dvc repro`"):
+            file.column("voice")
+
+
 def test_a_column_that_is_not_declared_is_refused(tmp_path):
     with pytest.raises(InputError, match=r"a has columns \['voice'\]; expected \['seed'\]"):
         with RaggedWriter(tmp_path / "a.h5", "speech", 0, "uint8", columns=["seed"]) as out:

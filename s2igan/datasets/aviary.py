@@ -1,6 +1,5 @@
 """The embedded data set: drawn birds, described by a grammar. It has no raw files; `prepare` draws its images."""
 
-import io
 from collections.abc import Iterator
 from dataclasses import asdict
 from functools import partial
@@ -9,6 +8,7 @@ from pathlib import Path
 import PIL.Image
 
 from s2igan.datasets.drawn.species import Species, captions, render_image, species_table
+from s2igan.datasets.svg import encoded
 from s2igan.manifest import Row
 from s2igan.parallel import ordered_map
 from s2igan.splits import Limits
@@ -59,6 +59,4 @@ def _path(species: Species, index: int) -> str:
 
 
 def _png(image: tuple[Species, int], size: int, seed: int) -> bytes:
-    content = io.BytesIO()
-    PIL.Image.fromarray(render_image(*image, size, seed)).save(content, "PNG")
-    return content.getvalue()
+    return encoded(PIL.Image.fromarray(render_image(*image, size, seed)))

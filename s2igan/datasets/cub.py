@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from s2igan.datasets.listing import lines
-from s2igan.datasets.reed import captioned, captions_folder, official_split
+from s2igan.datasets.listing import first_folder, lines
+from s2igan.datasets.reed import captioned, official_split
 from s2igan.errors import InputError
 from s2igan.manifest import Row
 from s2igan.splits import Limits
@@ -27,7 +27,7 @@ def rows(raw: Path, limits: Limits) -> Iterator[Row]:
     folder = raw / "CUB_200_2011"
     if not folder.is_dir():
         raise InputError(f"{folder}: missing; unpack CUB_200_2011.tgz there {_README}")
-    texts = captions_folder(raw, CAPTIONS, f"unpack cvpr2016_cub.tar.gz there {_README}")
+    texts = raw / first_folder(raw, CAPTIONS, "captions", f"unpack cvpr2016_cub.tar.gz there {_README}")
     split, boxes = official_split("cub"), _boxes(folder / "bounding_boxes.txt")
     path, form = folder / "images.txt", "<image id> <class name>/<image>.jpg"
     listed = lines(path, r"(\d{1,9}) ((\d{3})\.[\w.-]+)/([\w.-]+)\.jpg", form, _IMAGES_AGAIN)

@@ -7,9 +7,9 @@ Hodosh, Young and Hockenmaier, Framing Image Description as a Ranking Task, JAIR
 from collections.abc import Iterator
 from pathlib import Path
 
-from s2igan.datasets.listing import lines
+from s2igan.datasets.listing import first_folder, lines
 from s2igan.errors import InputError
-from s2igan.manifest import Row, shown
+from s2igan.manifest import Row
 from s2igan.selection import key_name, stem
 from s2igan.splits import Limits
 
@@ -29,6 +29,7 @@ SPLIT_FILES = {
 AUDIO = "flickr_audio"
 ABSENT = "2258277193_586949ec62.jpg"  # captioned (as .jpg.1), but not among the images that were published
 
+_NAME = r"([^\s/\\]+)"  # of a file, without folders
 _README = "see data/raw/flickr8k/README.md"
 _AUDIO_AGAIN = f"unpack flickr_audio.tar.gz again ({_README})"
 _TEXT_AGAIN = f"unpack Flickr8k_text.zip again ({_README})"
@@ -43,13 +44,15 @@ def rows(raw: Path, limits: Limits) -> Iterator[Row]:
     splits or has no recording.
     """
     split_of = _read_splits(raw)
-    folder = _image_folder(raw)
+    again = f"unpack Flickr8k_Dataset.zip there ({_README})"
+    folder = first_folder(raw, IMAGE_FOLDERS, "images", again, "*.jpg")
     table = raw / AUDIO / "wav2spk.txt"
     speakers = {wav: speaker for _, (wav, speaker) in lines(table, r"(\S+) +(\S+)", "recording speaker", _AUDIO_AGAIN)}
     table = raw / AUDIO / "wav2capt.txt"
     silent, heard = set(split_of), set()
-    for line, (wav, image, number) in lines(table, r"(\S+) +(\S+) +#(\d{1,4})", "recording image #n", _AUDIO_AGAIN):
-        _require_name(table, line, wav)
+    for line, (wav, image, number) in lines(
+        table, rf"{_NAME} +(\S+) +#(\d{{1,4}})", "recording image #n", _AUDIO_AGAIN
+    ):
         if image not in split_of:
             continue
         if wav in heard:
@@ -74,8 +77,7 @@ def _read_splits(raw: Path) -> dict[str, str]:
     split_of: dict[str, str] = {}
     for split, name in SPLIT_FILES.items():
         path = next((raw / folder / name for folder in SPLIT_FOLDERS if (raw / folder / name).is_file()), raw / name)
-        for line, (image,) in lines(path, r"(\S+)", "one file name", _TEXT_AGAIN):
-            _require_name(path, line, image)
+        for line, (image,) in lines(path, _NAME, "one file name", _TEXT_AGAIN):
             if image in split_of:
                 raise InputError(f"{path}: line {line}: {image} is in split {split_of[image]} already; {_TEXT_AGAIN}")
             if image != ABSENT:
@@ -83,18 +85,3 @@ def _read_splits(raw: Path) -> dict[str, str]:
         if split not in split_of.values():
             raise InputError(f"{path}: lists no image; {_TEXT_AGAIN}")
     return split_of
-
-
-def _image_folder(raw: Path) -> str:
-    for folder in IMAGE_FOLDERS:
-        if next((raw / folder).glob("*.jpg"), None):
-            return folder
-    raise InputError(
-        f"{raw}: no images, looked for {', '.join(f'{folder}/*.jpg' for folder in IMAGE_FOLDERS)}; "
-        f"unpack Flickr8k_Dataset.zip there ({_README})"
-    )
-
-
-def _require_name(path: Path, line: int, name: str) -> None:
-    if "/" in name or "\\" in name or name in (".", ".."):
-        raise InputError(f"{path}: line {line}: {shown(name)} is not a bare file name; write it without folders")

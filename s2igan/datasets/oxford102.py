@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 from scipy.io import loadmat
 
-from s2igan.datasets.reed import captioned, captions_folder, official_split
+from s2igan.datasets.listing import first_folder
+from s2igan.datasets.reed import captioned, official_split
 from s2igan.errors import InputError
 from s2igan.manifest import Row
 from s2igan.splits import Limits
@@ -22,7 +23,7 @@ def rows(raw: Path, limits: Limits) -> Iterator[Row]:
     """
     if not (raw / "jpg").is_dir():
         raise InputError(f"{raw / 'jpg'}: missing; unpack 102flowers.tgz there {_README}")
-    texts = captions_folder(raw, CAPTIONS, f"unpack cvpr2016_flowers.tar.gz there {_README}")
+    texts = raw / first_folder(raw, CAPTIONS, "captions", f"unpack cvpr2016_flowers.tar.gz there {_README}")
     split = official_split("oxford102")
     for number, label in enumerate(_labels(raw / "imagelabels.mat", len(split)), start=1):
         row = Row(f"jpg/image_{number:05d}.jpg", class_name=f"class_{label:05d}", split=split[label])

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
+from s2igan.datasets.listing import first_folder
 from s2igan.errors import InputError
 from s2igan.manifest import Row, inside, shown
 from s2igan.selection import unique_names, without_ending
@@ -51,7 +52,7 @@ def rows(raw: Path, limits: Limits) -> Iterator[Row]:
     if "test" not in entries:
         split_of |= _divide_val(lists["val"], split_of, limits.seed)
     names = unique_names(split_of, [without_ending, str])
-    folder = _image_folder(raw)
+    folder = first_folder(raw, IMAGE_FOLDERS, "images", f"unpack imagesPlaces205_resize.tar.gz there ({_README})")
     number_of: Counter[str] = Counter()
     for split, found in entries.items():
         for image, wav, speaker in found:
@@ -118,13 +119,3 @@ def _divide_val(path: Path, split_of: dict[str, str], seed: int) -> dict[str, st
     if len(held_out) < 2:
         raise InputError(f"{path}: one image, to be divided into val and test; {_AUDIO_AGAIN}")
     return dict.fromkeys(draw(held_out, len(held_out) // 2, seed, "test"), "test")
-
-
-def _image_folder(raw: Path) -> str:
-    for folder in IMAGE_FOLDERS:
-        if (raw / folder).is_dir():
-            return folder
-    raise InputError(
-        f"{raw}: no images, looked for {' and '.join(IMAGE_FOLDERS)}; "
-        f"unpack imagesPlaces205_resize.tar.gz there ({_README})"
-    )

@@ -3,11 +3,10 @@
 Source: Reed et al., Learning Deep Representations of Fine-grained Visual Descriptions, CVPR 2016.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from s2igan.datasets.listing import lines
 from s2igan.errors import InputError
 from s2igan.manifest import Row
 
@@ -17,9 +16,9 @@ _SPLIT_FILES = Path(__file__).parent / "split_files"
 
 def official_split(name: str) -> dict[int, str]:
     """The published split of a data set: train or test for each class number."""
-    path = _SPLIT_FILES / f"{name}.txt"
-    rows = lines(path, r"(\d+) (train|test)", "<class number> train|test", "bring it back with `git checkout`", "#")
-    return {int(number): split for _, (number, split) in rows}
+    listed = (_SPLIT_FILES / f"{name}.txt").read_text(encoding="utf-8").splitlines()
+    rows = [line.split() for line in listed if not line.startswith("#")]
+    return {int(number): split for number, split in rows}
 
 
 def captioned(folder: Path, image: Row, hint: str) -> Iterator[Row]:
@@ -41,14 +40,6 @@ def captioned(folder: Path, image: Row, hint: str) -> Iterator[Row]:
         if not any(character.isalnum() for character in text):
             raise InputError(f"{path}: line {number + 1} is {text[:60]!r}, without a word; {hint}")
         yield replace(image, text=text, language="en", key=f"{key}/{number:02d}")
-
-
-def captions_folder(raw: Path, folders: Sequence[str], hint: str) -> Path:
-    """The first of `folders` that is in `raw`; InputError, ending in `hint`, if none is."""
-    for folder in folders:
-        if (raw / folder).is_dir():
-            return raw / folder
-    raise InputError(f"{raw}: no captions, looked for {', '.join(folders)}; {hint}")
 
 
 def _clean(line: str) -> str:

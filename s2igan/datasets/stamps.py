@@ -158,10 +158,10 @@ def _divide(stamps: Sequence[Stamp], class_of: dict[str, str], seed: int) -> dic
     """The split of each stamp. A sentence counts for the class in which it comes first, and is in one split."""
     home: dict[str, str] = {}
     count: dict[str, int] = {}
-    for stamp in sorted(stamps, key=lambda stamp: stamp.name):
+    for stamp in stamps:
         home.setdefault(stamp.sentence, class_of[stamp.name])
         count[stamp.sentence] = count.get(stamp.sentence, 0) + len(stamp.seen())
-    split_of = splits.divide(count, home, seed) if count else {}
+    split_of = splits.divide(count, home, seed)
     return {stamp.name: split_of[stamp.sentence] for stamp in stamps}
 
 

@@ -165,7 +165,7 @@ def build_classifier(config: dict, seed: int = 0) -> AnyClassifier:
     arguments = dict(config)
     network = NETWORKS[arguments.pop("network", "small")]
     with torch.random.fork_rng(devices=[]):  # the caller's random state stays as it was
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)
         return network(**arguments)
 
 
@@ -363,11 +363,6 @@ def describe(model: AnyClassifier, images, batch_size: int = 128) -> tuple[np.nd
     source = Rows(images, np.arange(len(images)))
     for start in range(0, len(images), batch_size):
         batch = source.values(slice(start, start + batch_size))
-        height, width = min((image.shape[-2:] for image in batch), key=min)
-        if min(height, width) < size:
-            raise InputError(
-                f"classifier: images of {height}x{width}, it was trained on {size}x{size}; train it again at their size"
-            )
         crops = centre_crop(batch, size)
         pooled = model.pooled(to_float(crops).to(device))
         features.append(pooled.flatten(1).cpu().numpy())

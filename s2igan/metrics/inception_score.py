@@ -16,29 +16,17 @@ def key_order(keys: Sequence[str]) -> np.ndarray:
     return np.argsort(np.asarray(keys, dtype=str), kind="stable")
 
 
-def inception_score(
-    values: np.ndarray,
-    keys: Sequence[str],
-    *,
-    splits: int = 10,
-    seed: int = 0,
-    logits: bool = False,
-) -> tuple[float, float]:
+def inception_score(values: np.ndarray, keys: Sequence[str], *, splits: int = 10, seed: int = 0) -> tuple[float, float]:
     """Inception score exp(E KL(p(y|x) || p(y))): mean and standard deviation over the splits.
 
     Uniform probabilities score 1, certain ones balanced over C classes score C. The order of the
     images does not matter: rows are ordered by key, then shuffled by the seed.
 
-    values: (N, C) probabilities, or logits with `logits=True`; keys: (N,) unique; splits: N at most.
+    values: (N, C) probabilities; keys: (N,) unique; splits: N at most.
     Source: Salimans et al. 2016, section 4; computed by torch-fidelity.
     """
-    values = np.asarray(values, dtype=np.float64)
-    if logits:
-        log_probabilities = torch.from_numpy(values).log_softmax(dim=1)
-    else:
-        with np.errstate(divide="ignore"):  # log 0 is clamped below
-            log_probabilities = torch.from_numpy(np.log(values))
-    log_probabilities = log_probabilities.clamp(min=LOWEST_LOG_PROBABILITY)
+    with np.errstate(divide="ignore"):  # log 0 is clamped below
+        log_probabilities = torch.from_numpy(np.log(np.asarray(values, np.float64))).clamp(min=LOWEST_LOG_PROBABILITY)
     from torch_fidelity.metric_isc import KEY_METRIC_ISC_MEAN, KEY_METRIC_ISC_STD, isc_features_to_metric  # slow
 
     # torch-fidelity takes logits; log-probabilities are logits of the same probabilities.

@@ -131,14 +131,13 @@ def cross_modal_retrieval(
     gallery_classes: Sequence,
     query_pairs: np.ndarray,
 ) -> dict[str, float]:
-    """Retrieval of one modality by another, e.g. images by spoken captions; all in [0, 1].
+    """Retrieval of one modality by another, e.g. images by spoken captions; `map` to `r10` are in [0, 1].
 
     - `map`: mean over queries of average precision; relevant = every item of the query's class.
     - `map_chance`: the same for a random order, exactly.
     - `r1`, `r5`, `r10`: share of queries whose own item (not merely one of its class) is among
       the nearest 1, 5, 10; with several own items, the nearest of them. Ties count against.
     - `median_rank`: median of that own item's rank, 1 is best.
-    - `queries`, `gallery`: the counts.
 
     query: (Q, D), gallery: (G, D); classes: (Q,) and (G,) names or numbers; query_pairs: (Q,) row
     of the own item in the gallery, or (Q, m) with -1 as filling. Memory grows with G, not Q·G.
@@ -165,8 +164,6 @@ def cross_modal_retrieval(
         "r5": float((ranks <= 5).mean()),
         "r10": float((ranks <= 10).mean()),
         "median_rank": float(np.median(ranks)),
-        "queries": len(query),
-        "gallery": len(gallery),
     }
 
 

@@ -140,10 +140,10 @@ def robustness_scores(
     return scores, table
 
 
-def rows_to_resynthesise(captions: Sequence[Caption], voices: Sequence[str], trained: Collection[str]) -> np.ndarray:
-    """Rows of the captions that an engine said, so they have no recording, in a voice that training did not hear."""
-    said = [not caption.recording and voice not in trained for caption, voice in zip(captions, voices, strict=True)]
-    return np.flatnonzero(said)
+def to_say_again(captions: Sequence[Caption], voices: Sequence[str], trained: Collection[str]) -> list[Caption]:
+    """The captions that an engine said, so they have no recording, in a voice that training did not hear."""
+    spoken = zip(captions, voices, strict=True)
+    return [caption for caption, voice in spoken if not caption.recording and voice not in trained]
 
 
 def by_voice(voices: Sequence[str], trained: Collection[str]) -> dict[str, np.ndarray]:

@@ -193,14 +193,11 @@ class TrainingSet:
         return int(rng.choice(members[members != i]))
 
     def _other_class(self, i: int, rng: np.random.Generator) -> int:
+        """An image of another class than image i's; where there is only one class, another image."""
         if self.config.relation_negative == "redrawn_once":
             # The published code draws again once and takes what comes, of the same class or not.
             drawn = int(rng.integers(len(self)))
             return drawn if self.groups[drawn] != self.groups[i] else int(rng.integers(len(self)))
-        return self._of_another_class(i, rng)
-
-    def _of_another_class(self, i: int, rng: np.random.Generator) -> int:
-        """An image of another class than image i's; where there is only one class, another image."""
         while True:
             drawn = int(rng.integers(len(self)))
             if self.groups[drawn] != self.groups[i] if len(self.members) > 1 else drawn != i:

@@ -126,7 +126,7 @@ class RDG(nn.Module):
         super().__init__()
         self.config = config
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(config.seed)
+            torch.default_generator.manual_seed(config.seed)
             self.speech_to_image = SpeechToImage(config)
             self.discriminators = nn.ModuleList(
                 Discriminator(

@@ -43,11 +43,11 @@ def generate(
 
 
 def draw_with_attention(
-    model: SpeechToImage, speech: np.ndarray, seeds: Sequence[int], device: torch.device, batch_size: int = 32
+    model: SpeechToImage, speech: np.ndarray, seeds: Sequence[int], device: torch.device
 ) -> tuple[np.ndarray, np.ndarray]:
     """Images uint8 (N, 3, 4S, 4S), and what the last stage attends to at each place of its input (N, 2S, 2S, P)."""
     with recorded_weights(model.generator.stages[-1]) as weights:
-        images = np.concatenate([scales[-1] for scales in generate(model, speech, seeds, batch_size, device)])
+        images = np.concatenate([scales[-1] for scales in generate(model, speech, seeds, 32, device)])
     size = images.shape[-1] // 2
     attended = torch.cat(weights).cpu().unflatten(1, (size, size))
     if model.mirrored:

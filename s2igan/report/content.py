@@ -120,7 +120,7 @@ class Run:
         if voices := speech.get("test_voices"):
             engine += f", {len(voices)} voices in the test: {', '.join(voices)}"
         rdg, sen = self.params.get("rdg", {}), self.params.get("sen", {})
-        learned = [f"{sen['captions']} captions (SEN)"] if "captions" in sen else []
+        learned = [f"{sen['captions']} captions (SEN)"] if sen.get("pretrain") and "captions" in sen else []
         learned += [f"{rdg['images']} images (RDG)"] if "images" in rdg else []
         rows = {
             "data set": catalog.dataset,
@@ -145,10 +145,8 @@ class Run:
         drawn = self.pipeline.draw(np.repeat(speech, 2, axis=0), seeds)
         cosines = (speech if speech.ndim == 2 else speech[:, 0]) @ self.seen.T
         nearest = np.argsort(-cosines, axis=1, kind="stable")[:, :NEAREST]
-        found = [self.gallery[i] for i in nearest.ravel()]
-        real = dict(
-            zip((*found, *(c.image for c in picked)), self.real([*found, *(c.image for c in picked)]), strict=True)
-        )
+        wanted = [*(self.gallery[i] for i in nearest.ravel()), *(caption.image for caption in picked)]
+        real = dict(zip(wanted, self.real(wanted), strict=True))
         made = []
         for i, caption in enumerate(picked):
             own = self.group_of[caption.image]
@@ -199,9 +197,7 @@ class Run:
             keys = generated.keys
             values = self._margins(keys) if self.judge is None else self._agreement()
             order = np.argsort(-values, kind="stable")
-            order = order[
-                np.isfinite(values[order])
-            ]  # not without a named colour, or without an image of another class
+            order = order[np.isfinite(values[order])]  # not without a named colour, or another class's image
             count = min(count, len(order) // 2)
             made: dict = {
                 "measure": HEARD.format(kind=self.kind) if self.judge is None else JUDGED,
@@ -319,13 +315,9 @@ def robustness() -> list[dict]:
 
 
 def _condition(row: Mapping) -> str:
-    if row["condition"] in CONDITIONS:
-        return CONDITIONS[row["condition"]]
-    return (
-        f"{row['rate']:g} times as fast"
-        if math.isnan(row["snr_db"])
-        else f"noise {row['snr_db']:g} dB below the speech"
-    )
+    noisy = not math.isnan(row["snr_db"])
+    disturbed = f"noise {row['snr_db']:g} dB below the speech" if noisy else f"{row['rate']:g} times as fast"
+    return CONDITIONS.get(row["condition"], disturbed)
 
 
 def training_curves() -> list[tuple[str, str]]:

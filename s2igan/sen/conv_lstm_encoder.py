@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from s2igan.sen.recurrent import BidirectionalLSTM
-from s2igan.sen.speech_encoder import Embedding, Encoder, ValidBatchNorm, check_lengths, valid_frames
+from s2igan.sen.speech_encoder import Embedding, Encoder, ValidBatchNorm, valid_frames
 
 # B batch, T frames (padded to the longest of the batch), M mel bands, C channels, D embedding
 
@@ -48,7 +48,6 @@ class ConvLSTMEncoder(Encoder):
     def convolve(self, log_mel: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """Log-mels (B, T, M), lengths (B,) in frames -> frames of the convolutions (B, T', C), lengths (B,)."""
         lengths = lengths.to(log_mel.device)
-        check_lengths(lengths, log_mel.shape[1], self.min_frames)
         x = log_mel.masked_fill(~valid_frames(lengths, log_mel.shape[1])[..., None], 0)[:, None]  # (B, 1, T, M)
         for layer, (convolution, norm) in enumerate(zip(self.convolutions, self.norms, strict=True)):
             # The frames behind an utterance are zeros before each convolution, which is what a convolution

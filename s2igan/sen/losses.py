@@ -36,13 +36,7 @@ def _told_apart(scores: Tensor, classes: Tensor) -> Tensor:
     return F.cross_entropy(scores[:, :n].T, target) + F.cross_entropy(scores, target)
 
 
-def region_matching_loss(
-    places: Tensor,
-    regions: Tensor,
-    classes: Tensor,
-    beta: float = 10.0,
-    gammas: tuple[float, float, float] = (5.0, 5.0, 10.0),
-) -> Tensor:
+def region_matching_loss(places: Tensor, regions: Tensor, classes: Tensor, beta: float = 10.0) -> Tensor:
     """Tell each utterance's image by what its regions share with the utterance's places, and each image's utterance.
 
     The word-level half of AttnGAN's DAMSM (Xu et al. 2018, eqs. 7 to 13), of places for words. places (n, P, D) of
@@ -52,7 +46,7 @@ def region_matching_loss(
     log(sum_k exp(gamma_2 cos(c_k, e_k))) / gamma_2 (eq. 10); gamma_3 times it, both directions are told apart as in
     `matching_loss` (eqs. 11 to 13). Scalar, float32.
     """
-    gamma_1, gamma_2, gamma_3 = gammas
+    gamma_1, gamma_2, gamma_3 = 5.0, 5.0, 10.0  # AttnGAN's
     places, regions = places.float(), F.normalize(regions.float(), dim=2)
     padding = ~places.any(dim=2)[:, None]  # (n, 1, P)
     cosines = torch.einsum("ikd,jrd->ijkr", places, regions)  # of utterance i and image j, (n, n, P, R)

@@ -101,11 +101,7 @@ def build_sen(config: Mapping, seed: int = 0) -> SEN:
     """Build the network that `config` describes, with weights drawn from `seed` alone.
 
     config: fields of SENConfig and SpeechEncoderConfig. What is not given is the paper's; other keys are left alone.
-    Raises InputError for a key that is missing.
     """
-    for key in ("feature_dim", "classes"):
-        if key not in config:
-            raise InputError(f"SEN configuration: no {key!r}; write the model again with train_sen")
     values = fill(SENConfig, config)
     objective = Objective(
         values.objective, values.smoothing, values.matching_weight, values.distinctive_weight, values.region_weight

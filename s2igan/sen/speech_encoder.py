@@ -10,7 +10,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from s2igan.errors import InputError
 from s2igan.options import integer, integers, switch
 from s2igan.sen.recurrent import BidirectionalGRU
 
@@ -69,10 +68,7 @@ class Encoder(nn.Module):
         return self.embedding(frames.masked_fill(~valid, 0).sum(dim=1) / lengths[:, None])
 
     def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
-        """Embed utterances: (B, T, M) padded with anything, lengths (B,) -> (B, D).
-
-        Raises InputError if an utterance is shorter than `min_frames` or longer than T.
-        """
+        """Embed utterances: (B, T, M) padded with anything, lengths (B,), each `min_frames` or more -> (B, D)."""
         frames, lengths = self.convolve(x, lengths)
         return self.summarise(self.recur(frames, lengths), lengths)
 
@@ -80,7 +76,7 @@ class Encoder(nn.Module):
         """The embeddings (B, D) and, in order of time, `count` places of each utterance (B, count, D).
 
         A place is a unit vector of the embeddings' space; where an utterance has fewer frames than `count`, zeros
-        follow. Raises InputError as `forward`.
+        follow.
         """
         heard, lengths = self.convolve(x, lengths)
         frames = self.recur(heard, lengths)
@@ -138,7 +134,6 @@ class SpeechEncoder(Encoder):
     def convolve(self, log_mel: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """Log-mels (B, T, M), lengths (B,) in frames -> frames of the convolutions (B, T', C), lengths (B,)."""
         lengths = lengths.to(log_mel.device)
-        check_lengths(lengths, log_mel.shape[1], self.min_frames)
         log_mel = self.layer_sum(log_mel)
         if self.mask_padding:
             # What lies in the padding must not matter at all, and 0 x NaN is NaN.
@@ -164,21 +159,6 @@ class SpeechEncoder(Encoder):
             x = x * valid[..., None]  # a packed GRU gives zeros there
             valid = torch.ones_like(valid)
         return self.embedding(self.attention(x, valid))
-
-
-def check_lengths(lengths: Tensor, frames: int, min_frames: int) -> None:
-    """Raises InputError if an utterance of the batch, lengths (B,), is too short or longer than what is given."""
-    shortest, longest = int(lengths.min()), int(lengths.max())
-    if shortest < min_frames:
-        raise InputError(
-            f"utterance {int(lengths.argmin())} of the batch: {shortest} frames; the speech "
-            f"encoder needs {min_frames}, so leave out or lengthen the recording"
-        )
-    if longest > frames:
-        raise InputError(
-            f"utterance {int(lengths.argmax())} of the batch: length {longest} with {frames} "
-            "frames given; pass the lengths in frames of the same log-mels"
-        )
 
 
 class Embedding(nn.Module):

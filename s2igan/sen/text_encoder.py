@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from s2igan.errors import InputError
 from s2igan.sen.recurrent import run_float32
-from s2igan.sen.speech_encoder import Embedding, Encoder, check_lengths, valid_frames
+from s2igan.sen.speech_encoder import Embedding, Encoder, valid_frames
 
 # B batch, T characters (padded to the longest of the batch), M size of the alphabet, C channels, D embedding
 
@@ -53,7 +53,6 @@ class CharacterEncoder(Encoder):
     def convolve(self, characters: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """Texts (B, T, M), lengths (B,) in characters -> frames of the convolutions (B, T', C), lengths (B,)."""
         lengths = lengths.to(characters.device)
-        check_lengths(lengths, characters.shape[1], self.min_frames)
         characters = characters.masked_fill(~valid_frames(lengths, characters.shape[1])[..., None], 0)
         first, further = self._reach(1), self._reach(2) - self._reach(1)
         lengths = first + (lengths - first + further - 1).clamp(min=0) // further * further

@@ -84,8 +84,8 @@ def _read(file: BinaryIO, max_seconds: int) -> tuple[np.ndarray, int, bool]:
     """Samples (T, channels), a little more than `max_seconds` at most, their rate, and whether more was promised."""
     with soundfile.SoundFile(file) as sound:
         samples = sound.read(max_seconds * sound.samplerate + 1, dtype="float32", always_2d=True)
-        whole = len(samples) > max_seconds * sound.samplerate
-        return samples, sound.samplerate, not whole and _is_cut_off(file, sound, len(samples))
+        too_long = len(samples) > max_seconds * sound.samplerate
+        return samples, sound.samplerate, not too_long and _is_cut_off(file, sound, len(samples))
 
 
 def _by_ffmpeg(file: BinaryIO, container: str, max_seconds: int) -> tuple[np.ndarray, int, bool]:

@@ -41,7 +41,7 @@ class Coqui:
     `model` and `vocoder` are names of coqui-tts ("tts_models/en/ljspeech/tacotron2-DDC"), downloaded at their
     first use into its own cache (`$TTS_HOME`, or `~/.local/share/tts`), or paths: a folder with weights and
     config.json, or a file of weights with config.json beside it. An empty `vocoder` is the one that the list of
-    coqui-tts names for the model, and Griffin-Lim where it names none. `device` is the machine's unless given.
+    coqui-tts names for the model, and Griffin-Lim where it names none.
     InputError when coqui-tts is not installed, a model is not to be had or damaged, or model and vocoder
     do not fit.
     """
@@ -49,8 +49,8 @@ class Coqui:
     name = "coqui"
     parallel = False
 
-    def __init__(self, model: str, vocoder: str = "", device: str = ""):
-        self._device = torch.device(device) if device else machine.device()
+    def __init__(self, model: str, vocoder: str = ""):
+        self._device = machine.device()
         self._synthesizer = _load(model, vocoder, self._device)
         self._language = model.split("/")[1] if model.startswith("tts_models/") else ""
         self.sample_rate = int(self._synthesizer.output_sample_rate)

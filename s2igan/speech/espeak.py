@@ -113,8 +113,6 @@ class Espeak:
                 f"voice {voice!r}: eSpeak NG has no such voice; take a language, alone or with a "
                 "variant, such as en-us or en-gb+f3"
             )
-        if not text.strip():
-            raise InputError("empty text; give it words or leave it out")
         if not any(character.isalnum() for character in text):
             raise InputError(f"{text!r} has no letter or digit to say; give it words")
         for script in [] if text.isascii() else sorted({_script(c) for c in text if c.isalpha()} & _READERS.keys()):

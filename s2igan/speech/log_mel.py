@@ -71,12 +71,6 @@ class LogMel:
                 "take fewer bands or longer windows"
             )
 
-    def frames(self, samples: int) -> int:
-        """How many frames this many samples make; 0 when they are fewer than a window."""
-        if samples < self.window_length:
-            return 0
-        return 1 + (samples - self.window_length) // self.shift_length
-
     def samples(self, frames: int) -> int:
         """The fewest samples that make so many frames, one or more."""
         return self.window_length + (frames - 1) * self.shift_length

@@ -8,7 +8,7 @@ and voice.
 import functools
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -39,12 +39,11 @@ class Piper(Voices):
         self._languages = {}
         self._speakers: dict[str, tuple[str, int | None]] = {}
         for path in sorted(self._folder.glob("*.onnx")) if model else ():
-            about = _settings(path)
-            speakers = about["speaker_id_map"] if about["num_speakers"] > 1 else {"": None}
+            language, speakers = _settings(path)
             for speaker, number in speakers.items():
                 voice = f"{path.stem}/{speaker}" if speaker else path.stem
                 self._speakers[voice] = path.stem, number
-                self._languages[voice] = about["language"]
+                self._languages[voice] = language
         if not self._speakers:
             raise InputError(f"engine piper: {model!r} is no folder with voices (*.onnx); fetch some: {HINT}")
         try:
@@ -68,13 +67,14 @@ class Piper(Voices):
         return speech_or_error(resample(samples, network.config.sample_rate, self.sample_rate), text, voice)
 
 
-def _settings(path: Path) -> dict[str, Any]:
-    """Language (BCP 47) and speakers of a voice. InputError where its .json does not say them."""
+def _settings(path: Path) -> tuple[str, dict[str, int | None]]:
+    """Language (BCP 47) and the speakers' numbers of a voice. InputError where its .json does not say them."""
     try:
         about = json.loads(Path(f"{path}.json").read_text(encoding="utf-8"))
         code = about.get("language", {}).get("code") or about["espeak"]["voice"]
-        return {"speaker_id_map": {}, **about, "language": code.replace("_", "-").lower()}
-    except (OSError, ValueError, KeyError) as error:
+        speakers = about["speaker_id_map"] if about["num_speakers"] > 1 else {"": None}
+        return code.replace("_", "-").lower(), speakers
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{path}.json: missing, or not of a Piper voice ({error}); fetch the voice again") from error
 
 

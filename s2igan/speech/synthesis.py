@@ -38,10 +38,17 @@ def voices_in(language: str, voices: Sequence[str], engine: Engine) -> list[str]
         return list(voices)
     nearest = [engine.voice_in(voice, language) for voice in voices]
     own = [voice for voice, near in zip(voices, nearest, strict=True) if near == voice]
-    if not own and not any(nearest):
+    if not any(nearest):
         known = ", ".join(sorted({voice.partition("+")[0] for voice in engine.voices()}))
         raise InputError(f"language {language}: {engine.name} has no voice of it; record it, or say one of {known}")
     return own or list(dict.fromkeys(filter(None, nearest)))
+
+
+def require_voices(voices: Iterable[str], engine: Engine) -> None:
+    """Raises InputError for the first of `voices` that the engine has not."""
+    known = set(engine.voices())
+    if unknown := [voice for voice in voices if voice not in known]:
+        engine.require_sayable("a", unknown[0])
 
 
 def voices_by_language(
@@ -52,8 +59,7 @@ def voices_by_language(
     InputError for a voice that is unknown or asked for twice, and for a language without a voice for each.
     """
     known = set(engine.voices())
-    if unknown := [voice for voice in (*train_voices, *test_voices) if voice not in known]:
-        engine.require_sayable("a", unknown[0])
+    require_voices((*train_voices, *test_voices), engine)
     one = len(known) == 1
     if (shared := set(train_voices) & set(test_voices)) and not one:
         raise InputError(f"tts.test_voices: {sorted(shared)[0]} is a training voice too; take it out")

@@ -126,7 +126,7 @@ def _render_random(index: int, size: int, seed: int) -> tuple[np.ndarray, np.nda
 # ---------------------------------------------------------------- shapes: (n, 2) arrays of points
 
 
-def _smooth(points, closed: bool = True, steps: int = 7) -> np.ndarray:
+def _smooth(points, closed: bool = True) -> np.ndarray:
     """Catmull-Rom curve through the points."""
     p = np.asarray(points, np.float64)
     if closed:
@@ -134,6 +134,7 @@ def _smooth(points, closed: bool = True, steps: int = 7) -> np.ndarray:
     else:
         padded = np.concatenate([2 * p[:1] - p[1:2], p, 2 * p[-1:] - p[-2:-1]])
         before, p, after, last = padded[:-3], padded[1:-2], padded[2:-1], padded[3:]
+    steps = 7  # from one point to the next
     t = (np.arange(steps) / steps)[None, :, None]
     a, b, c, d = (x[:, None] for x in (before, p, after, last))
     curve = 0.5 * (2 * b + (c - a) * t + (2 * a - 5 * b + 4 * c - d) * t**2 + (3 * b - a - 3 * c + d) * t**3)
@@ -141,15 +142,13 @@ def _smooth(points, closed: bool = True, steps: int = 7) -> np.ndarray:
     return curve if closed else np.concatenate([curve, after[-1:]])
 
 
-def _turn(points, degrees: float, about=(0.0, 0.0)) -> np.ndarray:
-    """Rotate; positive is anticlockwise as seen (y points down)."""
+def _turn(points, degrees: float) -> np.ndarray:
+    """Rotate about the origin; positive is anticlockwise as seen (y points down)."""
     a = np.deg2rad(degrees)
-    about = np.asarray(about, np.float64)
-    p = np.asarray(points, np.float64) - about
-    return p @ np.array(((np.cos(a), -np.sin(a)), (np.sin(a), np.cos(a)))) + about
+    return np.asarray(points, np.float64) @ np.array(((np.cos(a), -np.sin(a)), (np.sin(a), np.cos(a))))
 
 
-def _feather(root, tip, width: float, bluntness: float = 0.6) -> np.ndarray:
+def _feather(root, tip, width: float, bluntness: float) -> np.ndarray:
     """A long leaf with a rounded tip, half as wide at its root."""
     root, tip = np.asarray(root, np.float64), np.asarray(tip, np.float64)
     along = tip - root

@@ -14,7 +14,7 @@ from s2igan.errors import InputError
 
 MAX_WORDS = 28
 
-# What describe calls each part: (noun, plural). The first is twice as likely.
+# What describe calls each part: (noun, plural). The first comes in half of the cases, and as one of all in the others.
 _NOUNS = {
     "crown": (("crown", False), ("cap", False), ("top of the head", False)),
     "back": (("back", False), ("mantle", False)),
@@ -95,8 +95,6 @@ def _sentence(bird: Bird, parts: list[str], rng: np.random.Generator) -> str:
     kind = kind.format(bird.size) if rng.random() < 0.6 else kind.replace("{} ", "")
     has = _choose(rng, "has", "has", "shows") if subject != "it" else "has"
     form = int(rng.choice(8, p=(0.24, 0.22, 0.10, 0.14, 0.08, 0.08, 0.08, 0.06)))
-    if form == 0:
-        return f"{subject} {has} {_owned(bird, units, rng)}"
     if form == 1:
         return f"{kind} with {_owned(bird, units, rng)}"
     if form == 2:
@@ -169,7 +167,7 @@ def _nouns(parts: list[str], rng, attributive: bool = False) -> tuple[str, bool]
         if attributive:  # not "a red top of the head"
             options = tuple(o for o in options if " of " not in o[0])
         names.append(options[0] if rng.random() < 0.5 else options[rng.integers(len(options))])
-    return _join([noun for noun, _ in names], comma=False), len(names) > 1 or names[0][1]
+    return _join([noun for noun, _ in names]), len(names) > 1 or names[0][1]
 
 
 def _length(bird: Bird, parts: list[str], rng) -> str:
@@ -197,11 +195,10 @@ def _article(words: str) -> str:
     return "an" if words[0] in "aeiou" else "a"
 
 
-def _join(phrases: list[str], comma: bool = True) -> str:
+def _join(phrases: list[str]) -> str:
     if len(phrases) < 2:
         return phrases[0]
-    between = ", " if comma or len(phrases) > 2 else " "
-    return f"{between.join(phrases[:-1])} and {phrases[-1]}"
+    return f"{', '.join(phrases[:-1])} and {phrases[-1]}"
 
 
 def _choose(rng, *options: str) -> str:
