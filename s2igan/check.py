@@ -36,6 +36,7 @@ def check_list(path: Path, workers: int) -> dict[str, Any]:
     raw, params, faults = table.parent, parameters(), []
     of_list = params.get("catalog", {}).get("dataset") == "manifest"
     settings = params["catalog"] if of_list else WHOLE
+    fit = settings.get("fit", "crop")
     try:
         rows = read_list(table, faults.append)
     except InputError as error:  # no row is left
@@ -52,9 +53,7 @@ def check_list(path: Path, workers: int) -> dict[str, Any]:
             unusable.append((f"recordings in {language or UNKNOWN_LANGUAGE}", fault))
     images = {row.image: Image("", row.image, "", "", row.box) for row in rows if (raw / row.image).is_file()}
     readable: dict[str, None] = {}
-    for name, pixels in zip(
-        images, read_images(raw, list(images.values()), 8, settings.get("fit", "crop"), workers), strict=True
-    ):
+    for name, pixels in zip(images, read_images(raw, list(images.values()), 8, fit, workers), strict=True):
         if isinstance(pixels, InputError):
             unusable.append(("images", str(pixels)))
         else:
@@ -72,7 +71,7 @@ def check_list(path: Path, workers: int) -> dict[str, Any]:
         "speakers": recorded.speaker[recorded.speaker != ""].value_counts().to_dict(),
         "classes": table_of.drop_duplicates("image").class_name.value_counts().to_dict(),
         "images": table_of.image.nunique(),
-        "cropped": _cropped([raw / name for name in readable if settings.get("fit") != "pad" and not images[name].box]),
+        "cropped": _cropped([raw / name for name in readable if fit == "crop" and not images[name].box]),
         "sample_rates": dict(sorted(Counter(rate for name, rate in rates.items() if name and rate).items())),
         "recordings_of_several_images": int((recorded.groupby("recording").image.nunique() > 1).sum()),
     }

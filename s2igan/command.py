@@ -62,10 +62,9 @@ def report_user_errors(command: Callable) -> Callable:
 
 
 class Stage(click.Command):
-    """A stage: looks ahead before its own options are read, ends with the dvc that runs it, also where that is killed
-    alone, and fails in one line.
+    """The command of a stage. It looks at all of params.yaml before it reads its own options, and fails in one line.
 
-    On SIGTERM what is half-written is removed.
+    It ends with the dvc that runs it, even when that alone is killed. On SIGTERM it removes what is half-written.
     """
 
     @report_user_errors

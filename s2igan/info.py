@@ -80,8 +80,7 @@ def trained_on(models: Path) -> dict[str, Any]:
         found["reads_text"], found["speech"] = is_text_encoder(config), config["speech"]
         found["heard_by"] = heard_by(config)
         found["image_encoder"] = config["image_encoder"]["encoder"]
-        told = config.get("parameters", {})
-        found["captions_heard"] = told.get("captions") if told.get("pretrain", True) else None
+        found["captions_heard"] = config.get("parameters", {}).get("captions")
     if (models / "rdg/model.json").exists():
         drawing = read_description(models / "rdg")["config"]
         found["image_size"] = 4 * drawing["network"]["base_size"]

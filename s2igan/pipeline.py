@@ -12,7 +12,7 @@ import torch
 
 from s2igan.errors import InputError
 from s2igan.rdg.model import load_generator
-from s2igan.rdg.sampling import generate, image_seed
+from s2igan.rdg.sampling import BATCH, generate, image_seed
 from s2igan.sen.model import embed_speech, is_text_encoder, load_sen
 from s2igan.sen.text_encoder import one_hot
 from s2igan.speech.audio import MAX_SECONDS, decode, load_recording
@@ -22,7 +22,6 @@ from s2igan.speech.recordings import RECORDINGS
 from s2igan.speech.synthesis import synthesize
 
 SENTENCE = "your sentence"  # what a typed sentence is called in errors
-BATCH = 32  # utterances, or images, at a time
 
 
 @dataclass(frozen=True)

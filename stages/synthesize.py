@@ -42,7 +42,7 @@ def main(engine, rate, model, vocoder, train_voices, test_voices):
             click.echo(f"warning: {engine} has one voice here: the test is spoken in the voice of training", err=True)
         for language, (train, test) in voices.items():
             if new := [voice for voice in (*train, *test) if voice not in (*train_voices, *test_voices)]:
-                click.echo(f"text in {language}: tts names too few voices of it; taken are {', '.join(new)}, too")
+                click.echo(f"text in {language}: tts lists too few voices that speak it; also using {', '.join(new)}")
     files = [(c.key, Path(catalog.raw) / c.recording) for c in catalog.captions if c.recording]
     synthetic = synthesize(spoken, engine, options, workers())
     recorded = transcode(files, sample_rate, workers())

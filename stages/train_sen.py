@@ -1,6 +1,6 @@
 """train_sen: one space for speech and images, from the matching and the distinctive loss (eqs. 1 to 6)."""
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 
 import click
 import numpy as np
@@ -46,10 +46,11 @@ def main(**values):
     spread("train_sen")
     values["precision"] = training_precision("sen.precision", values["precision"], device())
     inputs = (*INPUTS, speech_file(values))
-    checkpoints = Checkpoints("train_sen", values, inputs, code_of("train_sen"))
-    splits, recipe = fill(Splits, values), fill(Recipe, values)
+    splits = fill(Splits, values)
     if not splits.pretrain:
-        recipe = replace(recipe, captions=0)
+        values["captions"] = 0
+    recipe = fill(Recipe, values)
+    checkpoints = Checkpoints("train_sen", values, inputs, code_of("train_sen"))
     catalog = read_catalog("data/catalog")
     chosen_by = [] if splits.learn_val and splits.selection == "val" else catalog.split(splits.selection)
     with (

@@ -17,6 +17,7 @@ from torch.nn import functional as F
 
 from s2igan import cli
 from s2igan.catalog import read_catalog
+from s2igan.info import trained_on
 from s2igan.options import fill
 from s2igan.rdg.batches import Batch
 from s2igan.rdg.captions import CaptionDecoder
@@ -342,6 +343,7 @@ def test_from_speech_to_scores(system, project, monkeypatch):
         scores = json.loads((project / "metrics/sen.json").read_text())
         assert 0 < scores["speech_to_image_map"] <= 1
         assert json.loads((project / "metrics/eval.json").read_text())["generated_images"] == 24
+    assert (trained_on(project / "models")["captions_heard"] == 0) == (system == "end_to_end")
     robustness = json.loads((project / "metrics/robustness.json").read_text())
     assert ("clean_map" in robustness) == (not reads)
 

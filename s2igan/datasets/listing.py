@@ -27,7 +27,7 @@ def lines(path: Path, pattern: str, form: str, hint: str) -> Iterator[tuple[int,
 
 
 def first_folder(raw: Path, folders: Sequence[str], what: str, hint: str, holds: str = "*") -> str:
-    """The first of `folders` in `raw` that `holds` something; InputError, ending in `hint`, if none does."""
+    """The first of `folders` in `raw` with something that matches `holds`; InputError, ending in `hint`, if none."""
     for folder in folders:
         if next((raw / folder).glob(holds), None):
             return folder

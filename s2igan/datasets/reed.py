@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import pandas as pd
+
 from s2igan.errors import InputError
 from s2igan.manifest import Row
 
@@ -16,9 +18,7 @@ _SPLIT_FILES = Path(__file__).parent / "split_files"
 
 def official_split(name: str) -> dict[int, str]:
     """The published split of a data set: train or test for each class number."""
-    listed = (_SPLIT_FILES / f"{name}.txt").read_text(encoding="utf-8").splitlines()
-    rows = [line.split() for line in listed if not line.startswith("#")]
-    return {int(number): split for number, split in rows}
+    return pd.read_csv(_SPLIT_FILES / f"{name}.txt", sep=" ", comment="#", header=None, index_col=0)[1].to_dict()
 
 
 def captioned(folder: Path, image: Row, hint: str) -> Iterator[Row]:

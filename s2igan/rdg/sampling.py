@@ -15,6 +15,8 @@ from s2igan.rdg.attention import recorded_weights
 from s2igan.rdg.model import SpeechToImage, mirror
 from s2igan.vision.transforms import to_uint8
 
+BATCH = 32  # images at a time, where nobody asks for another number
+
 
 def image_seed(key: str, seed: int) -> int:
     """The seed of one image, from its caption's key and the run's seed: 63 bits, stable everywhere."""
@@ -47,7 +49,7 @@ def draw_with_attention(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Images uint8 (N, 3, 4S, 4S), and what the last stage attends to at each place of its input (N, 2S, 2S, P)."""
     with recorded_weights(model.generator.stages[-1]) as weights:
-        images = np.concatenate([scales[-1] for scales in generate(model, speech, seeds, 32, device)])
+        images = np.concatenate([scales[-1] for scales in generate(model, speech, seeds, BATCH, device)])
     size = images.shape[-1] // 2
     attended = torch.cat(weights).cpu().unflatten(1, (size, size))
     if model.mirrored:

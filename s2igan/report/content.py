@@ -119,8 +119,8 @@ class Run:
         engine = "none: it reads text" if self.pipeline.reads_text else speech.get("engine", "")
         if voices := speech.get("test_voices"):
             engine += f", {len(voices)} voices in the test: {', '.join(voices)}"
-        rdg, sen = self.params.get("rdg", {}), self.params.get("sen", {})
-        learned = [f"{sen['captions']} captions (SEN)"] if sen.get("pretrain") and "captions" in sen else []
+        rdg, heard = self.params.get("rdg", {}), self.pipeline.config.get("parameters", {}).get("captions")
+        learned = [f"{heard} captions (SEN)"] if heard else []
         learned += [f"{rdg['images']} images (RDG)"] if "images" in rdg else []
         rows = {
             "data set": catalog.dataset,

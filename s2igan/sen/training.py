@@ -27,6 +27,7 @@ POOL_BATCHES = 50  # batches' worth of captions that are sorted by length togeth
 EMBED_BLOCK = 4096  # validation utterances that are read at a time
 PRELOAD_BYTES = 1_500_000_000  # what is read often stays in memory up to this, together
 DRAWS = ("all", "one_per_image", "balanced")
+MEAN_ROWS = 1024  # images at a time, in the mean of their features
 CURVES = ("epoch", "lr", "loss", "matching", "distinctive", "val_matching", "val_map")
 
 
@@ -372,6 +373,6 @@ def _sources(
 def _mean_features(features_of: Callable[[np.ndarray], np.ndarray], rows: np.ndarray) -> np.ndarray:
     """Mean (F,) of the features of all views of these images, each image once."""
     rows = np.unique(rows)
-    blocks = [rows[start : start + 1024] for start in range(0, len(rows), 1024)]
+    blocks = [rows[start : start + MEAN_ROWS] for start in range(0, len(rows), MEAN_ROWS)]
     total = sum(features_of(of_block).mean(axis=1, dtype=np.float64).sum(axis=0) for of_block in blocks)
     return (total / len(rows)).astype(np.float32)

@@ -14,7 +14,7 @@ from s2igan.errors import InputError
 
 MAX_WORDS = 28
 
-# What describe calls each part: (noun, plural). The first comes in half of the cases, and as one of all in the others.
+# What describe calls each part: (noun, plural). Half of the time the first is taken, else any.
 _NOUNS = {
     "crown": (("crown", False), ("cap", False), ("top of the head", False)),
     "back": (("back", False), ("mantle", False)),
