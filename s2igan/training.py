@@ -305,6 +305,14 @@ def step_generator(seed: int, step: int, purpose: str = "") -> torch.Generator:
     return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
 
 
+@contextmanager
+def seeded_dropout(seed: int, step: int, device: torch.device) -> Iterator[None]:
+    """Dropout's draws depend on seed and step alone, and the caller's random state stays as it was."""
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        torch.manual_seed(step_generator(seed, step, "dropout").initial_seed())
+        yield
+
+
 @lru_cache(maxsize=1)
 def pass_order(count: int, seed: int, number: int, purpose: str = "") -> Tensor:
     """The order (count,) in which pass `number` takes its items, drawn once a pass; not to be changed."""

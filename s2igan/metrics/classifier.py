@@ -7,7 +7,6 @@ that starts from nothing, and Inception-v3 fine-tuned from ImageNet, as in the S
 
 import math
 from collections.abc import Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,7 +19,7 @@ from s2igan import training as loop
 from s2igan.errors import InputError
 from s2igan.models import hash_files, load_model, load_state, save_model
 from s2igan.options import choice, integer, number, seed
-from s2igan.training import Checkpoints, Row, Schedule, pass_order, step_generator
+from s2igan.training import Checkpoints, Row, Schedule, pass_order, seeded_dropout, step_generator
 from s2igan.vision.transforms import centre_crop, random_crop_flip, to_float
 
 # B batch, S image side, C channels, L places of the last feature map, H heads, A views a head
@@ -225,15 +224,6 @@ class Rows:
         return self.images.values(rows) if hasattr(self.images, "values") else self.images[rows]
 
 
-@contextmanager
-def _seeded(seed: int, step: int, device: str | torch.device):
-    """Dropout's draws depend on seed and step alone, and the caller's random state stays as it was."""
-    device = torch.device(device)
-    with torch.random.fork_rng([device] if device.type == "cuda" else []):
-        torch.manual_seed(step_generator(seed, step, "dropout").initial_seed())
-        yield
-
-
 @dataclass(frozen=True)
 class Recipe:
     """The tunable numbers of training, and the network that is trained."""
@@ -315,7 +305,7 @@ def train_classifier(
         gain = 1 + BRIGHTNESS * (2 * torch.rand(len(rows), 1, 1, 1, generator=draws.generator) - 1)
         inputs = fabric.to_device((inputs + 1) * gain - 1)  # black stays black
         target = fabric.to_device(targets[rows])  # (B, H)
-        with _seeded(recipe.seed, number, fabric.device):
+        with seeded_dropout(recipe.seed, number, fabric.device):
             logits = model(inputs)
         terms = [
             F.cross_entropy(answer, target[:, h], label_smoothing=recipe.label_smoothing)

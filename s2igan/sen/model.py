@@ -15,12 +15,13 @@ from s2igan.options import choice, fill, integer, number
 from s2igan.sen.conv_lstm_encoder import ConvLSTMEncoder
 from s2igan.sen.image_encoder import CentredFeatures, ImageProjection
 from s2igan.sen.losses import Objective
+from s2igan.sen.pooled_encoder import PooledEncoder
 from s2igan.sen.speech_encoder import SpeechEncoder, SpeechEncoderConfig, Window
 from s2igan.sen.text_encoder import CharacterEncoder
 
 # B batch, T frames, M mel bands, P places, R regions, F image features, D embedding, N classes
 
-ENCODERS = ("conv_gru", "li2020", "char_cnn_rnn")
+ENCODERS = ("conv_gru", "li2020", "pooled", "char_cnn_rnn")
 INPUTS = ("log_mel", "speech_features")
 WIDE = 256  # features of a frame beyond which fewer utterances are read at a time
 OBJECTIVES = ("matching", "joint_embedding")
@@ -34,8 +35,11 @@ class SENConfig:
     feature_dim: int  # of the frozen image features
     classes: int  # of the classifier of eq. 5; 0 leaves it out
     encoder: str = choice(ENCODERS, "of speech; char_cnn_rnn: of text instead", default="conv_gru")
-    input: str = choice(INPUTS, "of conv_gru; speech_features: layers of a frozen encoder", default="log_mel")
+    input: str = choice(
+        INPUTS, "of conv_gru and pooled; speech_features: layers of a frozen encoder", default="log_mel"
+    )
     width: float = number(0, min_open=True, help="of the other encoders; 1: whole", default=1.0)
+    dropout: float = number(0, 1, max_open=True, help="of pooled, before each of its layers", default=0.0)
     image_projection: str = choice(IMAGE_PROJECTIONS, "none: features", default="linear")
     objective: str = choice(OBJECTIVES, "what pulls matched pairs together", default="matching")
     smoothing: float = number(0, min_open=True, help="beta of eq. 1", default=10.0)
@@ -116,6 +120,9 @@ def build_sen(config: Mapping, seed: int = 0) -> SEN:
             speech = SpeechEncoder(fill(SpeechEncoderConfig, config), output_dim)
         elif values.encoder == "li2020":
             speech = ConvLSTMEncoder(values.width, output_dim)
+        elif values.encoder == "pooled":
+            sizes = fill(SpeechEncoderConfig, config)
+            speech = PooledEncoder(sizes.layers * sizes.bands, values.width, values.dropout, output_dim)
         else:
             speech = CharacterEncoder(values.width, output_dim, values.text_pools)
         image = ImageProjection(size, speech.embedding_dim) if projected else CentredFeatures(size)

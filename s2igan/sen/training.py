@@ -168,7 +168,8 @@ def train(
             if by_region:
                 speech, places = model.speech.with_places(fabric.to_device(log_mel), frames, model.places)
             else:
-                speech = model.speech(fabric.to_device(log_mel), frames)
+                with loop.seeded_dropout(recipe.seed, number, fabric.device):
+                    speech = model.speech(fabric.to_device(log_mel), frames)
         outputs = model(gathered(speech.float()), fabric.to_device(torch.from_numpy(features)))
         classes = fabric.to_device(torch.from_numpy(labels[items]))
         loss, matching, distinctive = model.objective(outputs, fabric.to_device(groups[items]), classes)
