@@ -85,6 +85,8 @@ def _misfits(params: Mapping[str, dict]) -> Iterator[str]:
             yield f"{FILE}: sen.input=speech_features, but speech_features.model is empty; name one, or take log_mel"
         if sen["encoder"] == "li2020":
             yield f"{FILE}: sen.input=speech_features, but sen.encoder=li2020 takes log-mels alone; set it to log_mel"
+    if sen["places"] and sen["encoder"] == "pooled":
+        yield f"{FILE}: sen.places is not 0, but sen.encoder=pooled has no frames to attend to; set sen.places to 0"
     if sen["places"] and params["rdg"]["scales"] == 1:
         yield f"{FILE}: sen.places is not 0, but a generator with rdg.scales=1 has no stage that attends; set it to 0"
     config = import_module("s2igan.options").fill(import_module("s2igan.sen.augmentation").Augmentation, sen)

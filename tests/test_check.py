@@ -133,6 +133,10 @@ def test_a_list_without_a_usable_row_is_told(rows):
             {"sen": {"places": 8}, "rdg": {"scales": 1}},
             "sen.places is not 0, but a generator with rdg.scales=1 has no stage that attends",
         ),
+        (
+            {"sen": {"places": 8, "encoder": "pooled"}},
+            "sen.places is not 0, but sen.encoder=pooled has no frames to attend to",
+        ),
         ({"robustness": {"rates": [1.25, 1.25]}}, "condition rate1.25 is asked for twice"),
         ({"catalog": {"min_seconds": 0.1}}, "catalog.min_seconds=0.1, but sen.kernel and sen.stride need 0.225 s"),
         (

@@ -40,7 +40,14 @@ def test_the_log_mel_of_the_graph_is_the_log_mel(settings):
 
 @pytest.mark.parametrize(
     "changes",
-    [{}, {"mask_padding": False}, {"encoder": "li2020", "width": 0.01}, {"places": 3}, {"scales": 1}],
+    [
+        {},
+        {"mask_padding": False},
+        {"encoder": "li2020", "width": 0.01},
+        {"encoder": "pooled", "width": 0.02},
+        {"places": 3},
+        {"scales": 1},
+    ],
     ids=str,
 )
 def test_onnxruntime_draws_what_torch_draws(changes):

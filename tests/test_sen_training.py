@@ -74,9 +74,9 @@ def data(tmp_path_factory):
         yield (log_mels, features, *(Pairs(*part.T) for part in parts))
 
 
-def network(classes: int = CLASSES - 4) -> SEN:
+def network(classes: int = CLASSES - 4, **changes) -> SEN:
     config = {"bands": BANDS, "conv_channels": (8, 8), "gru_hidden": 8, "attention_hidden": 8}
-    return build_sen({**config, "feature_dim": FEATURES, "classes": classes}, seed=0)
+    return build_sen({**config, "feature_dim": FEATURES, "classes": classes, **changes}, seed=0)
 
 
 def without_classes(pairs: Pairs) -> Pairs:
@@ -112,7 +112,7 @@ def test_the_best_pass_is_the_one_kept(data, monkeypatch):
     assert not torch.equal(seen[1], seen[2])
 
 
-@pytest.mark.parametrize("encoder", ["conv_gru", "li2020", "char_cnn_rnn"])
+@pytest.mark.parametrize("encoder", ["conv_gru", "li2020", "pooled", "char_cnn_rnn"])
 def test_bfloat16_is_float32_with_fewer_digits(encoder):
     torch.manual_seed(0)
     config = {"encoder": encoder, "bands": 40, "conv_channels": (8, 8), "gru_hidden": 8, "width": 0.05}
@@ -132,12 +132,13 @@ def test_bfloat16_is_float32_with_fewer_digits(encoder):
     assert torch.cosine_similarity(*slopes, dim=0) > 0.95
 
 
-@pytest.mark.parametrize(("steps", "changes"), [
-    (8, {}),  # a pass has 8
-    (13, {"augmentation": EVERY, "captions_per_epoch": "balanced", "patience": 1}),
+@pytest.mark.parametrize(("steps", "changes", "encoder"), [
+    (8, {}, {}),  # a pass has 8
+    (13, {"augmentation": EVERY, "captions_per_epoch": "balanced", "patience": 1}, {}),
+    (11, {}, {"encoder": "pooled", "width": 0.02, "dropout": 0.5}),
 ])  # fmt: skip
-def test_a_resumed_run_equals_an_uninterrupted_one(data, tmp_path, monkeypatch, steps, changes):
-    whole, log = network(), tmp_path / "whole.tsv"
+def test_a_resumed_run_equals_an_uninterrupted_one(data, tmp_path, monkeypatch, steps, changes, encoder):
+    whole, log = network(**encoder), tmp_path / "whole.tsv"
     expected = train(whole, *data, log=log, **changes)
 
     monkeypatch.setenv("S2IGAN_CHECKPOINTS", str(tmp_path))
@@ -152,9 +153,9 @@ def test_a_resumed_run_equals_an_uninterrupted_one(data, tmp_path, monkeypatch, 
     real = losses.sen_loss
     monkeypatch.setattr(losses, "sen_loss", stopping)
     with pytest.raises(StoppedError):
-        train(network(), *data, Checkpoints("train_sen", {}, []), **changes)
+        train(network(**encoder), *data, Checkpoints("train_sen", {}, []), **changes)
     monkeypatch.setattr(losses, "sen_loss", real)
-    resumed, second_log = network(), tmp_path / "resumed.tsv"
+    resumed, second_log = network(**encoder), tmp_path / "resumed.tsv"
     found = train(resumed, *data, Checkpoints("train_sen", {}, []), second_log, **changes)
     assert found == expected
     assert second_log.read_bytes() == log.read_bytes()

@@ -7,6 +7,7 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 from s2igan.errors import InputError
 from s2igan.sen.conv_lstm_encoder import ConvLSTMEncoder
 from s2igan.sen.model import SEN, build_sen, embed_speech, load_sen, pad, save_sen
+from s2igan.sen.pooled_encoder import PooledEncoder, statistics
 from s2igan.sen.recurrent import BidirectionalGRU
 from s2igan.sen.speech_encoder import (
     Centred,
@@ -61,6 +62,7 @@ def test_layers_that_are_alike_are_heard_as_one():
 ENCODERS = {
     "conv_gru": (lambda size: SpeechEncoder(SpeechEncoderConfig(**SMALL), size), 5, (16, 17, 18, 19, 20, 33, 61)),
     "li2020": (lambda size: ConvLSTMEncoder(1 / 64, size), 40, (1, 2, 15, 16, 17, 31, 33, 61)),
+    "pooled": (lambda size: PooledEncoder(5, 1 / 64, 0.0, size), 5, (1, 2, 15, 33, 61)),
     "char_cnn_rnn": (lambda size: CharacterEncoder(1 / 32, size), len(ALPHABET), (3, 12, 65, 66, 67, 93, 188)),
 }
 
@@ -90,6 +92,13 @@ def test_an_embedding_does_not_see_its_batch_or_its_padding(name):
         together = network(wide, lengths)
         for row, item in enumerate(items):
             torch.testing.assert_close(together[row], network(*pad([item]))[0], rtol=1e-4, atol=1e-6)
+
+
+def test_statistics_are_those_of_the_frames_that_count():
+    frames = torch.tensor([[[1.0, -5.0], [3.0, -5.0], [99.0, 99.0]], [[2.0, 0.0], [2.0, 3.0], [2.0, 6.0]]])
+    found = statistics(frames, torch.tensor([2, 3]))
+    expected = [[2.0, -5.0, 1.0, 0.0, 3.0, -5.0], [2.0, 3.0, 0.0, 6**0.5, 2.0, 6.0]]  # means, deviations, maxima
+    torch.testing.assert_close(found, torch.tensor(expected))
 
 
 @pytest.mark.parametrize("name", ["conv_gru", "li2020"])

@@ -35,9 +35,7 @@ class SENConfig:
     feature_dim: int  # of the frozen image features
     classes: int  # of the classifier of eq. 5; 0 leaves it out
     encoder: str = choice(ENCODERS, "of speech; char_cnn_rnn: of text instead", default="conv_gru")
-    input: str = choice(
-        INPUTS, "of conv_gru and pooled; speech_features: layers of a frozen encoder", default="log_mel"
-    )
+    input: str = choice(INPUTS, "of conv_gru, pooled; speech_features: layers of a frozen encoder", default="log_mel")
     width: float = number(0, min_open=True, help="of the other encoders; 1: whole", default=1.0)
     dropout: float = number(0, 1, max_open=True, help="of pooled, before each of its layers", default=0.0)
     image_projection: str = choice(IMAGE_PROJECTIONS, "none: features", default="linear")

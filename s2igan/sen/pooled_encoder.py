@@ -28,13 +28,8 @@ class PooledEncoder(Encoder):
         super().__init__()
         hidden, size = max(1, round(width * HIDDEN)), max(1, round(width * SIZE))
         self.norm = nn.BatchNorm1d(3 * features, affine=False)
-        self.layers = nn.Sequential(
-            nn.Dropout(dropout),
-            nn.Linear(3 * features, hidden),
-            nn.ReLU(),
-            nn.Dropout(dropout),
-            nn.Linear(hidden, size),
-        )
+        first = nn.Dropout(dropout), nn.Linear(3 * features, hidden), nn.ReLU()
+        self.layers = nn.Sequential(*first, nn.Dropout(dropout), nn.Linear(hidden, size))
         self.widths = (features, features)
         self.embedding = Embedding(size, output_dim)
         self.embedding_dim = self.embedding.size
