@@ -131,8 +131,9 @@ def train(
             for name, value in zip(losses, values, strict=True):
                 if not math.isfinite(value):
                     raise InputError(
-                        f"{schedule.name}: {name} is {value} at step {number}; lower {schedule.name}.lr, or "
-                        f"look at what the step was given: {', '.join(keys)}"
+                        f"{schedule.name}: {name} is {value} at step {number}; give the same command again, and if "
+                        f"that ends here, too, lower {schedule.name}.lr, or look at what the step was given: "
+                        f"{', '.join(keys)}"
                     )
                 total, count = sums.get(name, (0.0, 0))
                 sums[name] = (total + value * len(keys), count + len(keys))

@@ -148,7 +148,7 @@ def test_with_no_whole_checkpoint_it_starts_anew(tmp_path):
 
 
 def test_a_loss_that_is_not_finite_names_step_and_items_and_leaves_the_last_good_checkpoint(tmp_path):
-    told = "line: loss is nan at step 12; lower line.lr, or look at what the step was given: item 33, item 34, item 35"
+    told = "line: loss is nan at step 12; give the same command again, .* was given: item 33, item 34, item 35"
     with pytest.raises(InputError, match=told):
         line(tmp_path, nan_at=11)
     assert sorted(file.name[:9] for file in tmp_path.iterdir()) == ["000000010", "000000011"]
