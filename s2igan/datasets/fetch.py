@@ -57,7 +57,8 @@ def fetch_data_set(name: str, folder: Path) -> str:
         path = download(url, md5, folder)
         if path.suffix == ".tgz":  # whole and the one that is meant, by its sum
             with tarfile.open(path) as archive:
-                archive.extractall(folder, filter="data")
+                safe = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}  # not before Python 3.11.4
+                archive.extractall(folder, **safe)
     for package, md5 in NPM.get(name, {}).items():
         fetch_archive(package, md5, folder / f"{package.rpartition('/')[2].replace('@', '-')}.tgz")
     if unpack:
