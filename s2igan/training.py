@@ -1,8 +1,8 @@
 """The training loop that SEN, RDG, the classifier and the judge share.
 
 A network's own file says what one step does; this one repeats it, and keeps what a killed run needs to go on. A
-resumed run equals an uninterrupted one because a step draws all its random numbers from (seed, step): the state is
-weights, optimizers, curves and a step number.
+resumed run equals an uninterrupted one because a step draws all its random numbers, dropout's among them, from (seed,
+step): the state is weights, optimizers, curves and a step number.
 """
 
 from __future__ import annotations
@@ -61,6 +61,7 @@ class Schedule:
     """How long a run is, and how often it leaves something to look at."""
 
     name: str  # the section of the configuration, which messages name
+    seed: int  # of what torch's own generator draws in a step: dropout
     steps: int
     row_every: int  # steps to a row of the curves
     sheet_every: int = 0  # steps to a sheet of samples; 0: none
@@ -124,7 +125,8 @@ def train(
     bars = progress(None, schedule.name, schedule.steps, number) if first else nullcontext()
     with _signals() as received, bars as bar, whole_batches(state.values()):
         while not (stopped := any_of(received)) and number < schedule.steps and not enough:
-            keys, losses = step(number)
+            with _seeded(schedule.seed, number):
+                keys, losses = step(number)
             number, items = number + 1, items + len(keys)
             # a GPU is waited for once
             values = mean_of_all(torch.stack([loss.float() for loss in losses.values()])).tolist()
@@ -307,9 +309,9 @@ def step_generator(seed: int, step: int, purpose: str = "") -> torch.Generator:
 
 
 @contextmanager
-def seeded_dropout(seed: int, step: int, device: torch.device) -> Iterator[None]:
+def _seeded(seed: int, step: int) -> Iterator[None]:
     """Dropout's draws depend on seed and step alone, and the caller's random state stays as it was."""
-    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+    with torch.random.fork_rng([torch.cuda.current_device()] if torch.cuda.is_initialized() else []):
         torch.manual_seed(step_generator(seed, step, "dropout").initial_seed())
         yield
 

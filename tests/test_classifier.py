@@ -146,7 +146,10 @@ def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path, monkeypatch, short_
 def test_a_loss_that_is_not_finite_names_the_images(monkeypatch):
     monkeypatch.setattr(classifier.F, "cross_entropy", lambda *_, **__: torch.tensor(np.nan, requires_grad=True))
     images, labels = spots(4)
-    told = "classifier: loss is nan at step 1; .* lower classifier.lr, or .*: image 0, image 1, image 2, image 3$"
+    told = (
+        "classifier: loss is nan at step 1; give the same command again, and if that ends here, too, lower "
+        "classifier.lr, or .*: image 0, image 1, image 2, image 3$"
+    )
     with pytest.raises(InputError, match=told):
         train_classifier(images, labels)
 

@@ -95,12 +95,14 @@ def test_no_value_is_null_and_no_group_repeats_a_key():
         ("tts", "rate"),
         *(("catalog", name) for name in limits),
     }
-    files = {*(ROOT / "conf").glob("*/*.yaml"), ROOT / "conf/config.yaml"}
+    files = [*(ROOT / "conf").glob("*/*.yaml"), ROOT / "conf/config.yaml"]
     keys = {}
-    for file in files - {ROOT / "conf/speech/whisper_base_pooled.yaml"}:
+    for file in files:
         part = {k: v for k, v in yaml.safe_load(file.read_text()).items() if isinstance(v, dict)}
         names = {(name, key) for name, values in part.items() for key in values}
         assert None not in [value for values in part.values() for value in values.values()], file
+        if file.stem == "whisper_base_pooled":
+            continue
         group = file.parent.name
         for other, others in keys.items():
             repeated = names & others - allowed

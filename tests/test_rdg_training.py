@@ -399,7 +399,11 @@ def test_curves_count_images_and_a_report_comes_with_each_row(images, checkpoint
 
 def test_a_loss_that_is_not_finite_names_the_images_before_a_checkpoint_keeps_it(images, checkpoints, monkeypatch):
     monkeypatch.setattr(training.losses, "kl_loss", lambda mean, _: (mean * float("nan")).sum())
-    with pytest.raises(InputError, match=r"rdg: kl is nan at step 1; .* lower rdg.lr, or .*: [abc]/\d(, [abc]/\d){4}$"):
+    told = (
+        "rdg: kl is nan at step 1; give the same command again, and if that ends here, too, lower rdg.lr, or "
+        r".*: [abc]/\d(, [abc]/\d){4}$"
+    )
+    with pytest.raises(InputError, match=told):
         run(images)
     assert not list(checkpoints.rglob("*.pt"))
 

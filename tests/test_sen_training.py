@@ -236,9 +236,11 @@ def test_without_validation_the_last_pass_is_kept(data):
 
 def test_a_loss_that_is_not_finite_names_the_step_and_the_captions(data, monkeypatch):
     monkeypatch.setattr(losses, "sen_loss", lambda *_: torch.tensor(float("nan"), requires_grad=True))
-    with pytest.raises(
-        InputError, match=r"sen: loss is nan at step 1; .* lower sen.lr, or look at .*: (\d/\d/\d+(, )?){8}$"
-    ):
+    told = (
+        "sen: loss is nan at step 1; give the same command again, and if that ends here, too, lower sen.lr, or look at "
+        r".*: (\d/\d/\d+(, )?){8}$"
+    )
+    with pytest.raises(InputError, match=told):
         train(network(), *data)
 
 

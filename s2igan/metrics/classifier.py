@@ -19,7 +19,7 @@ from s2igan import training as loop
 from s2igan.errors import InputError
 from s2igan.models import hash_files, load_model, load_state, save_model
 from s2igan.options import choice, integer, number, seed
-from s2igan.training import Checkpoints, Row, Schedule, pass_order, seeded_dropout, step_generator
+from s2igan.training import Checkpoints, Row, Schedule, pass_order, step_generator
 from s2igan.vision.transforms import centre_crop, random_crop_flip, to_float
 
 # B batch, S image side, C channels, L places of the last feature map, H heads, A views a head
@@ -305,8 +305,7 @@ def train_classifier(
         gain = 1 + BRIGHTNESS * (2 * torch.rand(len(rows), 1, 1, 1, generator=draws.generator) - 1)
         inputs = fabric.to_device((inputs + 1) * gain - 1)  # black stays black
         target = fabric.to_device(targets[rows])  # (B, H)
-        with seeded_dropout(recipe.seed, number, fabric.device):
-            logits = model(inputs)
+        logits = model(inputs)
         terms = [
             F.cross_entropy(answer, target[:, h], label_smoothing=recipe.label_smoothing)
             for h, answer in enumerate(logits)
@@ -324,7 +323,7 @@ def train_classifier(
         return {"epoch": -(-int(row["step"]) // per_pass), "loss": row["loss"], "accuracy": row["accuracy"]}
 
     history = loop.train(
-        Schedule(name, steps, row_every=per_pass, shown=("loss", "accuracy")),
+        Schedule(name, recipe.seed, steps, row_every=per_pass, shown=("loss", "accuracy")),
         step,
         {"model": model, "optimizer": optimizer, "draws": draws},
         checkpoints,

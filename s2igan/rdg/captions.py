@@ -95,6 +95,6 @@ def pretrain(
         optimizer.step()
         return [str(row) for row in chosen], {"loss": loss}
 
-    schedule = Schedule("rdg", steps, row_every=max(1, steps // 10))
+    schedule = Schedule("rdg", seed, steps, row_every=max(1, steps // 10))
     history = loop.train(schedule, step, {"decoder": decoder, "optimizer": optimizer}, checkpoints)
     return history.rows[-1]["loss"]

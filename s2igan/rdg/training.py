@@ -31,6 +31,7 @@ from s2igan.vision.transforms import to_uint8
 
 CURVE_POINTS = 60
 SHEETS = 6
+SHOWN = ("d_2", "g_2", "relation")  # beside the progress bar
 # Eq. 8, in the order of its pairs: same class, other class, the ground truth itself, the fake.
 RELATIONS = (Relation.POSITIVE, Relation.NEGATIVE, Relation.UNDESIRED, Relation.POSITIVE)
 
@@ -411,7 +412,7 @@ def train(
     steps = -(-recipe.images // batch_size)
     with loop.prefetched(lambda number: vars(data.batch(recipe.seed, number).share()), fabric.device) as batch_of:
         return loop.train(
-            Schedule("rdg", steps, max(1, steps // CURVE_POINTS), max(1, steps // SHEETS), ("d_2", "g_2", "relation")),
+            Schedule("rdg", recipe.seed, steps, max(1, steps // CURVE_POINTS), max(1, steps // SHEETS), SHOWN),
             step,
             state,
             checkpoints,

@@ -1,8 +1,7 @@
 """Speech encoder for what a frozen one hears: statistics over time and two layers.
 
-Few recordings teach these more than a recurrent network: the frozen encoder has heard the whole utterance already.
-Statistics of layers side by side are what probes of such encoders take (Snyder et al. 2018, x-vectors: mean and
-deviation).
+It learns more from few recordings than a recurrent network does: each frame of the frozen encoder has heard the whole
+utterance already. Mean and deviation over time are those of x-vectors (Snyder et al. 2018).
 """
 
 # B batch, T frames, M features of a frame, of all layers, H hidden units
@@ -10,7 +9,7 @@ deviation).
 import torch
 from torch import Tensor, nn
 
-from s2igan.sen.speech_encoder import Embedding, Encoder, valid_frames
+from s2igan.sen.speech_encoder import Embedding, Encoder, mean_over_time, valid_frames
 
 HIDDEN, SIZE = 2048, 1024  # units, and the embedding's size, at width 1
 
@@ -18,8 +17,7 @@ HIDDEN, SIZE = 2048, 1024  # units, and the embedding's size, at width 1
 class PooledEncoder(Encoder):
     """Mean, deviation and maximum of each feature over time -> a point in the space that speech shares with images.
 
-    The statistics are normalised by their batches', as those of training were. With `dropout` each of the two layers
-    sees only some of what there is while it learns. There are no frames to attend to.
+    Batch norm of the statistics, then two layers, with `dropout` before each. There are no frames to attend to.
     """
 
     min_frames = 1
@@ -49,8 +47,8 @@ class PooledEncoder(Encoder):
 
 def statistics(frames: Tensor, lengths: Tensor) -> Tensor:
     """Mean, deviation and maximum over the first lengths (B,) of the frames (B, T, M), float32 (B, 3 M)."""
-    frames, valid = frames.float(), valid_frames(lengths, frames.shape[1])[..., None]
-    mean = frames.masked_fill(~valid, 0).sum(dim=1) / lengths[:, None]
-    variance = (frames - mean[:, None]).square().masked_fill(~valid, 0).sum(dim=1) / lengths[:, None]
-    most = frames.masked_fill(~valid, float("-inf")).amax(dim=1)
+    frames = frames.float()
+    mean = mean_over_time(frames, lengths)
+    variance = mean_over_time((frames - mean[:, None]).square(), lengths)
+    most = frames.masked_fill(~valid_frames(lengths, frames.shape[1])[..., None], float("-inf")).amax(dim=1)
     return torch.cat([mean, variance.sqrt(), most], dim=1)

@@ -64,8 +64,7 @@ class Encoder(nn.Module):
 
     def summarise(self, frames: Tensor, lengths: Tensor) -> Tensor:
         """What `recur` returned -> embeddings (B, D): of the mean over time, unless a subclass weighs the frames."""
-        valid = valid_frames(lengths, frames.shape[1])[..., None]
-        return self.embedding(frames.masked_fill(~valid, 0).sum(dim=1) / lengths[:, None])
+        return self.embedding(mean_over_time(frames, lengths))
 
     def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
         """Embed utterances: (B, T, M) padded with anything, lengths (B,), each `min_frames` or more -> (B, D)."""
@@ -264,6 +263,12 @@ class SelfAttention(nn.Module):
 def valid_frames(lengths: Tensor, frames: int) -> Tensor:
     """Mark the frames that are no padding: lengths (B,) -> bool (B, T)."""
     return torch.arange(frames, device=lengths.device) < lengths[:, None]
+
+
+def mean_over_time(frames: Tensor, lengths: Tensor) -> Tensor:
+    """The mean of the first lengths (B,) of the frames (B, T, C) -> (B, C)."""
+    valid = valid_frames(lengths, frames.shape[1])[..., None]
+    return frames.masked_fill(~valid, 0).sum(dim=1) / lengths[:, None]
 
 
 def pool_places(frames: Tensor, lengths: Tensor, count: int) -> tuple[Tensor, Tensor]:

@@ -168,8 +168,7 @@ def train(
             if by_region:
                 speech, places = model.speech.with_places(fabric.to_device(log_mel), frames, model.places)
             else:
-                with loop.seeded_dropout(recipe.seed, number, fabric.device):
-                    speech = model.speech(fabric.to_device(log_mel), frames)
+                speech = model.speech(fabric.to_device(log_mel), frames)
         outputs = model(gathered(speech.float()), fabric.to_device(torch.from_numpy(features)))
         classes = fabric.to_device(torch.from_numpy(labels[items]))
         loss, matching, distinctive = model.objective(outputs, fabric.to_device(groups[items]), classes)
@@ -199,7 +198,7 @@ def train(
         return {name: row[name] for name in (*CURVES, *(["regions"] if by_region else []))}
 
     history = loop.train(
-        Schedule("sen", steps, row_every=per_epoch),
+        Schedule("sen", recipe.seed, steps, row_every=per_epoch),
         step,
         {"model": model, "optimizer": optimizer, "best": best},
         checkpoints,
