@@ -80,8 +80,11 @@ def _misfits(params: Mapping[str, dict]) -> Iterator[str]:
         if value[weight] and not value[needed]:
             yield f"{FILE}: {weight} is not 0, so that {needed} cannot be 0; set it, or {weight} to 0"
     sen = params["sen"]
+    model = str(params["speech_features"]["model"])
+    if model.startswith(("/", ".", "~")) and not Path(model).is_dir():  # else it may be a name on the Hub
+        yield f"{FILE}: speech_features.model={model}: no such folder; give its whole path, or a name of the Hub"
     if sen["input"] == "speech_features":
-        if not params["speech_features"]["model"]:
+        if not model:
             yield f"{FILE}: sen.input=speech_features, but speech_features.model is empty; name one, or take log_mel"
         if sen["encoder"] == "li2020":
             yield f"{FILE}: sen.input=speech_features, but sen.encoder=li2020 takes log-mels alone; set it to log_mel"

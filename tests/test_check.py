@@ -143,6 +143,7 @@ def test_a_list_without_a_usable_row_is_told(rows):
             {"sen": {"input": "speech_features"}},
             "sen.input=speech_features, but speech_features.model is empty; name one",
         ),
+        ({"speech_features": {"model": "/none"}}, "speech_features.model=/none: no such folder; give its whole path"),
         (
             {"sen": {"noise": 0.5, "input": "speech_features"}, "speech_features": {"model": "own"}},
             "sen.vtlp, sen.noise and sen.reverberation are for sen.input=log_mel alone; set them to 0",
