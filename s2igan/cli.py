@@ -335,17 +335,19 @@ def report(revisions, output):
 def table1(scale, seeds, systems, samples, jobs):
     """Runs every system with every seed on DVC's queue; writes metrics/table1.csv and docs/results.md.
 
-    Stop it as you like and give the same command again: what is done is not done again.
+    Stop it as you like and give the same command again: what is done is not done again, nor what metrics/table1.csv
+    has of the same code. Take that file away to run all.
 
     \b
     s2igan table1 --jobs 2
     s2igan table1 --scale smoke --seed 0 --system s2igan --system no_relation
     """
+    from s2igan import experiments as queue
     from s2igan import table1 as page
     from s2igan.command import progress
     from s2igan.errors import InputError
-    from s2igan.experiments import finished, present_commit, run_all, stage_runs, uncommitted
 
+    table = Path("metrics/table1.csv")
     systems = systems or tuple(page.SYSTEMS)
     if unknown := [system for system in systems if system not in page.SYSTEMS]:
         raise InputError(f"--system: {unknown[0]} is unknown; choose of {', '.join(page.SYSTEMS)}")
@@ -353,24 +355,33 @@ def table1(scale, seeds, systems, samples, jobs):
         raise InputError(f"--scale: no conf/scale/{scale}.yaml here; name one that is there, in the project's clone")
     if page.BASELINE not in systems:
         raise InputError(f"--system: {page.BASELINE} is what the others are compared with; add it")
-    if changed := uncommitted("conf", "s2igan", "stages", "dvc.yaml"):
+    if changed := queue.uncommitted("conf", "s2igan", "stages", "dvc.yaml"):
         raise InputError(
             f"{changed[0]}: not as the commit has it; commit it, since what is done is known by name and commit"
         )
-    wanted = page.wanted(systems, seeds, scale)
+    wanted, commit = page.wanted(systems, seeds, scale), queue.present_commit()
+    runs = {
+        before: [run for run in made if wanted.pop(page.name_of(scale, run.group, run.seed), None)]
+        for before, made in page.read_scores(table, scale).items()
+        if before != commit and queue.same_since(before, "conf", "dvc.yaml", *queue.code_behind(page.TARGET))
+    }
     with progress(None, "table1", len(wanted)) as bar:
-        for done, running in run_all(wanted, page.TARGET, jobs):
+        for done, running in queue.run_all(wanted, page.TARGET, jobs):
             bar.set_postfix_str(" ".join(running), refresh=False)
             bar.update(done - bar.n)
-    experiments = finished(list(wanted), page.FILES)
-    runs = page.as_runs(experiments)
-    page.write_scores("metrics/table1.csv", runs)
-    page.draw_samples("metrics/figures/table1.png", experiments[: len(systems)], samples)
+    experiments = queue.finished(list(wanted), page.FILES) if wanted else []
+    page.write_scores(table, scale, runs | {commit: page.as_runs(experiments)})
+    runs = page.read_scores(table, scale)
+    for seed in seeds:
+        of_seed = [experiment for experiment in experiments if experiment.value("seed") == seed]
+        if len(of_seed) == len(systems):
+            page.draw_samples("metrics/figures/table1.png", of_seed, samples)
+            break
     chosen = () if systems == tuple(page.SYSTEMS) else systems
     words = (f"--scale {scale}", *(f"--seed {seed}" for seed in seeds), *(f"--system {system}" for system in chosen))
-    origin = f"`{' '.join(['s2igan table1', *words])}` on commit {present_commit()}"
-    page.write_page("docs/results.md", runs, stage_runs(list(wanted)), scale, origin)
-    click.echo("metrics/table1.csv, metrics/figures/table1.png, docs/results.md")
+    origin = f"`{' '.join(['s2igan table1', *words])}` on commit {', '.join(runs)}"
+    page.write_page("docs/results.md", sum(runs.values(), []), queue.stage_runs(list(wanted)), scale, origin)
+    click.echo(f"{table}, metrics/figures/table1.png, docs/results.md")
 
 
 if __name__ == "__main__":

@@ -130,6 +130,24 @@ def present_commit() -> str:
     return _git("rev-parse", "--short", "HEAD").strip()
 
 
+def code_behind(stage: str) -> list[str]:
+    """What `stage`, and each that it needs, reads and no stage writes, by dvc.lock: their code."""
+    lock = yaml.safe_load(Path("dvc.lock").read_text(encoding="utf-8"))["stages"]
+    maker = {out["path"]: name for name in lock for out in lock[name].get("outs", ())}
+    code, stages = set(), [stage]
+    for name in stages:  # grows
+        read = {dep["path"] for dep in lock[name].get("deps", ())}
+        code |= read - maker.keys()
+        stages += sorted({maker[path] for path in read & maker.keys()} - set(stages))
+    return sorted(code)
+
+
+def same_since(commit: str, *paths: str) -> bool:
+    """Whether this clone has the commit, and nothing under `paths` changed after it."""
+    command = ["git", "diff", "--quiet", "--end-of-options", commit, "HEAD", "--", *paths]
+    return subprocess.run(command, capture_output=True).returncode == 0
+
+
 def uncommitted(*paths: str) -> list[str]:
     """The files under `paths` that are not as the present commit has them."""
     return [line[3:] for line in _git("status", "--porcelain", "--", *paths).splitlines()]

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from s2igan.catalog import read_catalog
+from s2igan.errors import InputError
 from s2igan.experiments import Experiment
 from s2igan.figures import evenly, grid
 from s2igan.files import write_csv, write_text
@@ -24,6 +25,7 @@ BASELINE = "s2igan"
 # The last stage that a run needs, and the metrics/<file>.json that it and those before it write.
 TARGET = "evaluate"
 FILES = ("sen", "eval", "attributes", "classifier")
+COLUMNS = ("scale", "system", "seed", "commit", "metric", "value")
 SYSTEMS = {
     "s2igan": "S2IGAN (the paper)",
     "reference": "S2IGAN (the authors' code)",
@@ -66,10 +68,15 @@ PUBLISHED = {
 }
 
 
+def name_of(scale: str, system: str, seed: int) -> str:
+    """Of an experiment, on DVC's queue."""
+    return f"{scale}-{system}-{seed}"
+
+
 def wanted(systems: Iterable[str], seeds: Sequence[int], scale: str) -> dict[str, list[str]]:
     """Overrides of each experiment by name: all systems of one seed before the next seed."""
     return {
-        f"{scale}-{system}-{seed}": [f"scale={scale}", f"system={system}", f"seed={seed}"]
+        name_of(scale, system, seed): [f"scale={scale}", f"system={system}", f"seed={seed}"]
         for seed in seeds
         for system in systems
     }
@@ -80,10 +87,32 @@ def as_runs(experiments: Iterable[Experiment], key: str = "system") -> list[Run]
     return [Run(str(e.value(key)), int(e.value("seed")), e.scores) for e in experiments]
 
 
-def write_scores(path: str | Path, runs: Sequence[Run]) -> None:
-    """`system,seed,metric,value`, a row a system, seed and score."""
-    rows = ((run.group, run.seed, name, f"{value:.6g}") for run in runs for name, value in run.scores.items())
-    write_csv(path, ("system", "seed", "metric", "value"), rows)
+def write_scores(path: str | Path, scale: str, runs: Mapping[str, Sequence[Run]]) -> None:
+    """A row a scale, system, seed and score, with the commit, a key of `runs`, whose code made it."""
+    rows = (
+        (scale, run.group, run.seed, commit, name, f"{value:.6g}")
+        for commit, found in runs.items()
+        for run in found
+        for name, value in run.scores.items()
+    )
+    write_csv(path, COLUMNS, rows)
+
+
+def read_scores(path: str | Path, scale: str) -> dict[str, list[Run]]:
+    """The runs of this scale that `write_scores` left, by commit; none where there is no file.
+
+    Raises InputError for a file that is no such table.
+    """
+    if not Path(path).is_file():
+        return {}
+    try:
+        table = pd.read_csv(path, usecols=COLUMNS, dtype={"seed": int, "commit": str, "value": float})
+    except ValueError as error:
+        raise InputError(f"{path}: {error}; take it away, or give: git checkout {path}") from error
+    runs: dict[str, list[Run]] = {}
+    for (commit, system, seed), rows in table[table.scale == scale].groupby(["commit", "system", "seed"], sort=False):
+        runs.setdefault(commit, []).append(Run(system, seed, dict(zip(rows.metric, rows.value, strict=True))))
+    return runs
 
 
 def markdown(rows: Sequence[Sequence[str]], heading: Sequence[str]) -> list[str]:
@@ -197,7 +226,7 @@ def write_page(
         "## How often each stage ran",
         "",
         "What two runs share is computed once, and comes from DVC's cache the next time. Of a run that was stopped and",
-        "begun again, the last try counts.",
+        "begun again, the last try counts; runs that `metrics/table1.csv` had before do not.",
         "",
         *markdown(counts, ["stage", "ran", "from the cache"]),
         "",

@@ -26,6 +26,7 @@ from s2igan.table1 import (
     as_runs,
     comparison,
     comparison_lines,
+    read_scores,
     shown,
     shown_difference,
     wanted,
@@ -94,9 +95,15 @@ def test_scores_go_by_their_names(tmp_path):
     assert experiment.value("rdg.lr") == 0.1
     with pytest.raises(InputError, match="x: no parameter rdg.rate"):
         experiment.value("rdg.rate")
-    write_scores(tmp_path / "t.csv", as_runs([experiment]))
+    write_scores(tmp_path / "t.csv", "table", {"0123456": as_runs([experiment])})
     lines = (tmp_path / "t.csv").read_text().splitlines()
-    assert lines[:2] == ["system,seed,metric,value", "no_dense,3,map,0.5"] and len(lines) == 5
+    assert lines[:2] == ["scale,system,seed,commit,metric,value", "table,no_dense,3,0123456,map,0.5"]
+    assert len(lines) == 5
+    assert read_scores(tmp_path / "t.csv", "table") == {"0123456": [Run("no_dense", 3, scores)]}
+    assert read_scores(tmp_path / "t.csv", "smoke") == read_scores(tmp_path / "none.csv", "table") == {}
+    (tmp_path / "t.csv").write_text("system,seed,metric,value\nno_dense,3,map,0.5\n")
+    with pytest.raises(InputError, match=r"t.csv: Usecols do not match columns, .*; take it away, or give: git"):
+        read_scores(tmp_path / "t.csv", "table")
 
 
 @pytest.mark.parametrize("words, told", [
@@ -124,6 +131,58 @@ def test_a_table_is_of_one_commit(folder):
     result = CliRunner().invoke(main, ["table1"])
     assert result.exit_code == 1
     assert result.stderr.startswith("error: conf/scale/table.yaml: not as the commit has it; commit it")
+
+
+def test_what_the_table_has_of_the_same_code_is_not_run_again(folder, monkeypatch):
+    """Seed 0 is there from a commit before; seed 1 is there, too, until what a stage reads has changed."""
+
+    def git(*words: str) -> str:
+        identity = ("-c", "user.name=a", "-c", "user.email=b", "-c", "core.abbrev=7")
+        return subprocess.run(["git", *identity, *words], check=True, capture_output=True, text=True).stdout.strip()
+
+    def commit(path: str, text: str) -> str:
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        Path(path).write_text(text)
+        git("add", ".")
+        git("commit", "-qm", path)
+        return git("rev-parse", "--short", "HEAD")
+
+    git("init", "-q")
+    stages = {"evaluate": {"deps": [{"path": "data/x"}, {"path": "a.py"}], "outs": []}}
+    stages |= {"report": {"deps": [{"path": "b.py"}]}, "embed": {"deps": [{"path": "c"}], "outs": [{"path": "data/x"}]}}
+    commit("dvc.lock", json.dumps({"stages": stages}))
+    assert experiments.code_behind("evaluate") == ["a.py", "c"]
+    commit("conf/scale/table.yaml", "rdg: 1")
+    old, new = commit("c/rdg.py", "1"), commit("a.py", "2")
+    here = commit("b.py", "3")  # of a stage that the table does not need
+    assert experiments.same_since(new, "conf", "a.py", "c") and not experiments.same_since(old, "conf", "a.py", "c")
+    assert not experiments.same_since("0123456", "conf")
+    asked: list[str] = []
+
+    def ran(names, _):
+        return [Experiment(n, n, {"system": n[6:-2], "seed": int(n[-1])}, {"map": 0.25}) for n in names]
+
+    monkeypatch.setattr(experiments, "run_all", lambda wanted, *_: asked.extend(wanted) or [(len(wanted), [])])
+    monkeypatch.setattr(experiments, "finished", ran)
+    monkeypatch.setattr(experiments, "stage_runs", lambda _: {})
+    monkeypatch.setattr("s2igan.table1.draw_samples", lambda _, found, __: asked.append([e.name for e in found]))
+    for before, left in (
+        (new, ["s2igan-1", "no_dense-1"]),
+        (old, [f"{s}-{n}" for n in (0, 1) for s in ("s2igan", "no_dense")]),
+    ):
+        write_scores("metrics/table1.csv", "table", {before: [Run(s, 0, {"map": 0.5}) for s in ("s2igan", "no_dense")]})
+        asked.clear()
+        words = "table1 --seed 0 --seed 1 --system s2igan --system no_dense"
+        result = CliRunner().invoke(main, words.split())
+        assert result.exit_code == 0, result.output
+        drawn = [name for name in asked[-1]]
+        assert asked[:-1] == [f"table-{name}" for name in left] and drawn == asked[:2]
+        found = read_scores("metrics/table1.csv", "table")
+        assert {commit: len(runs) for commit, runs in found.items()} == (
+            {new: 2, here: 2} if before == new else {here: 4}
+        )
+        page = Path("docs/results.md").read_text()
+        assert f"`{words.replace('table1', 's2igan table1 --scale table')}` on commit {', '.join(found)};" in page
 
 
 def test_what_ran_and_what_was_there():
