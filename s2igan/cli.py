@@ -360,10 +360,11 @@ def table1(scale, seeds, systems, samples, jobs):
             f"{changed[0]}: not as the commit has it; commit it, since what is done is known by name and commit"
         )
     wanted, commit = page.wanted(systems, seeds, scale), queue.present_commit()
+    read = ("dvc.yaml", *queue.choices_behind("scale", "system"), *queue.code_behind(page.TARGET))
     runs = {
         before: [run for run in made if wanted.pop(page.name_of(scale, run.group, run.seed), None)]
         for before, made in page.read_scores(table, scale).items()
-        if before != commit and queue.same_since(before, "conf", "dvc.yaml", *queue.code_behind(page.TARGET))
+        if before != commit and queue.same_since(before, *read)
     }
     with progress(None, "table1", len(wanted)) as bar:
         for done, running in queue.run_all(wanted, page.TARGET, jobs):

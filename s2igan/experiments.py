@@ -142,6 +142,14 @@ def code_behind(stage: str) -> list[str]:
     return sorted(code)
 
 
+def choices_behind(*groups: str) -> list[str]:
+    """The files that parameters are composed from where only a choice of `groups` is made: those, and the defaults."""
+    config = Path("conf/config.yaml")
+    named = [entry for entry in YAML(typ="safe").load(config)["defaults"] if isinstance(entry, dict)]
+    files = [f"conf/{group}/{name}.yaml" for entry in named for group, name in entry.items() if group not in groups]
+    return [str(config), *files, *(f"conf/{group}" for group in groups)]
+
+
 def same_since(commit: str, *paths: str) -> bool:
     """Whether this clone has the commit, and nothing under `paths` changed after it."""
     command = ["git", "diff", "--quiet", "--end-of-options", commit, "HEAD", "--", *paths]

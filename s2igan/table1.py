@@ -208,7 +208,7 @@ def write_page(
         "",
         *comparison_lines(runs, SCORES, SYSTEMS, BASELINE),
         "",
-        "![A row a system, the same captions and noise](../metrics/figures/table1.png)",
+        "![One row per system, the same captions and noise](../metrics/figures/table1.png)",
         "",
         "## Differences from S2IGAN",
         "",

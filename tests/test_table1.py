@@ -153,9 +153,12 @@ def test_what_the_table_has_of_the_same_code_is_not_run_again(folder, monkeypatc
     commit("dvc.lock", json.dumps({"stages": stages}))
     assert experiments.code_behind("evaluate") == ["a.py", "c"]
     commit("conf/scale/table.yaml", "rdg: 1")
+    commit("conf/config.yaml", "defaults: [_self_, scale: demo, system: mine, tts: espeak]")
+    conf = experiments.choices_behind("scale", "system")
+    assert conf == ["conf/config.yaml", "conf/tts/espeak.yaml", "conf/scale", "conf/system"]
     old, new = commit("c/rdg.py", "1"), commit("a.py", "2")
     here = commit("b.py", "3")  # of a stage that the table does not need
-    assert experiments.same_since(new, "conf", "a.py", "c") and not experiments.same_since(old, "conf", "a.py", "c")
+    assert experiments.same_since(new, *conf, "a.py", "c") and not experiments.same_since(old, *conf, "a.py", "c")
     assert not experiments.same_since("0123456", "conf")
     asked: list[str] = []
 
@@ -175,8 +178,7 @@ def test_what_the_table_has_of_the_same_code_is_not_run_again(folder, monkeypatc
         words = "table1 --seed 0 --seed 1 --system s2igan --system no_dense"
         result = CliRunner().invoke(main, words.split())
         assert result.exit_code == 0, result.output
-        drawn = [name for name in asked[-1]]
-        assert asked[:-1] == [f"table-{name}" for name in left] and drawn == asked[:2]
+        assert asked[:-1] == [f"table-{name}" for name in left] and asked[-1] == asked[:2]
         found = read_scores("metrics/table1.csv", "table")
         assert {commit: len(runs) for commit, runs in found.items()} == (
             {new: 2, here: 2} if before == new else {here: 4}
