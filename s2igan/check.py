@@ -81,7 +81,7 @@ def check_list(path: Path, workers: int) -> dict[str, Any]:
         taken, _ = selection.select(usable, fill(Limits, settings), str(table), settings["disjoint"], raw)
         taken = catalog.check(taken, str(table))
         report |= {"splits": _splits(taken), "words": _words(taken)}
-        faults += data_faults(taken, params) if of_list else []
+        faults += data_faults(taken, params)
     except InputError as error:
         faults.append(str(error))
     return report

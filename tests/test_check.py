@@ -91,6 +91,30 @@ def test_all_faults_of_a_list_are_told_at_once(rows):
     )
 
 
+@pytest.mark.parametrize("dataset", ["aviary", "manifest"])  # before the first run of one's own data, and after
+def test_too_few_images_for_a_batch_are_told(rows, dataset):
+    shutil.copy(ROOT / "dvc.yaml", ".")
+    params = composed(f"dataset={dataset}", "rdg.batch_size=9")
+    Path("params.yaml").write_text(yaml.safe_dump(params))
+    code, lines = check("own")
+    assert code == 1 and lines[-2:] == [
+        "fault: params.yaml: rdg.batch_size=9, but 8 images are not of the test; set it to 8 or less, or list more",
+        "1 faults, which stop a run; 0 files that cannot be used",
+    ]
+
+
+def test_of_five_classes_one_is_held_out_at_the_scale_that_is_the_default(rows):
+    write_rows(Path("own"), [row | {"class": Path(row["image"]).name[:3]} for row in rows])
+    shutil.copy(ROOT / "dvc.yaml", ".")
+    params = composed("dataset=manifest", "catalog.hold_out=class", "rdg.batch_size=4")
+    Path("params.yaml").write_text(yaml.safe_dump(params))
+    code, lines = check("own", "--json")
+    report = json.loads("\n".join(lines))
+    assert code == 0 and {split: of["classes"] for split, of in report["splits"].items()} == {
+        "train": 3, "val": 1, "test": 1,
+    }  # fmt: skip
+
+
 @pytest.mark.parametrize(("fit", "cut"), [("crop", 3), ("pad", 0)])
 def test_images_are_cut_where_they_are_not_padded(rows, fit, cut):
     for number, path in enumerate(sorted(Path("own/images").iterdir())):

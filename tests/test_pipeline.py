@@ -85,7 +85,16 @@ def test_no_value_is_null_and_no_group_repeats_a_key():
 
     And a frozen speech encoder's frames take other convolutions, whatever the scale; `whisper_base_pooled` is a recipe.
     """
-    limits = ("classes", "test_classes", "images_per_class", "captions_per_image", "unusable", "fit", "raw")
+    limits = (
+        "classes",
+        "test_classes",
+        "val_classes",
+        "images_per_class",
+        "captions_per_image",
+        "unusable",
+        "fit",
+        "raw",
+    )
     allowed = {
         ("rdg", "mismatched"),
         ("robustness", "captions"),
