@@ -223,14 +223,17 @@ def write_page(
         "",
         *markdown(published, ["", "CUB", "Oxford-102"]),
         "",
-        "## How often each stage ran",
-        "",
-        "What two runs share is computed once, and comes from DVC's cache the next time. Of a run that was stopped and",
-        "begun again, the last try counts; runs that `metrics/table1.csv` had before do not.",
-        "",
-        *markdown(counts, ["stage", "ran", "from the cache"]),
-        "",
     ]
+    if counts:
+        lines += [
+            "## How often each stage ran",
+            "",
+            "What two runs share is computed once, and comes from DVC's cache the next time. Of a run that was stopped",
+            "and begun again, the last try counts; runs that `metrics/table1.csv` had before do not.",
+            "",
+            *markdown(counts, ["stage", "ran", "from the cache"]),
+            "",
+        ]
     write_text(path, "\n".join(lines))
 
 
