@@ -361,18 +361,20 @@ def table1(scale, seeds, systems, samples, jobs):
         )
     wanted, commit = page.wanted(systems, seeds, scale), queue.present_commit()
     read = ("dvc.yaml", *queue.choices_behind("scale", "system"), *queue.code_behind(page.TARGET))
-    runs = {
-        before: [run for run in made if wanted.pop(page.name_of(scale, run.group, run.seed), None)]
-        for before, made in page.read_scores(table, scale).items()
-        if before != commit and queue.same_since(before, *read)
-    }
+    there = {before: runs for before, runs in page.read_scores(table, scale).items() if queue.same_since(before, *read)}
+    for run in sum(there.values(), []):
+        wanted.pop(page.name_of(scale, run.group, run.seed), None)
     with progress(None, "table1", len(wanted)) as bar:
         for done, running in queue.run_all(wanted, page.TARGET, jobs):
             bar.set_postfix_str(" ".join(running), refresh=False)
             bar.update(done - bar.n)
     experiments = queue.finished(list(wanted), page.FILES) if wanted else []
-    page.write_scores(table, scale, runs | {commit: page.as_runs(experiments)})
-    runs = page.read_scores(table, scale)
+    there[commit] = there.get(commit, []) + page.as_runs(experiments)
+    page.write_scores(table, scale, there)
+    runs = {
+        before: [run for run in runs if run.group in systems and run.seed in seeds]
+        for before, runs in page.read_scores(table, scale).items()
+    }
     for seed in seeds:
         of_seed = [experiment for experiment in experiments if experiment.value("seed") == seed]
         if len(of_seed) == len(systems):
@@ -380,8 +382,9 @@ def table1(scale, seeds, systems, samples, jobs):
             break
     chosen = () if systems == tuple(page.SYSTEMS) else systems
     words = (f"--scale {scale}", *(f"--seed {seed}" for seed in seeds), *(f"--system {system}" for system in chosen))
-    origin = f"`{' '.join(['s2igan table1', *words])}` on commit {', '.join(runs)}"
-    page.write_page("docs/results.md", sum(runs.values(), []), queue.stage_runs(list(wanted)), scale, origin)
+    commits = ", ".join(before for before in runs if runs[before])
+    origin = f"`{' '.join(['s2igan table1', *words])}` on commit {commits}"
+    page.write_page("docs/results.md", sum(runs.values(), []), scale, origin)
     click.echo(f"{table}, metrics/figures/table1.png, docs/results.md")
 
 

@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 import subprocess
 import sys
 import tempfile
@@ -242,22 +241,6 @@ def _at_work(queue: Any) -> dict[str, list[dict]]:
         with suppress(json.JSONDecodeError):
             return queue.worker_status()
     return queue.worker_status()
-
-
-def stage_runs(names: Sequence[str]) -> dict[str, tuple[int, int]]:
-    """For each stage, how often these experiments ran it and how often they took it from the cache, by their logs."""
-    ran, taken = Counter(), Counter()
-    logged, _ = queue_status()
-    for name in names:
-        for verb, stage in parse_stages(_dvc("queue", "logs", name)) if name in logged else ():
-            (ran if verb == "Running" else taken)[stage] += 1
-    stages = yaml.safe_load(Path("dvc.yaml").read_text())["stages"]
-    return {stage: (ran[stage], taken[stage]) for stage in stages if stage in ran or stage in taken}
-
-
-def parse_stages(log: str) -> list[tuple[str, str]]:
-    """("Running" or "Stage", stage) of each line in which DVC says that it runs or skips a stage."""
-    return re.findall(r"^(Running|Stage)(?: stage)? '(\w+)'", log, re.MULTILINE)
 
 
 def _git(*words: str) -> str:

@@ -49,6 +49,8 @@ SCORES = {
     "fjd_efficientnet_lite0": False,
     "is_mean": True,
     "part_colour_accuracy": True,
+    "keyword_changed": True,
+    "keyword_kept": True,
     "speech_to_image_map": True,
 }
 # mAP / FID / IS of the paper's Table 1 and of the authors' project page (component analysis); mAP in per cent.
@@ -184,16 +186,13 @@ def comparison(runs: Sequence[Run], scores: Iterable[str], baseline: str) -> lis
     return [{k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in row.items()} for row in rows]
 
 
-def write_page(
-    path: str | Path, runs: Sequence[Run], stages: Mapping[str, tuple[int, int]], scale: str, origin: str
-) -> None:
-    """docs/results.md: what was measured here, what was published, and how much work was shared.
+def write_page(path: str | Path, runs: Sequence[Run], scale: str, origin: str) -> None:
+    """docs/results.md: what was measured here, and what was published.
 
     `origin` is the command, and the commit, that the page is from.
     """
     seeds = sorted({run.seed for run in runs})
     published = [[SYSTEMS[name], *figures] for name, figures in PUBLISHED.items()]
-    counts = [[stage, str(ran), str(taken)] for stage, (ran, taken) in stages.items()]
     lines = [
         "# Results: every row of the paper's comparison",
         "",
@@ -224,16 +223,6 @@ def write_page(
         *markdown(published, ["", "CUB", "Oxford-102"]),
         "",
     ]
-    if counts:
-        lines += [
-            "## How often each stage ran",
-            "",
-            "What two runs share is computed once, and comes from DVC's cache the next time. Of a run that was stopped",
-            "and begun again, the last try counts; runs that `metrics/table1.csv` had before do not.",
-            "",
-            *markdown(counts, ["stage", "ran", "from the cache"]),
-            "",
-        ]
     write_text(path, "\n".join(lines))
 
 
