@@ -129,12 +129,15 @@ def _digits(mean: float) -> int:
 
 
 def shown(summary: Summary) -> str:
-    """`mean ± deviation`, three figures of the mean; a star where the difference from the baseline is beyond chance."""
+    """`mean ± deviation`, three figures of the mean; a star where the difference from the baseline is beyond chance.
+
+    There is none for fewer than three seeds, of which two can have equal differences by chance.
+    """
     digits = _digits(summary.mean)
     text = f"{summary.mean:.{digits}f}"
     if not math.isnan(summary.deviation):
         text += f" ± {summary.deviation:.{digits}f}"
-    return text + (" *" if summary.p_holm is not None and summary.p_holm < 0.05 else "")
+    return text + (" *" if summary.count > 2 and summary.p_holm is not None and summary.p_holm < 0.05 else "")
 
 
 def shown_difference(summary: Summary) -> str:
@@ -200,8 +203,8 @@ def write_page(path: str | Path, runs: Sequence[Run], scale: str, origin: str) -
         "",
         f"`scale={scale}`, seeds {', '.join(map(str, seeds))}; mean ± standard deviation over the seeds.",
         "A star: the difference from S2IGAN is beyond chance, p < 0.05 by a paired t-test over the seeds, corrected",
-        "for the number of rows (Holm). Every number of every run is in `metrics/table1.csv`; what they say, in",
-        "[reading-the-results.md](reading-the-results.md).",
+        "for the number of rows (Holm), with three seeds or more. Every number of every run is in",
+        "`metrics/table1.csv`; what they say, in [reading-the-results.md](reading-the-results.md).",
         "",
         "## Measured here, on drawn birds",
         "",
