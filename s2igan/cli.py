@@ -359,22 +359,18 @@ def table1(scale, seeds, systems, samples, jobs):
         raise InputError(
             f"{changed[0]}: not as the commit has it; commit it, since what is done is known by name and commit"
         )
-    wanted, commit = page.wanted(systems, seeds, scale), queue.present_commit()
     read = ("dvc.yaml", *queue.choices_behind("scale", "system"), *queue.code_behind(page.TARGET))
-    there = {before: runs for before, runs in page.read_scores(table, scale).items() if queue.same_since(before, *read)}
-    for run in sum(there.values(), []):
-        wanted.pop(page.name_of(scale, run.group, run.seed), None)
+    runs = {commit: made for commit, made in page.read_scores(table, scale).items() if queue.same_since(commit, *read)}
+    there = {page.name_of(scale, run.group, run.seed) for made in runs.values() for run in made}
+    wanted = page.wanted(systems, seeds, scale)
+    wanted = {name: overrides for name, overrides in wanted.items() if name not in there}
     with progress(None, "table1", len(wanted)) as bar:
         for done, running in queue.run_all(wanted, page.TARGET, jobs):
             bar.set_postfix_str(" ".join(running), refresh=False)
             bar.update(done - bar.n)
     experiments = queue.finished(list(wanted), page.FILES) if wanted else []
-    there[commit] = there.get(commit, []) + page.as_runs(experiments)
-    page.write_scores(table, scale, there)
-    runs = {
-        before: [run for run in runs if run.group in systems and run.seed in seeds]
-        for before, runs in page.read_scores(table, scale).items()
-    }
+    runs.setdefault(queue.present_commit(), []).extend(page.as_runs(experiments))
+    page.write_scores(table, scale, runs)
     for seed in seeds:
         of_seed = [experiment for experiment in experiments if experiment.value("seed") == seed]
         if len(of_seed) == len(systems):
@@ -382,9 +378,15 @@ def table1(scale, seeds, systems, samples, jobs):
             break
     chosen = () if systems == tuple(page.SYSTEMS) else systems
     words = (f"--scale {scale}", *(f"--seed {seed}" for seed in seeds), *(f"--system {system}" for system in chosen))
-    commits = ", ".join(before for before in runs if runs[before])
+    shown = [
+        (commit, run)
+        for commit, made in page.read_scores(table, scale).items()
+        for run in made
+        if run.group in systems and run.seed in seeds
+    ]
+    commits = ", ".join(dict.fromkeys(commit for commit, _ in shown))
     origin = f"`{' '.join(['s2igan table1', *words])}` on commit {commits}"
-    page.write_page("docs/results.md", sum(runs.values(), []), scale, origin)
+    page.write_page("docs/results.md", [run for _, run in shown], scale, origin)
     click.echo(f"{table}, metrics/figures/table1.png, docs/results.md")
 
 

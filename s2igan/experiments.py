@@ -130,15 +130,14 @@ def present_commit() -> str:
 
 
 def code_behind(stage: str) -> list[str]:
-    """What `stage`, and each that it needs, reads and no stage writes, by dvc.lock: their code."""
-    lock = yaml.safe_load(Path("dvc.lock").read_text(encoding="utf-8"))["stages"]
-    maker = {out["path"]: name for name in lock for out in lock[name].get("outs", ())}
-    code, stages = set(), [stage]
-    for name in stages:  # grows
-        read = {dep["path"] for dep in lock[name].get("deps", ())}
-        code |= read - maker.keys()
-        stages += sorted({maker[path] for path in read & maker.keys()} - set(stages))
-    return sorted(code)
+    """What `stage`, and each that it needs, reads and no stage writes, but for params.yaml: their code."""
+    from dvc.repo import Repo
+
+    with Repo() as repo:
+        stages = repo.stage.collect(stage, with_deps=True)
+        read = {dep.def_path for each in stages for dep in each.deps}
+        made = {out.def_path for each in stages for out in each.outs}
+        return sorted(read - made - {"params.yaml"})
 
 
 def choices_behind(*groups: str) -> list[str]:

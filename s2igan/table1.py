@@ -90,7 +90,7 @@ def as_runs(experiments: Iterable[Experiment], key: str = "system") -> list[Run]
 
 
 def write_scores(path: str | Path, scale: str, runs: Mapping[str, Sequence[Run]]) -> None:
-    """A row a scale, system, seed and score, with the commit, a key of `runs`, whose code made it."""
+    """One row per system, seed and score, with the scale, and the commit (a key of `runs`) whose code made it."""
     rows = (
         (scale, run.group, run.seed, commit, name, f"{value:.6g}")
         for commit, found in runs.items()
@@ -230,7 +230,7 @@ def write_page(path: str | Path, runs: Sequence[Run], scale: str, origin: str) -
 
 
 def draw_samples(path: str | Path, experiments: Sequence[Experiment], count: int) -> None:
-    """A figure: real images above, then a row a system, each of the same test captions with the same noise."""
+    """A figure: real images above, then one row per system, each of the same test captions with the same noise."""
     from dvc.api import DVCFileSystem
 
     drawn: dict[str, np.ndarray] = {}

@@ -14,6 +14,7 @@ from types import SimpleNamespace
 import pytest
 from click.testing import CliRunner
 from dag import ROOT, cells
+from dvc.repo import Repo
 from test_pipeline import SYSTEMS
 
 from s2igan import experiments
@@ -148,9 +149,11 @@ def test_what_the_table_has_of_the_same_code_is_not_run_again(folder, monkeypatc
         return git("rev-parse", "--short", "HEAD")
 
     git("init", "-q")
-    stages = {"evaluate": {"deps": [{"path": "data/x"}, {"path": "a.py"}], "outs": []}}
-    stages |= {"report": {"deps": [{"path": "b.py"}]}, "embed": {"deps": [{"path": "c"}], "outs": [{"path": "data/x"}]}}
-    commit("dvc.lock", json.dumps({"stages": stages}))
+    Repo.init().close()
+    evaluate = {"cmd": "b", "deps": ["data/x", "a.py"], "params": ["seed"], "metrics": ["eval.json"]}
+    stages = {"embed": {"cmd": "a", "deps": ["c"], "outs": ["data/x"]}, "evaluate": evaluate}
+    stages["report"] = {"cmd": "c", "deps": ["eval.json", "b.py"]}
+    commit("dvc.yaml", json.dumps({"stages": stages}))
     assert experiments.code_behind("evaluate") == ["a.py", "c"]
     commit("conf/scale/table.yaml", "rdg: 1")
     commit("conf/config.yaml", "defaults: [_self_, scale: demo, system: mine, tts: espeak]")
