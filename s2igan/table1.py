@@ -109,6 +109,8 @@ def read_scores(path: str | Path, scale: str) -> dict[str, list[Run]]:
         return {}
     try:
         table = pd.read_csv(path, usecols=COLUMNS, dtype={"seed": int, "commit": str, "value": float})
+        if table.isna().any(axis=None):
+            raise ValueError("a cell is empty")
     except ValueError as error:
         raise InputError(f"{path}: {error}; take it away, or give: git checkout {path}") from error
     runs: dict[str, list[Run]] = {}

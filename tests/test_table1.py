@@ -102,6 +102,9 @@ def test_scores_go_by_their_names(tmp_path):
     assert len(lines) == 5
     assert read_scores(tmp_path / "t.csv", "table") == {"0123456": [Run("no_dense", 3, scores)]}
     assert read_scores(tmp_path / "t.csv", "smoke") == read_scores(tmp_path / "none.csv", "table") == {}
+    (tmp_path / "t.csv").write_text("\n".join([lines[0], "table,no_dense,3,0123456,map"]))
+    with pytest.raises(InputError, match=r"t.csv: a cell is empty; take it away, or give: git checkout "):
+        read_scores(tmp_path / "t.csv", "table")
     (tmp_path / "t.csv").write_text("system,seed,metric,value\nno_dense,3,map,0.5\n")
     with pytest.raises(InputError, match=r"t.csv: Usecols do not match columns, .*; take it away, or give: git"):
         read_scores(tmp_path / "t.csv", "table")
