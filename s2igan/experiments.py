@@ -19,7 +19,7 @@ from ruamel.yaml import YAML  # as DVC reads numbers: PyYAML takes 1e-05 for a s
 
 from s2igan.errors import InputError
 
-POLL_SECONDS = 3.0  # between two looks at the queue
+POLL_SECONDS = 10.0  # between two looks at the queue, each of which takes some tenths of a second
 ASKED = 5  # times, until what a worker answers is whole
 START_SECONDS = 60.0  # a worker takes a while until it says that it is there
 PARSING = {"bool": "boolean_optional", "list": "append"}  # of .dvc/config: how a section becomes a command's options
@@ -187,9 +187,10 @@ def run_all(wanted: Mapping[str, Sequence[str]], target: str, jobs: int = 1) -> 
     share = str(max(1, (os.cpu_count() or 1) // jobs))
     threads = {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", share)} if jobs > 1 else {}
     status, active = queue_status()
+    elsewhere = upon_another_commit()
     done = {experiment.name for experiment in finished()}
     for name, overrides in wanted.items():
-        stale = status.get(name) == FAILED or (status.get(name) == RUNNING and not active)
+        stale = status.get(name) == FAILED or name in elsewhere or (status.get(name) == RUNNING and not active)
         if stale or (status.get(name) == SUCCESS and name not in done):  # of another commit
             _drop(name)
         if name not in done and (stale or status.get(name) not in (QUEUED, RUNNING)):
@@ -232,6 +233,15 @@ def queue_status() -> tuple[dict[str, str], int]:
         for task in queue.status():
             status.setdefault(task["name"], task["status"])
         return status, sum(bool(tasks) for tasks in _at_work(queue).values())
+
+
+def upon_another_commit() -> set[str]:
+    """Names of the tasks that wait or run upon another commit than the present one, as a stopped call left them."""
+    from dvc.repo import Repo
+
+    with Repo() as repo:
+        queue, present = repo.experiments.celery_queue, repo.scm.get_rev()
+        return {task.name for task in (*queue.iter_queued(), *queue.iter_active()) if task.baseline_rev != present}
 
 
 def _at_work(queue: Any) -> dict[str, list[dict]]:

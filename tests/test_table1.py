@@ -63,6 +63,36 @@ def test_all_systems_of_one_seed_come_before_the_next():
     assert found["smoke-no_dense-5"] == ["scale=smoke", "system=no_dense", "seed=5"]
 
 
+def test_a_task_that_waits_upon_another_commit_is_queued_anew(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for who in ("AUTHOR", "COMMITTER"):
+        monkeypatch.setenv(f"GIT_{who}_NAME", "a")
+        monkeypatch.setenv(f"GIT_{who}_EMAIL", "b")
+
+    def commit(line: str) -> None:
+        Path("code.py").write_text(line)
+        subprocess.run(["git", "add", "."], check=True)
+        subprocess.run(["git", "commit", "-qm", line], check=True)
+
+    subprocess.run(["git", "init", "-q"], check=True)
+    Repo.init().close()
+    Path("dvc.yaml").write_text(json.dumps({"stages": {"one": {"cmd": "true", "deps": ["code.py"]}}}))
+    commit("1")
+    experiments._dvc("exp", "run", "--queue", "--name", "x", "one")
+    assert experiments.upon_another_commit() == set()
+    commit("2")
+    assert experiments.upon_another_commit() == {"x"}
+    said: list[tuple[str, ...]] = []
+    monkeypatch.setattr(experiments, "_dvc", lambda *words: said.append(words) or "[]")
+    monkeypatch.setattr(experiments, "queue_status", lambda: ({"x": "Queued"}, 0))
+    assert next(experiments.run_all({"x": []}, "one")) == (0, [])
+    assert said[-3:] == [
+        ("queue", "kill", "--force", "x"),
+        ("queue", "remove", "x"),
+        ("exp", "run", "--queue", "--name", "x", "one"),
+    ]
+
+
 @pytest.mark.parametrize("mean, deviation, p, text, apart", [
     (0.07119, 0.00234, None, "0.0712 ± 0.0023", "–"),
     (1035.4, 12.2, 0.0312, "1035 ± 12 *", "+5 [-1, +11], d 2.5, p 0.031"),
