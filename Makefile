@@ -9,6 +9,8 @@ BIN := $(abspath $(VENV))/bin
 RUN := PATH="$(BIN):$$PATH" PYTHONPATH="$(CURDIR)"
 # Fails where dvc.lock lacks something that DVC writes.
 LOCK := import yaml; [x["md5"] for s in yaml.safe_load(open("dvc.lock"))["stages"].values() for x in s["deps"] + s["outs"]]
+# Fails where DVC cannot read what it noted of running stages.
+RWLOCK := import json; json.load(open(".dvc/tmp/rwlock"))
 DOCS ?= build/venv
 PACKAGES := import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["docs"])
 
@@ -19,6 +21,9 @@ repro: env ## the whole pipeline; what is up to date is not run again
 	@[ ! -e dvc.lock ] || "$(BIN)/python" -c '$(LOCK)' 2>/dev/null || { \
 	  echo "error: dvc.lock is cut, as by a kill while DVC wrote it; give: git checkout dvc.lock, and make repro again" >&2; \
 	  exit 1; \
+	}
+	@[ ! -e .dvc/tmp/rwlock ] || "$(BIN)/python" -c '$(RWLOCK)' 2>/dev/null || { \
+	  echo "==> .dvc/tmp/rwlock is cut, as by a kill while DVC wrote it: taken away"; rm .dvc/tmp/rwlock; \
 	}
 	@$(RUN) dvc repro
 	@echo "==> done: metrics/*.json, metrics/figures/*.png; draw your own with: s2igan speak \"...\" -o bird.png"

@@ -9,6 +9,7 @@ every minute. A run that ends before its kill is compared and begun anew, so tha
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -52,15 +53,29 @@ def finish(folder: Path) -> None:
 
 
 def kill(folder: Path, process: subprocess.Popen, alone: bool) -> str:
-    """Kills DVC, `alone` or with its stage, and returns what stage it was in; a cut dvc.lock is put aside."""
+    """Kills DVC, `alone` or with its stage, and returns what stage it was in.
+
+    A cut dvc.lock is put aside, and so is a cut .dvc/tmp/rwlock, as `make repro` does or says.
+    """
     os.kill(process.pid, signal.SIGKILL) if alone else os.killpg(process.pid, signal.SIGKILL)
     process.wait()
-    lock = folder / "dvc.lock"
+    lock, running = folder / "dvc.lock", folder / ".dvc/tmp/rwlock"
+    if running.exists() and not is_json(running):
+        running.unlink()
     if lock.exists() and is_cut(lock):
         lock.unlink()
         return "dvc.lock"
     begun = [line for line in (folder / "repro.log").read_text().splitlines() if line.startswith("Running stage")]
     return begun[-1].split("'")[1] if begun else "before the first stage"
+
+
+def is_json(file: Path) -> bool:
+    """Whether a kill left the file whole."""
+    try:
+        json.loads(file.read_text())
+    except ValueError:
+        return False
+    return True
 
 
 def is_cut(lock: Path) -> bool:
@@ -104,6 +119,7 @@ def main(kills: int, seed: int):
                 process.wait(timeout=rng.uniform(0, seconds / 3))  # long enough for the longest stage
             except subprocess.TimeoutExpired:
                 places[kill(cut, process, alone=places.total() % 2 == 1)] += 1
+                click.echo(f"\r{places.total()} of {kills}", nl=False, err=True)
                 continue
             if process.returncode:
                 raise click.ClickException((cut / "repro.log").read_text()[-3000:])

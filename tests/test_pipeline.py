@@ -186,6 +186,22 @@ def test_make_repro_knows_a_dvc_lock_that_was_cut(behind, tmp_path, monkeypatch)
         exec(check)
 
 
+@pytest.mark.parametrize(("left", "stays"), [("", False), ('{"data/x": {"wri', False), ('{"data/x": {}}', True)])
+def test_make_repro_takes_away_an_rwlock_that_was_cut(left, stays, tmp_path):
+    """DVC says "JSON structure is corrupted", and would say so for ever."""
+    (tmp_path / "Makefile").write_text((ROOT / "Makefile").read_text().replace("repro: env", "repro:"))
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin/python").symlink_to(sys.executable)
+    (tmp_path / "bin/dvc").write_text("#!/bin/sh\necho dvc $1 runs\n")
+    (tmp_path / "bin/dvc").chmod(0o755)
+    lock = tmp_path / ".dvc/tmp/rwlock"
+    lock.parent.mkdir(parents=True)
+    lock.write_text(left)
+    said = run(tmp_path, "make", "repro", f"VENV={tmp_path}")
+    assert ("rwlock is cut" not in said.stdout, lock.exists()) == (stays, stays)
+    assert "dvc repro runs" in said.stdout
+
+
 # The DAG itself, at scale=smoke in a temporary copy.
 
 
