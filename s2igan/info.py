@@ -36,7 +36,7 @@ def info(models: Path) -> dict[str, Any]:
             "workers": machine.workers(),
             "precision": "bfloat16" if machine.fast_bfloat16(device) else "float32",
         },
-        "models": {path.parent.name: _model(path.parent) for path in sorted(models.glob("*/model.json"))},
+        "models": {path.parent.name: _model(path.parent) for path in sorted(models.glob("[!.]*/model.json"))},
         "trained_on": trained_on(models),
     }
 

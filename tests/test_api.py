@@ -1,6 +1,7 @@
 """The models from Python, search by speech, and what `s2igan info` says, on tiny models and a tiny run."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -187,6 +188,7 @@ def test_features_of_another_image_encoder_are_refused(finished):
 
 
 def test_info_says_what_is_here(finished):
+    shutil.copytree("models/rdg", "models/.rdg.4711.partial")  # as a kill leaves it
     report = json.loads(run("info", "--json").stdout)
     assert report["packages"]["torch"] == torch.__version__.split("+")[0] and report["device"]["name"] == "cpu"
     assert set(report["models"]) == {"rdg", "rdg_sen", "sen"} and report["device"]["workers"] == 1

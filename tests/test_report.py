@@ -11,10 +11,12 @@ import pytest
 import yaml
 from click.testing import CliRunner
 from PIL import Image
+from torch import nn
 
 from s2igan.cli import main
+from s2igan.models import save_model
 from s2igan.report.compare import differences
-from s2igan.report.content import Run
+from s2igan.report.content import Run, hashes
 from s2igan.report.embedded import curve, picture, sound
 from s2igan.report.measures import published_scores, tables
 from s2igan.report.page import write_page
@@ -110,6 +112,13 @@ def test_the_judge_s_readings_are_counted_by_part_and_colour():
     assert crown["said"] == [("red", [(1, 0.5), (1, 0.5)]), ("blue", [(0, 0.0), (0, 0.0)])]
     assert belly["said"] == [("red", [(0, 0.0), (0, 0.0)]), ("blue", [(0, 0.0), (1, 1.0)])]
     assert (crown["real"], crown["generated"], belly["generated"]) == (1.0, 0.5, None)
+
+
+def test_what_a_kill_left_behind_is_none_of_the_run_s_models(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for folder in ("rdg", ".rdg.4711.partial"):
+        save_model(tmp_path / "models" / folder, "rdg", {"generator": nn.Linear(3, 2)}, {})
+    assert [entry[:2] for entry in hashes()] == [("models/rdg/generator.safetensors", "8")]
 
 
 def test_text_of_a_data_set_is_text_on_the_page(tmp_path):

@@ -35,7 +35,7 @@ FIGURES = {
 }
 RETRIEVAL = {"Retrieval, precision at k": ("speech_to_image", "image_to_speech")}
 PACKAGES = ("torch", "torchvision", "torchaudio", "timm", "numpy", "espeakng-loader", "coqui-tts", "dvc")
-HASHED = ("params.yaml", "data/catalog/images.csv", "data/catalog/captions.csv", "models/*/*.safetensors")
+HASHED = ("params.yaml", "data/catalog/images.csv", "data/catalog/captions.csv", "models/[!.]*/*.safetensors")
 CONDITIONS = {
     "clean": "as it is",
     "unseen_voices": "in voices unheard in training",
