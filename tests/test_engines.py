@@ -67,6 +67,10 @@ def test_speech_of_another_rate_is_brought_to_the_one_that_is_asked_for(tmp_path
     ("flite", {"model": "/bin/false"}, "/bin/false: exit status 1"),
     ("piper", {"model": "nowhere"}, "engine piper: 'nowhere' is no folder with voices .*; fetch some: python -m piper"),
     ("piper", {"model": ""}, "engine piper: '' is no folder with voices"),
+    ("mixed", {"model": " "}, "engine mixed: ' ' names no engines; give them as tts.model, such as: espeak flite"),
+    ("mixed", {"model": "mixed espeak"}, "engine mixed: 'mixed espeak' names no engines"),
+    ("mixed", {"model": "espeak flite=no-flite"}, "engine flite: no program no-flite; install it"),
+    ("mixed", {"model": "espeak festival"}, "engine 'festival': unknown; choose from espeak, coqui, flite, "),
 ])  # fmt: skip
 def test_what_is_missing_is_told_in_one_line(engine, options, told):
     with pytest.raises(InputError, match=told) as error:
@@ -196,3 +200,33 @@ def test_a_damaged_file_of_voices_is_named(kokoro, tmp_path):
     (tmp_path / "kokoro.onnx").unlink()
     with pytest.raises(InputError, match=r"is no folder with one \*.onnx and one voices\*.bin; get them from"):
         create_engine("kokoro", model=str(tmp_path))
+
+
+def test_engines_together_say_what_each_says_at_the_rate_of_the_first(tmp_path):
+    flite, espeak = f"flite={write_flite(tmp_path)}", create_engine("espeak", rate=160)
+    mixed = create_engine("mixed", **options_for("mixed", 160, f"espeak {flite}", ""))
+    assert [voice for voice in mixed.voices() if "flite" in voice] == ["flite:kal", "flite:rms", "flite:slt"]
+    assert len(mixed.voices()) == 3 + len(espeak.voices()) and mixed.parallel
+    own = espeak.speak(TEXT, "en-us+f3")
+    np.testing.assert_array_equal(mixed.speak(TEXT, "espeak:en-us+f3"), own)
+    said = mixed.speak(TEXT, "flite:slt")
+    assert len(said) == mixed.sample_rate == 22050 and pitch(said, 22050) == 200
+    low = create_engine("mixed", model=f"{flite} espeak", rate=160)
+    said = low.speak(TEXT, "espeak:en-us+f3")
+    assert (low.sample_rate, len(said)) == (16000, pytest.approx(len(own) / 22050 * 16000, abs=1))
+    np.testing.assert_allclose(said.std(), own.std() / 32768, rtol=0.1)
+
+
+def test_a_voice_of_engines_together_is_its_engine_s(tmp_path):
+    mixed = create_engine("mixed", model=f"espeak flite={write_flite(tmp_path)}")
+    near = [mixed.voice_in(voice, "en") for voice in ("flite:slt", "espeak:en-us+f3", "espeak:de")]
+    assert near[:2] == ["flite:slt", "espeak:en-us+f3"] and near[2].startswith("espeak:en")
+    assert mixed.voice_in("flite:slt", "eu") == ""
+    voices = voices_by_language(["en"], ["flite:rms", "flite:rms", "espeak:en-us"], ["flite:slt"], mixed)
+    assert voices == {"en": (["flite:rms", "flite:rms", "espeak:en-us"], ["flite:slt"])}
+    for voice, told in (
+        ("flite:awb", "voice 'awb': flite has no such voice; choose from kal, rms, slt"),
+        ("slt", "voice 'slt': of no engine in tts.model .espeak, flite.; give it as <engine>:<voice>"),
+    ):
+        with pytest.raises(InputError, match=told):
+            mixed.speak(TEXT, voice)

@@ -24,7 +24,7 @@ PARAMS = YAML(typ="safe").load(ROOT / "params.yaml")
 SCALES = ("smoke", "table", "demo", "large", "gpu", "paper")
 SYSTEMS = tuple(sorted(file.stem for file in (ROOT / "conf/system").glob("*.yaml")))
 SPEECH = ("log_mel", "hubert_base", "mhubert_147", "wavlm_base", "whisper_base", "whisper_base_pooled")
-TTS = ("espeak", "tacotron2", "flite", "piper", "kokoro")
+TTS = ("espeak", "tacotron2", "flite", "piper", "kokoro", "espeak_flite")
 DATASETS = ("aviary", "cub", "oxford102", "flickr8k", "places", "stamps", "ktuberling", "emoji", "manifest")
 
 

@@ -130,9 +130,11 @@ def is_silent(samples: np.ndarray) -> bool:
 
 
 def resample(samples: np.ndarray, rate: int, wanted: int) -> np.ndarray:
-    """Samples (T,) at `rate` Hz -> float32 at `wanted` Hz."""
+    """Samples (T,) at `rate` Hz -> float32 at `wanted` Hz; int16 becomes what 32768 is 1 of."""
     if rate == wanted:
         return samples
+    if samples.dtype == np.int16:
+        samples = samples / np.float32(32768)
     # SciPy, and only here: torch takes seconds and half a gigabyte in each process that reads recordings.
     from scipy.signal import resample_poly
 

@@ -76,6 +76,7 @@ ENGINES = {
     "flite": "s2igan.speech.flite:Flite",
     "piper": "s2igan.speech.piper:Piper",
     "kokoro": "s2igan.speech.kokoro:Kokoro",
+    "mixed": "s2igan.speech.mixed:Mixed",
 }
 
 

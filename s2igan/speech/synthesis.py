@@ -5,8 +5,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache, partial
 from typing import Any
 
-import numpy as np
-
 from s2igan.errors import InputError
 from s2igan.parallel import ordered_map
 from s2igan.speech.audio import encode_flac, resample
@@ -112,7 +110,5 @@ def _speak(caption: Caption, engine_name: str, engine_options: dict[str, Any], s
         samples = engine.speak(text, voice)
     except InputError as error:
         raise InputError(f"caption {key}: {error}") from None
-    if samples.dtype == np.int16 and sample_rate != engine.sample_rate:
-        samples = samples / np.float32(32768)
     samples = resample(samples, engine.sample_rate, sample_rate)
     return key, encode_flac(samples, sample_rate), len(samples) / sample_rate
