@@ -1,5 +1,6 @@
 """prepare: a data set's own files as one manifest, by its converter; aviary's birds are drawn here."""
 
+import os
 import shutil
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import click
 from s2igan.command import Stage, progress
 from s2igan.datasets.converters import find_converter
 from s2igan.errors import InputError
+from s2igan.files import write_bytes
 from s2igan.machine import workers
 from s2igan.manifest import write_manifest
 from s2igan.options import options
@@ -32,16 +34,21 @@ def main(dataset, raw, manifest, load_size, **limits):
     source = Path(raw, manifest) if dataset == "manifest" else Path(raw)
     rows = list(converter.rows(source, limits))
     stop_at(text_faults(rows, parameters(), source))
-    folder = Path("data/drawn")
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    if hasattr(converter, "drawings"):
-        images = len({row.image for row in rows})
-        for path, content in progress(converter.drawings(limits, load_size, workers()), "images", images):
-            (folder / path).parent.mkdir(exist_ok=True)
-            (folder / path).write_bytes(content)
+    images = len({row.image for row in rows})
+    folder, partial = Path("data/drawn"), Path(f"data/.drawn.{os.getpid()}.partial")
+    try:
+        partial.mkdir(parents=True)
+        if hasattr(converter, "drawings"):
+            for path, content in progress(converter.drawings(limits, load_size, workers()), "images", images):
+                write_bytes(partial / path, content)
+        if folder.exists():
+            shutil.rmtree(folder)
+        partial.rename(folder)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
     write_manifest("data/manifest.csv", rows)
-    click.echo(f"{dataset}: {len(rows)} descriptions of {len({row.image for row in rows})} images: data/manifest.csv")
+    click.echo(f"{dataset}: {len(rows)} descriptions of {images} images: data/manifest.csv")
 
 
 if __name__ == "__main__":

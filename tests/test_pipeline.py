@@ -5,7 +5,10 @@ import base64
 import csv
 import importlib
 import json
+import os
 import re
+import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -15,7 +18,7 @@ from click.testing import CliRunner
 from dag import ROOT, STAGES, composed, environment, outputs, run, sandbox, section
 from ruamel.yaml import YAML
 
-from s2igan import experiments
+from s2igan import experiments, parameters
 from s2igan.cli import main
 from s2igan.store import RaggedReader
 
@@ -282,6 +285,55 @@ def test_the_report_shows_the_run_and_asks_nobody(smoke):
     assert headings == [*"run scores samples keyword extremes parts robustness curves figures made".split()]
     # Nothing that changes from one day or machine to the next.
     assert not re.search(r"\b20\d\d-\d\d-\d\d\b|/tmp/|/home/", page) and str(smoke) not in page
+
+
+@pytest.fixture(scope="module")
+def nearly_full(smoke, tmp_path_factory):
+    """What the run made, on a disk of its own, and the number of bytes to fill so that so many are free."""
+    disk = tmp_path_factory.mktemp("disk")
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64m", "tmpfs", disk], capture_output=True).returncode:
+        pytest.skip("only root can mount a disk")
+    for name in ("data", "models", "metrics"):
+        shutil.copytree(smoke / name, disk / name)
+    yield disk
+    subprocess.run(["umount", disk], check=True)
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_on_a_full_disk_ends_in_one_line_and_loses_nothing(nearly_full, smoke, monkeypatch, stage):
+    """Room for half of what it writes, or for nothing where that is little; once there is room, the same bytes."""
+
+    def found():
+        """What there is but for the stage's own metrics and plots, which DVC removes before it runs."""
+        files = (path for path in Path().rglob("*") if path.is_file() and path.name != "filler")
+        return {str(path): path.read_bytes() for path in files if not str(path).startswith((*own, ".checkpoints"))}
+
+    def call():
+        return CliRunner().invoke(importlib.import_module(f"stages.{stage}").main, arguments)
+
+    monkeypatch.chdir(nearly_full)
+    arguments = list(parameters.arguments(composed("scale=smoke")[section(stage)]))
+    written = outputs(stage)
+    own = tuple(item for item in written if item.startswith("metrics/"))
+    files = [path for item in written for path in (Path(item), *Path(item).rglob("*")) if path.is_file()]
+    size = sum(path.stat().st_size for path in files)
+    for item in written:
+        shutil.rmtree(item) if Path(item).is_dir() else Path(item).unlink()
+    before, free = found(), shutil.disk_usage(".").free
+    with open("filler", "wb") as filler:
+        os.posix_fallocate(filler.fileno(), 0, free - (size // 2 if size > 1e5 else 0))
+    full = call()
+    assert full.exit_code == 1, full.output
+    (line,) = [line for line in full.stderr.splitlines() if "%" not in line and line]
+    assert line.startswith("error: ") and line.endswith("; free some space and run the same command again")
+    after = found()
+    assert after.items() >= before.items()
+    assert {name: after[name] for name in after.keys() - before.keys()} == {
+        name: (smoke / name).read_bytes() for name in after.keys() - before.keys()
+    }  # what was written, was written whole
+    Path("filler").unlink()
+    assert call().exit_code == 0
+    assert found() == before | {str(path): (smoke / path).read_bytes() for path in files if str(path) not in own}
 
 
 def test_a_second_run_repeats_nothing(smoke):
