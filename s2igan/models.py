@@ -13,7 +13,7 @@ from torch import Tensor, isfinite, nn
 from s2igan.errors import InputError
 
 REPRO = "run `dvc repro`, which takes it from DVC's cache or makes it again"
-VERSION = 10  # of what a model's folder holds: another one where code that reads `config` or weights changes
+VERSION = 11  # of what a model's folder holds: another one where code that reads `config` or weights changes
 
 
 def save_model(folder: str | Path, kind: str, modules: Mapping[str, nn.Module], config: dict) -> None:

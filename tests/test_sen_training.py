@@ -132,10 +132,23 @@ def test_bfloat16_is_float32_with_fewer_digits(encoder):
     assert torch.cosine_similarity(*slopes, dim=0) > 0.95
 
 
+def test_dropout_of_image_features_is_before_the_layer_and_in_training_alone():
+    """The layer hands on the first 64 features as they are; of ones, three of four are 0, others each time."""
+    image = build_sen({"feature_dim": 1000, "classes": 0, "gru_hidden": 32, "image_dropout": 0.75}).image
+    torch.nn.init.eye_(image.linear.weight)
+    torch.nn.init.zeros_(image.linear.bias)
+    features = torch.ones(200, 1000)
+    size = image.linear.out_features
+    assert torch.allclose(image.eval()(features), torch.full((200, size), size**-0.5))
+    dropped = image.train()(features) == 0
+    assert dropped.float().mean().item() == pytest.approx(0.75, abs=0.03)
+    assert len(dropped.unique(dim=0)) == 200
+
+
 @pytest.mark.parametrize(("steps", "changes", "encoder"), [
     (8, {}, {}),  # a pass has 8
     (13, {"augmentation": EVERY, "captions_per_epoch": "balanced", "patience": 1}, {}),
-    (11, {}, {"encoder": "pooled", "width": 0.02, "dropout": 0.5}),
+    (11, {}, {"encoder": "pooled", "width": 0.02, "dropout": 0.5, "image_dropout": 0.5}),
 ])  # fmt: skip
 def test_a_resumed_run_equals_an_uninterrupted_one(data, tmp_path, monkeypatch, steps, changes, encoder):
     whole, log = network(**encoder), tmp_path / "whole.tsv"

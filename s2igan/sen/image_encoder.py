@@ -6,15 +6,20 @@ from torch import Tensor, nn
 
 
 class ImageProjection(nn.Module):
-    """Features of a frozen ImageNet encoder -> a unit vector in the space shared with speech."""
+    """Features of a frozen ImageNet encoder -> a unit vector in the space shared with speech.
 
-    def __init__(self, feature_dim: int, embedding_dim: int):
+    `dropout` is of the features, in training: a few drawings of each class could else be told apart by any feature,
+    and one that was never seen would not be found.
+    """
+
+    def __init__(self, feature_dim: int, embedding_dim: int, dropout: float = 0.0):
         super().__init__()
+        self.dropout = nn.Dropout(dropout)
         self.linear = nn.Linear(feature_dim, embedding_dim)
 
     def forward(self, features: Tensor) -> Tensor:
         """(..., feature_dim) -> (..., embedding_dim), each row of length 1: of whole images, or of their regions."""
-        return F.normalize(self.linear(features), dim=-1)
+        return F.normalize(self.linear(self.dropout(features)), dim=-1)
 
 
 class CentredFeatures(nn.Module):

@@ -39,6 +39,7 @@ class SENConfig:
     width: float = number(0, min_open=True, help="of the other encoders; 1: whole", default=1.0)
     dropout: float = number(0, 1, max_open=True, help="of pooled, before each of its layers", default=0.0)
     image_projection: str = choice(IMAGE_PROJECTIONS, "none: features", default="linear")
+    image_dropout: float = number(0, 1, max_open=True, help="of the features before that layer", default=0.0)
     objective: str = choice(OBJECTIVES, "what pulls matched pairs together", default="matching")
     smoothing: float = number(0, min_open=True, help="beta of eq. 1", default=10.0)
     matching_weight: float = number(0, default=1.0)
@@ -123,7 +124,9 @@ def build_sen(config: Mapping, seed: int = 0) -> SEN:
             speech = PooledEncoder(sizes.layers * sizes.bands, values.width, values.dropout, output_dim)
         else:
             speech = CharacterEncoder(values.width, output_dim, values.text_pools)
-        image = ImageProjection(size, speech.embedding_dim) if projected else CentredFeatures(size)
+        image = CentredFeatures(size)
+        if projected:
+            image = ImageProjection(size, speech.embedding_dim, values.image_dropout)
         model = SEN(speech, image, values.classes, objective, values.places)
         if values.places and values.place_reach:
             speech.window = Window(*speech.widths, values.place_reach)
