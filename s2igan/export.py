@@ -5,8 +5,6 @@
 import copy
 import importlib.util
 import io
-import os
-import shutil
 import warnings
 from pathlib import Path
 
@@ -16,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from s2igan.errors import InputError
+from s2igan.files import whole_folder
 from s2igan.model_card import OUTPUTS, model_card
 from s2igan.models import save_model
 from s2igan.pipeline import Pipeline
@@ -110,20 +109,14 @@ def export(models: str | Path, folder: str | Path) -> list[str]:
         raise InputError(f"{models}/rdg_sen: reads text and hears nothing; export a system that hears")
     if hearing := heard_by(pipeline.config):
         raise InputError(f"{models}/rdg_sen: {hearing[0]}; export has no such encoder, only models of log-mels")
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    partial = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
-    try:
-        partial.mkdir()
+    with whole_folder(folder) as partial:
         save_model(partial / "rdg", "rdg", {"generator": pipeline.generator}, pipeline.drawing)
         save_sen(partial / "rdg_sen", pipeline.sen, pipeline.config)
         for name, content in graphs(pipeline).items():
             (partial / f"{name}.onnx").write_bytes(content)
         (partial / "README.md").write_text(model_card(pipeline, models), encoding="utf-8")
         if folder.exists():
-            folder.rmdir()
-        os.replace(partial, folder)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+            folder.rmdir()  # empty still, or this fails
     return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
 
 

@@ -1,9 +1,11 @@
-"""Small files, written whole or not at all."""
+"""Small files, and folders, written whole or not at all."""
 
 import csv
 import io
 import os
-from collections.abc import Iterable, Sequence
+import shutil
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 
@@ -40,3 +42,24 @@ def write_csv(path: str | Path, names: Sequence[str], rows: Iterable[Sequence]) 
     writer.writerow(names)
     writer.writerows(rows)
     write_text(path, text.getvalue())
+
+
+@contextmanager
+def whole_folder(path: str | Path) -> Iterator[Path]:
+    """A new folder to write into, which takes the place of `path` when the block ends, or goes if it fails.
+
+    OSError names `path`, whatever failed.
+    """
+    path = Path(path)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    try:
+        partial.mkdir(parents=True)
+        yield partial
+        shutil.rmtree(path, ignore_errors=True)
+        os.replace(partial, path)
+    except BaseException as error:
+        shutil.rmtree(partial, ignore_errors=True)
+        if isinstance(error, OSError):
+            raise OSError(error.errno, error.strerror, str(path)) from error
+        raise

@@ -2,8 +2,6 @@
 
 import hashlib
 import json
-import os
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -11,6 +9,7 @@ from safetensors.torch import load, save
 from torch import Tensor, isfinite, nn
 
 from s2igan.errors import InputError
+from s2igan.files import whole_folder
 
 REPRO = "run `dvc repro`, which takes it from DVC's cache or makes it again"
 VERSION = 11  # of what a model's folder holds: another one where code that reads `config` or weights changes
@@ -21,11 +20,7 @@ def save_model(folder: str | Path, kind: str, modules: Mapping[str, nn.Module], 
 
     `kind` tells models apart, `config` builds the network again.
     """
-    folder = Path(folder)
-    partial = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    try:
-        partial.mkdir(parents=True)
+    with whole_folder(folder) as partial:
         for name, module in modules.items():
             state = {key: value.detach().cpu().contiguous() for key, value in module.state_dict().items()}
             _check_finite(state, f"{kind} model, {name}")
@@ -35,13 +30,6 @@ def save_model(folder: str | Path, kind: str, modules: Mapping[str, nn.Module], 
         description = json.loads(json.dumps(description))  # as it is read: its keys are texts
         description["hash"] = _hash(description)
         (partial / "model.json").write_text(json.dumps(description, indent=2, sort_keys=True) + "\n")
-        shutil.rmtree(folder, ignore_errors=True)
-        os.replace(partial, folder)
-    except BaseException as error:
-        shutil.rmtree(partial, ignore_errors=True)
-        if isinstance(error, OSError):
-            raise OSError(error.errno, error.strerror, str(folder)) from error
-        raise
 
 
 def _check_finite(state: Mapping[str, Tensor], where: str | Path) -> None:

@@ -1,7 +1,5 @@
 """prepare: a data set's own files as one manifest, by its converter; aviary's birds are drawn here."""
 
-import os
-import shutil
 from pathlib import Path
 
 import click
@@ -9,7 +7,7 @@ import click
 from s2igan.command import Stage, progress
 from s2igan.datasets.converters import find_converter
 from s2igan.errors import InputError
-from s2igan.files import write_bytes
+from s2igan.files import whole_folder
 from s2igan.machine import workers
 from s2igan.manifest import write_manifest
 from s2igan.options import options
@@ -35,18 +33,11 @@ def main(dataset, raw, manifest, load_size, **limits):
     rows = list(converter.rows(source, limits))
     stop_at(text_faults(rows, parameters(), source))
     images = len({row.image for row in rows})
-    folder, partial = Path("data/drawn"), Path(f"data/.drawn.{os.getpid()}.partial")
-    try:
-        partial.mkdir(parents=True)
+    with whole_folder("data/drawn") as folder:
         if hasattr(converter, "drawings"):
             for path, content in progress(converter.drawings(limits, load_size, workers()), "images", images):
-                write_bytes(partial / path, content)
-        if folder.exists():
-            shutil.rmtree(folder)
-        partial.rename(folder)
-    except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise
+                (folder / path).parent.mkdir(exist_ok=True)
+                (folder / path).write_bytes(content)
     write_manifest("data/manifest.csv", rows)
     click.echo(f"{dataset}: {len(rows)} descriptions of {images} images: data/manifest.csv")
 

@@ -1,5 +1,11 @@
-"""Small networks that several tests build, and what stops a training."""
+"""Small networks that several tests build, a small disk, and what stops a training."""
 
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
 from torch import nn
 from torch.nn import functional as F
 
@@ -79,3 +85,13 @@ class Frozen(nn.Module):
 
 class StoppedError(Exception):
     """Stands for whatever ends a process."""
+
+
+@contextmanager
+def disk(folder: Path, size: str) -> Iterator[Path]:
+    """A disk of this size, such as "3m", in the place of `folder`; the test is skipped where none can be mounted."""
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", folder], capture_output=True)
+    if mounted.returncode:
+        pytest.skip("only root can mount a disk")
+    yield folder
+    subprocess.run(["umount", folder], check=True)

@@ -124,9 +124,9 @@ def build_sen(config: Mapping, seed: int = 0) -> SEN:
             speech = PooledEncoder(sizes.layers * sizes.bands, values.width, values.dropout, output_dim)
         else:
             speech = CharacterEncoder(values.width, output_dim, values.text_pools)
-        image = CentredFeatures(size)
-        if projected:
-            image = ImageProjection(size, speech.embedding_dim, values.image_dropout)
+        image = (
+            ImageProjection(size, speech.embedding_dim, values.image_dropout) if projected else CentredFeatures(size)
+        )
         model = SEN(speech, image, values.classes, objective, values.places)
         if values.places and values.place_reach:
             speech.window = Window(*speech.widths, values.place_reach)

@@ -130,7 +130,7 @@ def is_silent(samples: np.ndarray) -> bool:
 
 
 def resample(samples: np.ndarray, rate: int, wanted: int) -> np.ndarray:
-    """Samples (T,) at `rate` Hz -> float32 at `wanted` Hz; int16 becomes what 32768 is 1 of."""
+    """Samples (T,) at `rate` Hz -> float32 at `wanted` Hz, int16 divided by 32768; as they are where both are equal."""
     if rate == wanted:
         return samples
     if samples.dtype == np.int16:

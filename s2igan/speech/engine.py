@@ -81,17 +81,21 @@ ENGINES = {
 
 
 def options_for(name: str, rate: int, model: str, vocoder: str) -> dict[str, Any]:
-    """Of the options that stages have for any engine, those that this one takes."""
-    taken = inspect.signature(pkgutil.resolve_name(ENGINES[name])).parameters
+    """Of the options that stages have for any engine, those that this one takes. InputError for an unknown engine."""
+    taken = inspect.signature(_class_of(name)).parameters
     options = {"rate": rate, "model": model, "vocoder": vocoder}
     return {option: value for option, value in options.items() if option in taken}
 
 
 def create_engine(name: str, **options: Any) -> Engine:
     """The engine of this name, built with its own options. InputError for an unknown engine."""
+    return _class_of(name)(**options)
+
+
+def _class_of(name: str) -> type[Engine]:
     if name not in ENGINES:
         raise InputError(f"engine {name!r}: unknown; choose from {', '.join(ENGINES)}")
-    return pkgutil.resolve_name(ENGINES[name])(**options)
+    return pkgutil.resolve_name(ENGINES[name])
 
 
 def speech_or_error(samples: np.ndarray, text: str, voice: str) -> np.ndarray:

@@ -4,7 +4,7 @@ import numpy as np
 
 from s2igan.errors import InputError
 from s2igan.speech.audio import resample
-from s2igan.speech.engine import ENGINES, Engine, create_engine, options_for
+from s2igan.speech.engine import Engine, create_engine, options_for
 
 
 class Mixed:
@@ -21,7 +21,9 @@ class Mixed:
         named = dict(part.partition("=")[::2] for part in model.split())
         if not named or self.name in named:
             raise InputError(f"engine mixed: {model!r} names no engines; give them as tts.model, such as: espeak flite")
-        self._engines = {name: _engine(name, its_model, rate) for name, its_model in named.items()}
+        self._engines = {
+            name: create_engine(name, **options_for(name, rate, its_model, "")) for name, its_model in named.items()
+        }
         self.sample_rate = next(iter(self._engines.values())).sample_rate
         self.parallel = all(engine.parallel for engine in self._engines.values())
 
@@ -51,7 +53,3 @@ class Mixed:
             known = ", ".join(self._engines)
             raise InputError(f"voice {voice!r}: of no engine in tts.model ({known}); give it as <engine>:<voice>")
         return name, self._engines[name], own
-
-
-def _engine(name: str, model: str, rate: int) -> Engine:
-    return create_engine(name, **(options_for(name, rate, model, "") if name in ENGINES else {}))
