@@ -261,7 +261,7 @@ def recordings(o: Options) -> Iterator[Row]:
                 RaggedWriter(folder / "logmel.h5", "logmel", BANDS, "float16") as out,
             ):
                 utterances = ((key, speech.value(row)) for row, key in enumerate(speech.keys))
-                for key, frames in log_mels(utterances, {"sample_rate": RATE, **log_mel}, 1):
+                for key, frames, _ in log_mels(utterances, {"sample_rate": RATE, **log_mel}, 1):
                     out.append(key, frames)
 
         def peer() -> None:
