@@ -5,6 +5,7 @@
 import io
 import textwrap
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 
@@ -64,6 +65,29 @@ def sample_captions(catalog: Catalog, count: int) -> list[Caption]:
     return [c for name, share in zip(languages, counts, strict=True) for c in evenly(list(first[name].values()), share)]
 
 
+@cache
+def font_file(letters: frozenset[str]) -> str:
+    """A font that has all the letters: DejaVu Sans, else the first of this machine; DejaVu Sans where none has."""
+    from matplotlib import font_manager  # slow to import
+    from matplotlib.ft2font import FT2Font
+
+    def letters_of(file: str) -> set[str]:
+        try:
+            return set(map(chr, FT2Font(file).get_charmap()))
+        except RuntimeError:  # not every file in a folder of fonts is one
+            return set()
+
+    of_machine = sorted(font_manager.findSystemFonts(), key=lambda file: ("Regular" not in file, file))
+    files = [font_manager.findfont("DejaVu Sans"), *of_machine]
+    return next((file for file in files if letters <= letters_of(file)), files[0])
+
+
+def font_of(text: str, size: int) -> ImageFont.FreeTypeFont:
+    """Pillow's own font, which has ASCII, or another where the text needs one."""
+    own = ImageFont.load_default(size)
+    return own if text.isascii() else ImageFont.truetype(font_file(frozenset(text) - set("\n ")), size)
+
+
 def as_image(pixels: np.ndarray) -> Image.Image:
     """A uint8 image (3, S, S) as Pillow has it."""
     return Image.fromarray(np.ascontiguousarray(pixels.transpose(1, 2, 0)))
@@ -85,7 +109,6 @@ def grid(
     text_width: int = 300,
 ) -> None:
     """Rows of images (3, S, S), each with its words at the left and one heading a column."""
-    font, small = ImageFont.load_default(15), ImageFont.load_default(13)
     columns = max(len(row) for row in rows)
     headings = [textwrap.fill(heading, max(10, size // 7)) for heading in headings]
     head = 10 + 16 * max(heading.count("\n") + 1 for heading in headings) if any(headings) else 0
@@ -95,11 +118,12 @@ def grid(
     draw = ImageDraw.Draw(sheet)
     for column, heading in enumerate(headings):
         x = MARGIN + text_width + column * (size + GAP) + size // 2
-        draw.multiline_text((x, MARGIN), heading, FAINT, small, anchor="ma", spacing=3, align="center")
+        font = font_of(heading, 13)
+        draw.multiline_text((x, MARGIN), heading, FAINT, font, anchor="ma", spacing=3, align="center")
     for number, (row, caption) in enumerate(zip(rows, captions, strict=True)):
         top = MARGIN + head + number * (size + GAP)
         lines = "\n".join(textwrap.wrap(caption, max(10, text_width // 8)))
-        draw.multiline_text((MARGIN, top + size // 2), lines, INK, font, anchor="lm", spacing=3)
+        draw.multiline_text((MARGIN, top + size // 2), lines, INK, font_of(lines, 15), anchor="lm", spacing=3)
         for column, pixels in enumerate(row):
             sheet.paste(enlarge(pixels, size), (MARGIN + text_width + column * (size + GAP), top))
     write_bytes(path, png(sheet))
@@ -172,7 +196,8 @@ def attention_figure(
         edges = np.linspace(0, len(samples), count + 1).astype(int)
         for start, stop, colour in zip(edges, edges[1:], colours, strict=False):
             top.plot(np.arange(start, stop), samples[start:stop], color=colour, linewidth=0.4)
-        top.set_title("\n".join(textwrap.wrap(caption, 34)), fontsize=7)
+        font = None if caption.isascii() else Path(font_file(frozenset(caption) - {" "}))
+        top.set_title("\n".join(textwrap.wrap(caption, 34)), font=font, fontsize=7)
         middle.imshow(image.transpose(1, 2, 0))
         bottom.imshow(attention[..., :count] @ colours)
         for axis in (top, middle, bottom):

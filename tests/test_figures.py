@@ -1,12 +1,14 @@
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
+import pytest
 from PIL import Image
 
 from s2igan.catalog import Caption, Catalog
 from s2igan.catalog import Image as Record
-from s2igan.figures import GAP, MARGIN, curves, enlarge, evenly, grid, sample_captions, sheet
+from s2igan.figures import GAP, MARGIN, curves, enlarge, evenly, font_file, grid, sample_captions, sheet
 from s2igan.tables import write_json, write_tsv
 
 RED, GREEN, BLUE, BLACK, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (0, 0, 0), (255, 255, 255)
@@ -62,6 +64,30 @@ def test_samples_are_of_every_language_in_turn_and_of_different_images():
     assert [c.language for c in sample_captions(catalog, 3)] == ["de", "de", "eu"]
     german = replace(catalog, captions=tuple(c for c in captions if c.language == "de"))
     assert sample_captions(german, 2) == evenly(german.first_of("test"), 2)
+
+
+@pytest.mark.parametrize("words", [("żółw", "łąńś"), ("chữ", "việ"), ("синя", "птах"), ("ωδή", "γάτ")])
+def test_words_beside_pictures_are_letters_in_every_script_of_the_font_at_hand(tmp_path, words):
+    for name in words:  # boxes, for letters that a font lacks, would look alike
+        grid([[plain(RED)]], [name], [""], tmp_path / f"{name}.png")
+    first, second = (pixels(tmp_path / f"{name}.png") for name in words)
+    assert (first != second).any()
+
+
+def test_a_font_has_the_letters_or_is_the_usual_one():
+    usual = font_file(frozenset("a"))
+    assert Path(usual).name == "DejaVuSans.ttf"
+    assert font_file(frozenset("aж")) == usual == font_file(frozenset("\uffff"))  # which no font has
+
+
+def test_a_font_of_this_machine_is_found_where_it_has_the_letters(tmp_path, monkeypatch):
+    from matplotlib import font_manager, get_data_path
+
+    broken = tmp_path / "a-Regular.ttf"
+    broken.write_bytes(b"no font")
+    own = Path(get_data_path()) / "fonts/ttf/STIXGeneral.ttf"
+    monkeypatch.setattr(font_manager, "findSystemFonts", lambda: [str(own), str(broken)])
+    assert font_file(frozenset("ᶁᶄᶊ")) == str(own)  # which DejaVu Sans lacks
 
 
 def test_a_table_has_pictures_beside_their_words(tmp_path):
