@@ -22,18 +22,18 @@ BLOCK = 256  # queries at once: 256 x 30,000 similarities are 30 MiB
 def average_precision(scores: np.ndarray, relevant: np.ndarray) -> np.ndarray:
     """Average precision of each row: sum over thresholds of (gain in recall) x precision.
 
-    Equal to scikit-learn's `average_precision_score` row by row; nine times faster at G = 3,000.
+    Equal to scikit-learn's `average_precision_score` row by row. The threshold of a relevant item is its score; of how
+    many items pass it, two sorted rows tell.
 
     scores: (Q, G), higher is nearer, -inf leaves an item out if it is not relevant; relevant:
     (Q, G) bool, one at least in each row. Returns (Q,) float64.
     """
-    hits, last = _ranked(scores, relevant)
-    found_so_far = np.cumsum(hits, axis=1, dtype=np.int32)
-    if last is None:
-        precision = found_so_far / np.arange(1, hits.shape[1] + 1)
-    else:
-        precision = np.take_along_axis(found_so_far, last, axis=1) / (last + 1)
-    return (precision * hits).sum(axis=1) / hits.sum(axis=1)
+    found = np.empty(len(scores))
+    for query, row in enumerate(scores):
+        own, everything = np.sort(row[relevant[query]]), np.sort(row)  # ascending
+        passed, all_passed = (len(part) - np.searchsorted(part, own) for part in (own, everything))
+        found[query] = (passed / all_passed).mean()
+    return found
 
 
 def _ranked(scores: np.ndarray, relevant: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
