@@ -11,6 +11,7 @@ from typing import Any
 
 import click
 import yaml
+from ruamel.yaml import YAML
 
 from s2igan.errors import InputError
 
@@ -29,7 +30,7 @@ def parameters() -> dict[str, dict[str, Any]]:
     """The sections of params.yaml in this folder; none where there is no such file, as where a stage runs alone."""
     if not Path(FILE).is_file():
         return {}
-    values = yaml.safe_load(Path(FILE).read_text(encoding="utf-8"))
+    values = YAML(typ="safe", pure=True).load(Path(FILE).read_text(encoding="utf-8"))  # as DVC: 2e-4 is a number
     return {name: section for name, section in values.items() if isinstance(section, dict)}
 
 
@@ -72,7 +73,7 @@ def arguments(section: Mapping[str, Any]) -> Iterator[str]:
 
 def _misfits(params: Mapping[str, dict]) -> Iterator[str]:
     size = 4 * int(params["rdg"]["base_size"])
-    for name in ("image_features", "classifier", "judge"):
+    for name in ("image_features", "classifier", "judge", "oracle"):
         if (found := params[name]["crop_size"]) != size:
             yield f"{FILE}: {name}.crop_size={found}, but rdg.base_size draws {size} pixels; set it to {size}"
     value = {f"{section}.{name}": value for section, part in params.items() for name, value in part.items()}
@@ -86,10 +87,18 @@ def _misfits(params: Mapping[str, dict]) -> Iterator[str]:
     if sen["input"] == "speech_features":
         if not model:
             yield f"{FILE}: sen.input=speech_features, but speech_features.model is empty; name one, or take log_mel"
-        if sen["encoder"] == "li2020":
-            yield f"{FILE}: sen.input=speech_features, but sen.encoder=li2020 takes log-mels alone; set it to log_mel"
+        if (taken := {"li2020": "log-mels alone", "char_cnn_rnn": "text"}.get(sen["encoder"])) is not None:
+            yield f"{FILE}: sen.input=speech_features, but sen.encoder={sen['encoder']} takes {taken}; take log_mel"
+    elif model:
+        yield f"{FILE}: speech_features.model={model}, but sen.input=log_mel hears none of it; take speech_features"
     if sen["places"] and sen["encoder"] == "pooled":
         yield f"{FILE}: sen.places is not 0, but sen.encoder=pooled has no frames to attend to; set sen.places to 0"
+    if params["rdg"]["sentence_attention"] and params["rdg"]["scales"] == 1:
+        yield f"{FILE}: rdg.sentence_attention is on, but with rdg.scales=1 no stage attends; set it to false"
+    if sen["image_dropout"] and sen["image_projection"] == "none":
+        yield f"{FILE}: sen.image_dropout is not 0, but sen.image_projection=none has no layer for it; set it to 0"
+    if sen["dropout"] and sen["encoder"] != "pooled":
+        yield f"{FILE}: sen.dropout is not 0, but sen.encoder={sen['encoder']} has none, only pooled has; set it to 0"
     if sen["places"] and params["rdg"]["scales"] == 1:
         yield f"{FILE}: sen.places is not 0, but a generator with rdg.scales=1 has no stage that attends; set it to 0"
     config = import_module("s2igan.options").fill(import_module("s2igan.sen.augmentation").Augmentation, sen)
@@ -102,6 +111,12 @@ def _misfits(params: Mapping[str, dict]) -> Iterator[str]:
     robustness = params["robustness"]
     if robustness["engine"] and (robustness["engine"] == params["tts"]["engine"] or not robustness["voices"]):
         yield f"{FILE}: robustness.engine={robustness['engine']}: name another than tts.engine, and robustness.voices"
+    if robustness["voices"] and not robustness["engine"]:
+        yield f"{FILE}: robustness.voices are given, but no robustness.engine to speak in them; name one"
+    if params["catalog"]["dataset"] != "aviary":
+        for name in ("judge", "oracle", "keyword"):
+            if params[name]["enabled"]:
+                yield f"{FILE}: {name}.enabled: of the birds of dataset=aviary alone all parts are known; set it false"
     try:
         import_module("s2igan.metrics.robustness").conditions(robustness["snr_db"], robustness["rates"], "")
         if other := _quick_engine(robustness):

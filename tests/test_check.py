@@ -161,6 +161,21 @@ def test_a_list_without_a_usable_row_is_told(rows):
             {"sen": {"places": 8, "encoder": "pooled"}},
             "sen.places is not 0, but sen.encoder=pooled has no frames to attend to",
         ),
+        (
+            {"sen": {"image_dropout": 0.5, "image_projection": "none"}},
+            "sen.image_dropout is not 0, but sen.image_projection=none has no layer for it; set it to 0",
+        ),
+        (
+            {"sen": {"input": "speech_features", "encoder": "char_cnn_rnn"}, "speech_features": {"model": "own"}},
+            "sen.input=speech_features, but sen.encoder=char_cnn_rnn takes text; take log_mel",
+        ),
+        ({"speech_features": {"model": "own"}}, "speech_features.model=own, but sen.input=log_mel hears none of it"),
+        ({"robustness": {"voices": ["slt"]}}, "robustness.voices are given, but no robustness.engine to speak in them"),
+        (
+            {"catalog": {"dataset": "cub"}, "judge": {"enabled": False}, "oracle": {"enabled": False}},
+            "keyword.enabled: of the birds of dataset=aviary alone all parts are known; set it false",
+        ),
+        ({"sen": {"dropout": 0.5}}, "sen.dropout is not 0, but sen.encoder=conv_gru has none, only pooled has"),
         ({"robustness": {"rates": [1.25, 1.25]}}, "condition rate1.25 is asked for twice"),
         ({"catalog": {"min_seconds": 0.1}}, "catalog.min_seconds=0.1, but sen.kernel and sen.stride need 0.225 s"),
         (
