@@ -24,14 +24,7 @@ from s2igan.command import progress
 ROOT = Path(__file__).parent.parent
 # The configuration, and how DVC unpacks it, are those of the tests.
 sys.path.insert(0, str(ROOT / "tests"))
-STAGES = {
-    "prepare": "prepare",
-    "catalog": "catalog",
-    "synthesize": "tts",
-    "logmel": "logmel",
-    "image_features": "image_features",
-    "embed": "embed",
-}
+STAGES = ("prepare", "catalog", "synthesize", "logmel", "image_features", "embed")
 CAPTIONS = 10
 CLASSES = 200
 SECONDS = 0.4
@@ -92,17 +85,17 @@ def proportional_bytes(pid: int) -> int:
 
 def data_stages(folder: Path, images: int) -> dict[str, tuple[float, float]]:
     """Of each data stage on so many images, ten recordings each, in a new folder: seconds, and GiB at the peak."""
-    from dag import arguments, composed
+    from dag import arguments, composed, section
 
     # The frozen network that needs no download, at a small size: what it sees does not change what is held.
     network = ("image_features.encoder=efficientnet_lite0", "image_features.input_size=64")
     params = composed("dataset=manifest", "scale=paper", *network)
     write_data_set(folder / "data/raw/manifest", images)
     found = {}
-    for stage, section in STAGES.items():
+    for stage in STAGES:
         if stage == "embed":
             untrained_sen(folder, params["sen"])
-        found[stage] = peak_of([sys.executable, "-m", f"stages.{stage}", *arguments(params[section])], folder)
+        found[stage] = peak_of([sys.executable, "-m", f"stages.{stage}", *arguments(params[section(stage)])], folder)
     return found
 
 
