@@ -371,10 +371,12 @@ def table1(scale, seeds, systems, samples, jobs):
     experiments = queue.finished(list(wanted), page.FILES) if wanted else []
     runs.setdefault(queue.present_commit(), []).extend(page.as_runs(experiments))
     page.write_scores(table, scale, runs)
+    written = [str(table), "docs/results.md"]
     for seed in seeds:
         of_seed = [experiment for experiment in experiments if experiment.value("seed") == seed]
         if len(of_seed) == len(systems):
             page.draw_samples("metrics/figures/table1.png", of_seed, samples)
+            written.append("metrics/figures/table1.png")
             break
     chosen = () if systems == tuple(page.SYSTEMS) else systems
     words = (f"--scale {scale}", *(f"--seed {seed}" for seed in seeds), *(f"--system {system}" for system in chosen))
@@ -387,7 +389,7 @@ def table1(scale, seeds, systems, samples, jobs):
     commits = ", ".join(dict.fromkeys(commit for commit, _ in shown))
     origin = f"`{' '.join(['s2igan table1', *words])}` on commit {commits}"
     page.write_page("docs/results.md", [run for _, run in shown], scale, origin)
-    click.echo(f"{table}, metrics/figures/table1.png, docs/results.md")
+    click.echo(", ".join(written))
 
 
 if __name__ == "__main__":

@@ -76,8 +76,9 @@ class Pipeline:
 
     @property
     def voices(self) -> list[str]:
-        """The test voices of the data set: unseen in training."""
-        return self.config["speech"].get("test_voices", [])
+        """The engine's voices that training has not heard; none for models of recordings, or of text."""
+        speech = self.config["speech"]
+        return [] if speech.get("engine") == RECORDINGS else speech.get("test_voices", [])
 
     @property
     def voice(self) -> str:
@@ -101,7 +102,7 @@ class Pipeline:
     def require_hearing(self, what: str | Path) -> None:
         """Raises InputError where these models read text: they cannot take the sound `what`."""
         if self.reads_text:
-            raise InputError(f"{what}: these models read text and hear nothing; give them a sentence")
+            raise InputError(f"{what}: these models read text and hear nothing; give them the sentence alone")
 
     def listen(self, recording: str | Path, max_seconds: int = MAX_SECONDS) -> np.ndarray:
         """A recording in any format that `audio.decode` reads -> samples (T,) at `sample_rate`."""

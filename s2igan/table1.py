@@ -1,7 +1,5 @@
 """The paper's Table 1 and component analysis as this project computes them: every system, several seeds, one page."""
 
-# S size
-
 import math
 import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence

@@ -30,10 +30,10 @@ def trace(key: str, wav: str | Path | None = None, png: str | Path | None = None
     yield f"catalog         {image.split}, class {image.class_name}, image {image.key}"
     said = f'"{caption.text}"' if caption.text else caption.recording
     yield f"                {said}{', language ' if caption.language else ''}{caption.language}"
-    images: list[np.ndarray] = []
+    images: dict[str, np.ndarray] = {}
     for file in _open(ImageReader, "images"):
-        images.append(file.value(file.index(image.key)))
-        yield f"image           {file.path}: {_shape(images[0])}"
+        images["real"] = file.value(file.index(image.key))
+        yield f"image           {file.path}: {_shape(images['real'])}"
     if wav and not Path("data/speech.h5").exists():
         raise InputError(f"{wav}: there is no sound to write, data/speech.h5 is missing; run `dvc repro synthesize`")
     for file in _open(RaggedReader, "speech"):
@@ -70,12 +70,12 @@ def trace(key: str, wav: str | Path | None = None, png: str | Path | None = None
     for file in _open(FixedReader, "generated"):
         if caption.key in file:
             row = file.index(caption.key)
-            images.append(file.values([row])[0])
-            yield f"generated       {file.path}: {_shape(images[-1])}, seed {file.column('seed')[row]}"
+            images["generated"] = file.values([row])[0]
+            yield f"generated       {file.path}: {_shape(images['generated'])}, seed {file.column('seed')[row]}"
         else:
             yield f"generated       {file.path}: not drawn (only captions of the test split are)"
     if png:
-        grid([images], [words(caption)], ["real", "generated"][: len(images)], png, 192)
+        grid([list(images.values())], [words(caption)], list(images), png, 192)
         yield f"                images written to {png}"
 
 

