@@ -55,18 +55,17 @@ def _option(default: dict, **option: Any) -> Any:
     return field(metadata={"option": option}, **default)
 
 
-def options(*configs: type, drop: Sequence[str] = ()) -> Callable:
+def options(*configs: type) -> Callable:
     """Gives a Click command a required option for each field of the dataclasses that was declared by this file.
 
-    A field of two of them is one option. `drop` are fields that the command sets itself.
+    A field of two of them is one option.
     """
 
     def add(command: Callable) -> Callable:
         declared = {f.name: f.metadata["option"] for c in configs for f in fields(c) if "option" in f.metadata}
         for name, option in reversed(declared.items()):
-            if name not in drop:
-                flag = f"--{name}" if "type" in option else f"--{name}/--no-{name}"
-                command = click.option(flag, required=True, **option)(command)
+            flag = f"--{name}" if "type" in option else f"--{name}/--no-{name}"
+            command = click.option(flag, required=True, **option)(command)
         return command
 
     return add

@@ -29,12 +29,8 @@ def main(samples, birds, seed):
     rng = np.random.default_rng(seed)
     with ImageReader("data/images.h5") as images:
         chosen = np.sort(rng.permutation(len(images))[:birds])
-        sheet(
-            list(centre_crop(images.values(chosen), images.attributes["load_size"]).numpy()),
-            10,
-            f"{FOLDER}/dataset.png",
-            96,
-        )
+        squares = centre_crop(images.values(chosen), images.attributes["load_size"])
+        sheet(list(squares.numpy()), 10, f"{FOLDER}/dataset.png", 96)
 
         picked = sample_captions(catalog, samples)
         keys = [caption.key for caption in picked]

@@ -7,6 +7,7 @@ from s2igan.catalog import read_catalog
 from s2igan.command import Stage
 from s2igan.machine import device
 from s2igan.metrics.classifier import (
+    NETWORKS,
     Recipe,
     Rows,
     classifier_hash,
@@ -27,6 +28,7 @@ HELD_OUT = 4  # each fourth image of a class tells how good the classifier is
 
 @click.command(cls=Stage)
 @click.option("--weights", required=True, help="file of Inception-v3's ImageNet weights; empty for the usual place")
+@click.option("--network", type=click.Choice(list(NETWORKS)), required=True)
 @options(Recipe)
 def main(**values):
     """Reads the catalog and data/images.h5; writes models/classifier and metrics/classifier.json."""

@@ -1,7 +1,7 @@
 """train_rdg: the densely-stacked generator against three discriminators, under the relation supervisor."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -14,14 +14,13 @@ from s2igan.data_parallel import is_first, spread
 from s2igan.errors import InputError
 from s2igan.figures import grid, sample_captions, words
 from s2igan.machine import device, training_precision
-from s2igan.options import choice, fill, options
+from s2igan.options import fill, options
 from s2igan.rdg.batches import BatchConfig, ImageTable, TrainingSet
 from s2igan.rdg.captions import CaptionDecoder, number_words, pretrain
 from s2igan.rdg.model import RDG, RDGConfig
 from s2igan.rdg.training import Preview, Recipe, train
 from s2igan.sen.embedding import GENERATOR_SEN, HeardCaptions, open_captions
 from s2igan.sen.model import SEN, class_labels, load_sen, pad, save_sen, speech_file
-from s2igan.sen.text_encoder import TextReader
 from s2igan.store import FixedReader, ImageReader, RaggedReader
 from s2igan.tables import write_curves
 from s2igan.training import Checkpoints, History, code_of
@@ -38,15 +37,9 @@ PREVIEWS = 8
 SHEETS = "metrics/figures/rdg_training.png"
 
 
-@dataclass(frozen=True)
-class Hearing:
-    """What becomes of SEN's speech encoder."""
-
-    speech_encoder: str = choice(["frozen", "trained"], "trained: along with G")
-
-
 @click.command(cls=Stage)
-@options(RDGConfig, BatchConfig, Hearing, Recipe)
+@options(RDGConfig, BatchConfig, Recipe)
+@click.option("--speech_encoder", type=click.Choice(["frozen", "trained"]), required=True, help="trained: along with G")
 def main(**values):
     """Reads the catalog, images, features, embeddings and models/sen; writes models/rdg{,_sen}, curves and sheets.
 
@@ -55,7 +48,7 @@ def main(**values):
     """
     spread("train_rdg")
     values["precision"] = training_precision("rdg.precision", values["precision"], device())
-    trained = fill(Hearing, values).speech_encoder == "trained"
+    trained = values["speech_encoder"] == "trained"
     sen, config = load_sen("models/sen")
     attention = sen.places > 0
     inputs = [*INPUTS, *sorted(Path("models/sen").glob("*")), *([speech_file(config)] if trained or attention else [])]
@@ -117,7 +110,7 @@ def main(**values):
         decoder_checkpoints.clear()
 
 
-def open_speech(sen: SEN, config: dict, trained: bool) -> RaggedReader | TextReader | HeardCaptions | FixedReader:
+def open_speech(sen: SEN, config: dict, trained: bool) -> RaggedReader | HeardCaptions | FixedReader:
     """What the step takes of every caption: what a trained encoder hears, what a frozen one heard of it."""
     if trained:
         return open_captions(config)

@@ -1,6 +1,6 @@
 """train_sen: one space for speech and images, from the matching and the distinctive loss (eqs. 1 to 6)."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 
 import click
 import numpy as np
@@ -9,7 +9,7 @@ from s2igan.catalog import read_catalog
 from s2igan.command import Stage
 from s2igan.data_parallel import is_first, spread
 from s2igan.machine import device, training_precision
-from s2igan.options import choice, fill, options, switch
+from s2igan.options import fill, options
 from s2igan.sen.augmentation import Augmentation
 from s2igan.sen.embedding import open_captions
 from s2igan.sen.model import SENConfig, build_sen, save_sen, speech_file
@@ -27,17 +27,11 @@ INPUTS = (
 )
 
 
-@dataclass(frozen=True)
-class Splits:
-    """Whether SEN is trained, and what validation's classes are for."""
-
-    pretrain: bool = switch("off: the network as it is at initialisation")
-    selection: str = choice(["val", "test"], "split that picks the pass whose weights are kept; test: val teaches")
-    learn_val: bool = switch("train on val too, and keep the last pass")
-
-
 @click.command(cls=Stage)
-@options(SpeechEncoderConfig, SENConfig, Splits, Recipe, Augmentation)
+@options(SpeechEncoderConfig, SENConfig, Recipe, Augmentation)
+@click.option("--pretrain/--no-pretrain", required=True, help="off: the network as it is at initialisation")
+@click.option("--selection", type=click.Choice(["val", "test"]), required=True, help="picks a pass; test: val teaches")
+@click.option("--learn_val/--no-learn_val", required=True, help="train on val too, and keep the last pass")
 def main(**values):
     """Reads the catalog, data/logmel.h5 and data/image_{features,regions}.h5; writes models/sen and its curves.
 
@@ -46,19 +40,19 @@ def main(**values):
     spread("train_sen")
     values["precision"] = training_precision("sen.precision", values["precision"], device())
     inputs = (*INPUTS, speech_file(values))
-    splits = fill(Splits, values)
-    if not splits.pretrain:
+    selection, learn_val = values["selection"], values["learn_val"]
+    if not values["pretrain"]:
         values["captions"] = 0
     recipe = fill(Recipe, values)
     checkpoints = Checkpoints("train_sen", values, inputs, code_of("train_sen"))
     catalog = read_catalog("data/catalog")
-    chosen_by = [] if splits.learn_val and splits.selection == "val" else catalog.split(splits.selection)
+    chosen_by = [] if learn_val and selection == "val" else catalog.split(selection)
     with (
         open_captions(values) as log_mels,
         FixedReader("data/image_features.h5", "image_features") as features,
         FixedReader("data/image_regions.h5", "image_regions") as regions,
     ):
-        val_teaches = splits.learn_val or splits.selection == "test"
+        val_teaches = learn_val or selection == "test"
         taught = catalog.training_captions() if val_teaches else catalog.split("train")
         training, validation = (pairs(catalog, captions, log_mels, features) for captions in (taught, chosen_by))
         classes = len(np.unique(training.classes[training.classes >= 0])) if values["distinctive_weight"] else 0

@@ -107,10 +107,10 @@ SYSTEM = {
         return F.relu(0.2 + hardest - scores.diagonal()).mean()
 
     def pair_loss(''',
-        '        if self.pairs == "joint_embedding":',
-        """        if self.pairs == "triplet":
+        '        if self.objective == "joint_embedding":',
+        """        if self.objective == "triplet":
             return self.triplet_loss(speech, image, groups)
-        if self.pairs == "joint_embedding":""",
+        if self.objective == "joint_embedding":""",
     ),
     "s2igan/table1.py": ("SYSTEMS = {", 'SYSTEMS = {\n    "triplet": "a triplet loss in SEN",'),
     "conf/system/triplet.yaml": """

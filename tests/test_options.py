@@ -29,11 +29,11 @@ class Recipe:
 GIVEN = ("--width=3 --channels=4 --channels=5 --kind=b --lr=0.5 --no-norm --seed=7").split()
 
 
-def run(*arguments, drop=()):
+def run(*arguments):
     got = {}
 
     @click.command()
-    @options(Sizes, Recipe, drop=drop)
+    @options(Sizes, Recipe)
     def main(**values):
         got.update(values)
 
@@ -66,8 +66,3 @@ def test_what_is_out_of_range_is_refused(changed, told):
 def test_every_option_is_required_also_where_the_field_has_a_default(missing):
     result, _ = run(*(word for word in GIVEN if word != missing))
     assert result.exit_code == 2 and "Missing option" in result.output
-
-
-def test_a_field_can_be_left_to_the_command():
-    result, values = run(*(word for word in GIVEN if "kind" not in word), drop=("kind",))
-    assert result.exit_code == 0 and "kind" not in values

@@ -134,7 +134,7 @@ def test_a_system_has_what_its_name_says_and_nothing_else(system):
     encoder, classifier, projection, dense, terms, players = EXPECTED[system]
     sen, model, optimizers, _, curves = one_step(system)
     assert type(sen.speech) is encoder and (sen.classifier is not None) == classifier
-    assert sen.objective.pairs == ("matching" if projection else "joint_embedding")
+    assert sen.objective.objective == ("matching" if projection else "joint_embedding")
     assert set(shapes(sen.image)) == ({"linear.weight", "linear.bias"} if projection else set())
     size = (16 if encoder is CharacterEncoder else 32) if projection else FEATURES
     assert sen.speech.embedding_dim == size
@@ -306,7 +306,7 @@ def test_classes_of_val_pick_the_epoch_or_teach(system, learn_val, project):
     told = run_stage("train_sen", config)
     catalog = read_catalog(project / "data/catalog")
     taught = {image.class_name for image in catalog.images if image.split in ("train", "val")[: 1 + learn_val]}
-    assert load_sen(project / "models/sen")[0].classes == len(taught)
+    assert load_sen(project / "models/sen")[0].classifier.out_features == len(taught)
     expected = "kept epoch 1, the last: sen.learn_val leaves no captions to choose by"
     assert (expected in told) == (learn_val and system == "s2igan") == ("mAP" not in told)
 

@@ -61,5 +61,5 @@ def test_it_reads_as_a_ragged_file_does(folder):
         assert read(reader.value(row)) == "a b/01 bird" and reader.lengths[row] == 11
         assert [read(value) for value in reader.values([1, 0])] == ["a a/01 bird", "a a/00 bird"]
         assert len(reader.values()) == 6
-        with pytest.raises(InputError, match="c/00/00: no such caption among 6"):
+        with pytest.raises(InputError, match="captions.csv: no key c/00/00 among its 6"):
             reader.index("c/00/00")

@@ -5,7 +5,6 @@ What is said here of speakers holds for its version 22.12.3; data/raw/ktuberling
 
 import gzip
 import re
-import shutil
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator, Mapping
 from itertools import combinations
@@ -17,6 +16,7 @@ from s2igan import splits
 from s2igan.command import progress
 from s2igan.datasets.svg import Scene, encoded
 from s2igan.errors import InputError
+from s2igan.files import whole_folder
 from s2igan.images import read_image
 from s2igan.manifest import Row
 from s2igan.selection import key_name
@@ -41,23 +41,20 @@ _FETCH = "run `s2igan fetch ktuberling` (see data/raw/ktuberling/README.md)"
 
 def unpack(raw: Path) -> None:
     """Draws the objects of all scenes of the package unpacked in `raw`, each to a file of its own in OBJECTS."""
-    shutil.rmtree(raw / OBJECTS, ignore_errors=True)
-    drawn = raw / f".{OBJECTS}.partial"
-    shutil.rmtree(drawn, ignore_errors=True)
     themes = _themes(raw)
-    for theme in progress(themes, "scenes", len(themes)):
-        board = theme.with_name(_xml(theme).get("gameboard", ""))
-        if not board.is_file():
-            raise InputError(f"{board}: missing; {_FETCH}")
-        content = board.read_bytes()
-        scene = Scene(gzip.decompress(content) if board.suffix == ".svgz" else content)
-        (drawn / theme.stem).mkdir(parents=True)
-        for name in _objects(theme):
-            try:
-                (drawn / theme.stem / f"{name}.png").write_bytes(encoded(scene.object(name)))
-            except InputError as error:
-                raise InputError(f"{board}: {error}") from None
-    drawn.rename(raw / OBJECTS)
+    with whole_folder(raw / OBJECTS) as drawn:
+        for theme in progress(themes, "scenes", len(themes)):
+            board = theme.with_name(_xml(theme).get("gameboard", ""))
+            if not board.is_file():
+                raise InputError(f"{board}: missing; {_FETCH}")
+            content = board.read_bytes()
+            scene = Scene(gzip.decompress(content) if board.suffix == ".svgz" else content)
+            (drawn / theme.stem).mkdir()
+            for name in _objects(theme):
+                try:
+                    (drawn / theme.stem / f"{name}.png").write_bytes(encoded(scene.object(name)))
+                except InputError as error:
+                    raise InputError(f"{board}: {error}") from None
 
 
 def rows(raw: Path, limits: Limits) -> Iterator[Row]:

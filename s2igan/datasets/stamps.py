@@ -50,13 +50,6 @@ class Stamp:
     sentence: str
     languages: tuple[str, ...]
 
-    @property
-    def image(self) -> str:
-        return f"{FOLDER}/{self.name}.png"
-
-    def recording(self, language: str) -> str:
-        return f"{FOLDER}/{_recording(self.name, language)}"
-
     def speaker(self, language: str) -> str:
         """The language, with -2 for the second voice of it."""
         in_series = any(other in self.languages for other in SERIES)
@@ -86,13 +79,13 @@ def rows(raw: Path, limits: Limits) -> Iterator[Row]:
     if not class_of:
         raise InputError(f"{raw / FOLDER}: no folder with {CLASS_SIZE} images and their recordings; {_FETCH}")
     stamps = [stamp for stamp in stamps if stamp.name in class_of]
-    split_of, keys = _divide(stamps, class_of, limits.seed), _keys(stamps, class_of)
+    split_of, keys = _divide(stamps, class_of, limits.seed), _keys(class_of)
     for stamp in stamps:
         key, split = keys[stamp.name], split_of[stamp.name]
         for language in _in_turn(stamp, key, split, limits):
             yield Row(
-                stamp.image,
-                recording=stamp.recording(language),
+                f"{FOLDER}/{stamp.name}.png",
+                recording=f"{FOLDER}/{_recording(stamp.name, language)}",
                 class_name=class_of[stamp.name],
                 speaker=stamp.speaker(language),
                 language=language,
@@ -165,11 +158,10 @@ def _divide(stamps: Sequence[Stamp], class_of: dict[str, str], seed: int) -> dic
     return {stamp.name: split_of[stamp.sentence] for stamp in stamps}
 
 
-def _keys(stamps: Iterable[Stamp], class_of: dict[str, str]) -> dict[str, str]:
+def _keys(class_of: dict[str, str]) -> dict[str, str]:
     """`<class>/<image>` for each name: animals_birds/crow for animals/birds/crow, its folders joined by _."""
     keys = {}
-    for folder in {class_of[stamp.name] for stamp in stamps}:
-        names = [stamp.name for stamp in stamps if class_of[stamp.name] == folder]
+    for folder, names in splits.members(class_of).items():
         short = unique_names(names, [lambda name, folder=folder: name.removeprefix(f"{folder}/")])
         keys |= {name: f"{key_name(folder)}/{short[name]}" for name in names}
     return keys

@@ -47,7 +47,8 @@ def attention_scores(catalog: Catalog, device: torch.device) -> dict:
         voice_of = dict(zip(speech.keys, speech.column("voice"), strict=True))
     with FixedReader("data/generated.h5", "generated") as generated:
         rows = evenly(range(len(generated)), CAPTIONS)
-        keys, seeds = [generated.keys[row] for row in rows], [generated.column("seed")[row] for row in rows]
+        seed_of = generated.column("seed")
+        keys, seeds = [generated.keys[row] for row in rows], [seed_of[row] for row in rows]
     heard = caption_embeddings(keys, device, places=True)
     images, weights = draw_with_attention(model, heard, seeds, device)
     with torch.inference_mode():

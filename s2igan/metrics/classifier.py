@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from s2igan import training as loop
 from s2igan.errors import InputError
 from s2igan.models import hash_files, load_model, load_state, save_model
-from s2igan.options import choice, integer, number, seed
+from s2igan.options import integer, number, seed
 from s2igan.training import Checkpoints, Row, Schedule, pass_order, step_generator
 from s2igan.vision.transforms import centre_crop, random_crop_flip, to_float
 
@@ -228,13 +228,13 @@ class Rows:
 class Recipe:
     """The tunable numbers of training, and the network that is trained."""
 
-    network: str = choice(list(NETWORKS))
     channels: int = integer(1, help="width of the small network")
     crop_size: int = integer(8, help="pixels of a generated image")
     images: int = integer(1, help="to learn from, counted as often as they come")
     batch_size: int = integer(2)
     lr: float = number(0, 1, min_open=True, help="of all that is new")
     seed: int = seed()
+    network: str = "small"  # of NETWORKS
     label_smoothing: float = 0.05
     weight_decay: float = 0.02
 

@@ -89,11 +89,12 @@ def retrieval_scores(
         told = named_colours([read(caption.text) for caption in captions], parts, colours)
         shown = named_colours([truth_of[image.class_name] for image in tested], parts, colours)
         ear, eye = (np.eye(len(colours) + 1)[found][..., :-1].reshape(len(found), -1) for found in (told, shown))
-        for name, found in (
-            ("speech_to_image", cross_modal_retrieval(ear, eye, speech_classes, image_classes, own_image)),
-            ("image_to_speech", cross_modal_retrieval(eye, ear, image_classes, speech_classes, padded)),
-        ):
-            oracle[f"{name}_map_oracle"] = found["map"]
+        oracle = {
+            "speech_to_image_map_oracle": cross_modal_retrieval(ear, eye, speech_classes, image_classes, own_image)[
+                "map"
+            ],
+            "image_to_speech_map_oracle": cross_modal_retrieval(eye, ear, image_classes, speech_classes, padded)["map"],
+        }
     scores = {
         "speech_to_image_map": forth["map"],
         "image_to_speech_map": back["map"],
@@ -236,8 +237,14 @@ def image_scores(
     images, at most as many as were generated. `_oracle` is there where data/generated_oracle.h5 has images.
     """
     classifier, _ = load_classifier("models/classifier", "classifier")
+    about_classifier = {}
     if classifier is not None:
         classifier.to(encoder.mean.device)
+        about_classifier = {
+            "classifier_network": classifier.config["network"],
+            "classifier_weights": classifier_hash("models/classifier"),
+            "classifier_classes": classifier.config["heads"][0],
+        }
     tested = catalog.images_in("test")
     with FixedReader("data/generated.h5", "generated") as generated:
         if classifier is not None:
@@ -253,7 +260,6 @@ def image_scores(
     queries, across_images = _queries(catalog, tested, queries_per_class, seed)
     queried, groups = (Counter(group_of[key] for key in keys) for keys in (np.array(real.keys)[queries], real.keys))
     splits = min(is_splits, drawn)
-    joint = distance_names(fid_encoder.name)[1]
     protocol = ImageProtocol(real, group_of, queries, distance_names(fid_encoder.name), drawn, splits, seed)
     first = {caption.image: caption.key for caption in catalog.first_of("test")}
     real_speech = np.stack([speech_of[first[key]] for key in real.keys])
@@ -267,7 +273,8 @@ def image_scores(
             protocols = (False,) if across_images and min(groups[name] for name in queried) > 1 else ()
         else:
             speech = np.stack([speech_of[key] for key in images.keys])
-            row[joint] = frechet_joint_distance(real.fid_features, real_speech, images.fid_features, speech)
+            both = (real.fid_features, real_speech, images.fid_features, speech)
+            row[protocol.distances[1]] = frechet_joint_distance(*both)
         scores |= {f"{name}{suffix}": value for name, value in row.items()}
         found = {f"{MAP[same]}{suffix}": protocol.retrieval(images, same) for same in protocols}
         scores |= {name: score for name, (score, _) in found.items()}
@@ -288,7 +295,7 @@ def image_scores(
         "fid_encoder": fid_encoder.name,
         "fid_encoder_weights": fid_encoder.weights_hash,
         "fid_encoder_input_size": fid_encoder.input_size,
-        **_about_classifier(classifier),
+        **about_classifier,
         "protocol": [_split(catalog), *IMAGE_PROTOCOL],
     }
 
@@ -322,16 +329,6 @@ def _queries(catalog: Catalog, real: list[Image], per_class: int, seed: int) -> 
     return chosen[choose_queries(keys[chosen], groups[chosen], per_class=per_class, seed=seed)], True
 
 
-def _about_classifier(classifier) -> dict:
-    if classifier is None:
-        return {}
-    return {
-        "classifier_network": classifier.config["network"],
-        "classifier_weights": classifier_hash("models/classifier"),
-        "classifier_classes": classifier.config["heads"][0],
-    }
-
-
 def _check_size(model: AnyClassifier, generated: FixedReader, section: str) -> None:
     """Raises InputError where `predict` would look at the middle of a generated image only."""
     size = generated.shape[-1]
@@ -346,8 +343,8 @@ class _Networks:
     """The encoders and the classifier, None where there is none, as they see images of `size` pixels."""
 
     def __init__(self, encoder: FrozenEncoder, fid_encoder: FrozenEncoder, classifier: AnyClassifier | None, size: int):
-        same = _identity(encoder) == _identity(fid_encoder)
-        self.encoders = [encoder] if same else [encoder, fid_encoder]
+        seen = [(e.name, e.weights_hash, e.input_size) for e in (encoder, fid_encoder)]
+        self.encoders = [encoder] if seen[0] == seen[1] else [encoder, fid_encoder]
         self.classifier = classifier
         self.size = size
 
@@ -383,10 +380,6 @@ class _Networks:
         if self.classifier is not None:
             pooled, (probabilities, *_) = describe(self.classifier, source)
         return ImageSet(keys, images, features[0], features[-1], pooled, probabilities)
-
-
-def _identity(encoder: FrozenEncoder) -> tuple[str, str, int]:
-    return encoder.name, encoder.weights_hash, encoder.input_size
 
 
 def _named_of_classes(catalog: Catalog) -> dict[str, dict[str, str]]:
@@ -429,9 +422,9 @@ def attribute_scores(catalog: Catalog) -> dict:
             _check_size(judge, file, "judge")
             keys, seen = file.keys, readings(file)
         named = named_colours([read(text_of[key]) for key in keys], parts, colours)
-        class_names = [image_of[key.rsplit("/", 1)[0]].class_name for key in keys]
         generated[control] = part_colour_accuracy(seen, named, parts, len(colours))
         if not control:
+            drawn, class_names = len(keys), [image_of[key.rsplit("/", 1)[0]].class_name for key in keys]
             all_parts = part_colour_accuracy(seen, truth(class_names), parts, len(colours))
     with FixedReader("data/keyword_before.h5", "generated") as file:
         before = readings(file)
@@ -457,7 +450,7 @@ def attribute_scores(catalog: Catalog) -> dict:
             "keyword_changed": keyword["keyword_changed"]["interval"],
             "keyword_kept": keyword["keyword_kept"]["interval"],
         },
-        "generated_images": len(keys),
+        "generated_images": drawn,
         "colours_named": generated[""]["pooled"]["count"],
         "judged_real_images": len(real),
         "keyword_pairs": len(before),

@@ -1,6 +1,6 @@
 """What one training step of RDG sees, drawn from nothing but (seed, step)."""
 
-# B batch, K further captions, S load size, V views, F features, A speech embedding size, P places, T frames,
+# B batch, K further captions, S base size, V views, F features, A speech embedding size, P places, T frames,
 # M mel bands
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ from s2igan.errors import InputError
 from s2igan.options import choice, integer, switch
 from s2igan.sen.embedding import HeardCaptions
 from s2igan.sen.model import pad
-from s2igan.sen.text_encoder import TextReader
 from s2igan.store import ImageReader, RaggedReader
 from s2igan.training import pass_order, step_generator
 from s2igan.vision.facing import turned
@@ -42,13 +41,13 @@ class Batch:
     same_class: Tensor  # (B, F), I^RI
     other_class: Tensor  # (B, F), I^MI
     groups: Tensor  # (B,), class numbers of the images, or an image's own where it has no class
+    shifts: Tensor  # (B, 2, 2) in [-1, 1]: how far augmentation moves real and generated images
     mismatched: Tensor | None = None  # (B, 3, 4S, 4S), the images I^MI, where D sees them with this speech
     frames: Tensor | None = None  # (B,), of `speech`
     labels: Tensor | None = None  # (B,), classes of SEN's classifier, -1 for none
     more_speech: Tensor | None = None  # (K, A), further captions, which the matching loss tells the own ones from
     more_groups: Tensor | None = None  # (K,), of the images that they describe
     words: Tensor | None = None  # (B, L), of the captions, numbers of `number_words`
-    shifts: Tensor | None = None  # (B, 2, 2) in [-1, 1]: how far augmentation moves real and generated images
 
     def share(self) -> Batch:
         """What this process of many takes of it: its own images, and whole what tells all images apart."""
@@ -94,7 +93,7 @@ class TrainingSet:
         self,
         images: ImageReader,
         features: np.ndarray,
-        speech: np.ndarray | HeardCaptions | RaggedReader | TextReader,
+        speech: np.ndarray | HeardCaptions | RaggedReader,
         table: ImageTable,
         config: BatchConfig,
         words: np.ndarray | None = None,
@@ -180,11 +179,8 @@ class TrainingSet:
         return to_float(random_crop_flip(images, self.config.crop_size, generator, sides))
 
     def _speech(self, rows: np.ndarray) -> tuple[Tensor, Tensor | None]:
-        if isinstance(self.speech, np.ndarray):
-            return torch.from_numpy(self.speech[rows]), None
-        if isinstance(self.speech, HeardCaptions):
-            return torch.from_numpy(self.speech.values(rows)), None
-        return pad(self.speech.values(rows))
+        heard = self.speech[rows] if isinstance(self.speech, np.ndarray) else self.speech.values(rows)
+        return pad(heard) if isinstance(heard, list) else (torch.from_numpy(heard), None)
 
     def _same_class(self, i: int, rng: np.random.Generator) -> int:
         members = self.members[self.groups[i]]

@@ -189,13 +189,12 @@ def discriminator_step(setup: Setup, view: View) -> dict[str, Tensor]:
     model, recipe, batch, curves = setup.model, setup.recipe, view.batch, {}
     condition = view.condition.detach()
     total = torch.zeros((), device=condition.device)
-    shifts = batch.shifts[:, 0] if recipe.translation else None
     count = model.config.scales
     others = [] if batch.mismatched is None else [real_pyramid(batch.mismatched, count)]
     conditions = condition.repeat(2 + len(others), 1)  # of real, fake and mismatched images
     scales = zip(model.discriminators, view.seen_fakes, real_pyramid(batch.images, count), *others, strict=True)
     for i, (discriminator, fake, *reals) in enumerate(scales, SCALES - count):
-        reals = [translate(real, shifts, recipe.translation) for real in reals]
+        reals = [translate(real, batch.shifts[:, 0], recipe.translation) for real in reals]
         if view.with_r1:
             reals[0] = reals[0].detach().requires_grad_()
         sets = [reals[0], fake.detach(), *reals[1:]]
@@ -314,13 +313,12 @@ def draw_fakes(setup: Setup, batch: Batch, latent: Tensor, step: int) -> View:
     if batch.more_speech is not None:
         anchors = torch.cat([anchors, whiten(batch.more_speech)])
         groups = torch.cat([groups, batch.more_groups])
-    shifts = batch.shifts[:, 1] if recipe.translation else None
     supervised = step % recipe.relation_interval == 0
     return View(
         batch=batch,
         speech=speech,
         fakes=fakes,
-        seen_fakes=[translate(fake, shifts, recipe.translation) for fake in fakes],
+        seen_fakes=[translate(fake, batch.shifts[:, 1], recipe.translation) for fake in fakes],
         mean=conditions[1],
         log_variance=conditions[2],
         condition=conditions[told],
@@ -403,8 +401,11 @@ def train(
 
     preview_latent = draw_latent(model, len(preview.speech), recipe.seed, 0, "preview").to(fabric.device)
 
+    @torch.no_grad()
     def draw_sheet() -> np.ndarray:
-        return sample(model, preview.speech.to(fabric.device), preview.frames, preview_latent)
+        """The preview at the last scale, uint8 (n, 3, 4S, 4S), by the averaged networks."""
+        heard = model.embed(preview.speech.to(fabric.device), preview.frames, average=True)
+        return to_uint8(model.average(preview_latent, heard)[0][-1]).cpu().numpy()
 
     def complete_row(row: Row) -> Row:
         return {"step": row.pop("step"), "images": row.pop("items"), **row}
@@ -420,13 +421,6 @@ def train(
             draw_sheet=draw_sheet,
             report=report,
         )
-
-
-@torch.no_grad()
-def sample(model: RDG, speech: Tensor, frames: Tensor | None, latent: Tensor) -> np.ndarray:
-    """Images of the last scale, uint8 (n, 3, 4S, 4S), by the averaged networks."""
-    embeddings = model.embed(speech, frames, average=True)
-    return to_uint8(model.average(latent, embeddings)[0][-1]).cpu().numpy()
 
 
 def draw_latent(model: RDG, count: int, seed: int, step: int, purpose: str) -> Tensor:

@@ -3,13 +3,12 @@
 from pathlib import Path
 
 import jinja2
-from markupsafe import Markup
 
 from s2igan.files import write_text
 
 
 def write_page(path: str | Path, template: str, **content) -> None:
-    """Fills `template` of this folder; all of `content` is taken as text, but for SVG, which is named so."""
+    """Fills `template` of this folder; all of `content` is taken as text, but for the drawings."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -18,5 +17,4 @@ def write_page(path: str | Path, template: str, **content) -> None:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters["svg"] = Markup
     write_text(path, environment.get_template(template).render(content))

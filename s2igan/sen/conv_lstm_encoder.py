@@ -28,8 +28,6 @@ class ConvLSTMEncoder(Encoder):
     unit vector. Any utterance of a frame or more will do.
     """
 
-    min_frames = 1
-
     def __init__(self, width: float = 1.0, output_dim: int = 0):
         super().__init__()
         channels = [max(1, round(width * count)) for count in CHANNELS]

@@ -20,7 +20,7 @@ BLOCK = 2048  # captions, or features of images, in memory at a time
 HEARD_BYTES = 1 << 30  # of places that stay in memory
 
 
-def open_captions(config: dict) -> RaggedReader | TextReader:
+def open_captions(config: dict) -> RaggedReader:
     """What the encoder of SEN's `config` takes of every caption, for `with`.
 
     Log-mels, features of a frozen speech encoder, or text as one-hot rows.
@@ -86,20 +86,17 @@ def caption_embeddings(keys: Sequence[str], device: torch.device, places: bool =
         return np.concatenate([embed_speech(sen, captions.values(block), places=places) for block in blocks])
 
 
+@torch.inference_mode()
 def image_embeddings(sen: SEN, keys: Sequence[str], device: torch.device) -> np.ndarray:
     """Embeddings (N, D) of images by their centre views; moves `sen` to `device`.
 
     Raises InputError for a key that is not there.
     """
     sen.to(device)
+    found = [np.empty((0, sen.speech.embedding_dim), np.float32)]
     with FixedReader("data/image_features.h5", "image_features") as features:
         rows = [features.index(key) for key in keys]
-        blocks = [project(sen, features.values(rows[i : i + BLOCK])[:, 0]) for i in range(0, len(rows), BLOCK)]
-    return np.concatenate([np.empty((0, sen.speech.embedding_dim), np.float32), *blocks])
-
-
-@torch.inference_mode()
-def project(sen: SEN, features: np.ndarray) -> np.ndarray:
-    """Frozen image features (N, F) -> embeddings (N, D), of length 1."""
-    device = next(sen.parameters()).device
-    return F.normalize(sen.image(torch.from_numpy(features).float().to(device)), dim=1).cpu().numpy()
+        for start in range(0, len(rows), BLOCK):
+            seen = torch.from_numpy(features.values(rows[start : start + BLOCK])[:, 0]).to(device)
+            found.append(F.normalize(sen.image(seen), dim=1).cpu().numpy())
+    return np.concatenate(found)

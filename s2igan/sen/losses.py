@@ -101,7 +101,7 @@ def sen_loss(
 class Objective:
     """L_SEN by its values: what pulls matched pairs together, the weights of eq. 6, and beta of eq. 1."""
 
-    pairs: str = "matching"  # matching (eqs. 1-4) | joint_embedding
+    objective: str = "matching"  # matching (eqs. 1-4) | joint_embedding
     smoothing: float = 10.0
     matching_weight: float = 1.0
     distinctive_weight: float = 1.0
@@ -109,7 +109,7 @@ class Objective:
 
     def pair_loss(self, speech: Tensor, image: Tensor, groups: Tensor) -> Tensor:
         """Loss of embeddings (n, D) matched row by row; groups (n,) say which pairs are alike."""
-        if self.pairs == "joint_embedding":
+        if self.objective == "joint_embedding":
             return joint_embedding_loss(speech, image, groups)
         return matching_loss(speech, image, groups, self.smoothing)
 

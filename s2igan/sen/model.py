@@ -63,7 +63,6 @@ class SEN(nn.Module):
         self.places = places
         self.speech = speech
         self.image = image
-        self.classes = classes
         self.objective = objective
         self.classifier = nn.Linear(speech.embedding_dim, classes) if classes else None
 
@@ -106,9 +105,6 @@ def build_sen(config: Mapping, seed: int = 0) -> SEN:
     config: fields of SENConfig and SpeechEncoderConfig. What is not given is the paper's; other keys are left alone.
     """
     values = fill(SENConfig, config)
-    objective = Objective(
-        values.objective, values.smoothing, values.matching_weight, values.distinctive_weight, values.region_weight
-    )
     projected = values.image_projection == "linear"
     size = values.feature_dim
     with torch.random.fork_rng(devices=[]):  # leave the caller's generator as it was
@@ -127,7 +123,7 @@ def build_sen(config: Mapping, seed: int = 0) -> SEN:
         image = (
             ImageProjection(size, speech.embedding_dim, values.image_dropout) if projected else CentredFeatures(size)
         )
-        model = SEN(speech, image, values.classes, objective, values.places)
+        model = SEN(speech, image, values.classes, fill(Objective, config), values.places)
         if values.places and values.place_reach:
             speech.window = Window(*speech.widths, values.place_reach)
         return model

@@ -20,8 +20,6 @@ class PooledEncoder(Encoder):
     Batch norm of the statistics, then two layers, with `dropout` before each. There are no frames to attend to.
     """
 
-    min_frames = 1
-
     def __init__(self, features: int, width: float = 1.0, dropout: float = 0.0, output_dim: int = 0):
         super().__init__()
         hidden, size = max(1, round(width * HIDDEN)), max(1, round(width * SIZE))

@@ -47,6 +47,7 @@ class Encoder(nn.Module):
     one they are means of the recurrent network's frames, which have heard the whole utterance.
     """
 
+    min_frames = 1  # that an utterance needs
     embedding: "Embedding"
     widths: tuple[int, int]  # of the frames of `convolve` and of `recur`
 

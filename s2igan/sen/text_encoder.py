@@ -1,7 +1,7 @@
 """Text in place of speech: the character CNN-RNN of Reed et al. 2016, and captions as its input."""
 
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 import numpy as np
 import torch.nn.functional as F
@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from s2igan.errors import InputError
 from s2igan.sen.recurrent import run_float32
 from s2igan.sen.speech_encoder import Embedding, Encoder, valid_frames
+from s2igan.store import RaggedReader
 
 # B batch, T characters (padded to the longest of the batch), M size of the alphabet, C channels, D embedding
 
@@ -33,8 +34,6 @@ class CharacterEncoder(Encoder):
     `pooled` of the convolutions are pooled, all in that code. Attention to words needs finer frames: with one pooled
     a frame sees 24 characters, the next begins 3 on.
     """
-
-    min_frames = 1
 
     def __init__(self, width: float = 1.0, output_dim: int = 0, pooled: int = len(POOLS)):
         super().__init__()
@@ -89,14 +88,15 @@ def one_hot(text: str, name: str) -> np.ndarray:
     return np.eye(len(ALPHABET), dtype=np.uint8)[known]
 
 
-class TextReader:
-    """Captions' texts in the manner of a `RaggedReader`: `value(row)` is (t, M), one-hot.
+class TextReader(RaggedReader):
+    """The catalog's texts, in no file of their own: `value(row)` is (t, M), one-hot.
 
     `captions` are (key, text), in the order of the rows. Raises InputError for a caption without text, or
     without any character of the alphabet.
     """
 
     def __init__(self, captions: Iterable[tuple[str, str]]):
+        super().__init__("data/catalog/captions.csv", "texts")
         texts = [(key, one_hot(text, key).argmax(axis=1).astype(np.uint8)) for key, text in captions]
         self.keys = [key for key, _ in texts]
         self._characters = [characters for _, characters in texts]
@@ -111,19 +111,6 @@ class TextReader:
     def __exit__(self, *_) -> None:
         pass
 
-    def __len__(self) -> int:
-        return len(self.keys)
-
-    def index(self, key: str) -> int:
-        """The row of `key`; InputError where there is no such caption."""
-        if key not in self._rows:
-            raise InputError(f"{key}: no such caption among {len(self)}; check the key's spelling")
-        return self._rows[key]
-
     def value(self, row: int) -> np.ndarray:
         """The characters of one row."""
         return np.eye(len(ALPHABET), dtype=np.uint8)[self._characters[row]]
-
-    def values(self, rows: Sequence[int] | np.ndarray | None = None) -> list[np.ndarray]:
-        """The characters of `rows`, or of all rows."""
-        return [self.value(row) for row in (range(len(self)) if rows is None else rows)]

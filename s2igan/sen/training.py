@@ -111,8 +111,8 @@ def train(
     a `region_weight`. `augmentation` changes what is heard in training, by draws from (seed, step). `patience` ends the
     run after so many passes without a better mAP, if there is validation.
 
-    Raises InputError for an utterance too short, class counts that do not fit the model, and a
-    loss that is not finite. Source: section 2.2.1.
+    Raises InputError for an utterance too short, captions that are all of one class or image, and
+    a loss that is not finite. Source: section 2.2.1.
     """
     by_region, beta = model.objective.region_weight > 0, model.objective.smoothing
     labels = _class_labels(training)

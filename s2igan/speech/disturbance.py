@@ -16,7 +16,7 @@ from torchaudio.functional import phase_vocoder
 
 from s2igan.errors import InputError
 from s2igan.parallel import ordered_map
-from s2igan.speech.audio import SILENT_PEAK
+from s2igan.speech.audio import is_silent
 from s2igan.speech.encoders import open_front_end
 from s2igan.speech.extraction import samples_of
 
@@ -138,7 +138,7 @@ def _rng(key: str, seed: int) -> np.random.Generator:
 def _audible(samples: np.ndarray) -> np.ndarray:
     """The samples as float64; InputError where there is nothing to hear."""
     samples = samples.astype(np.float64)
-    if not len(samples) or np.abs(samples - samples.mean()).max() < SILENT_PEAK:
+    if not len(samples) or is_silent(samples):
         raise InputError("silent; record the utterance again or leave it out")
     return samples
 

@@ -417,8 +417,8 @@ def _draw(bird: Bird, pose: Pose, size: int) -> _Canvas:
     anatomy = _Anatomy(bird, pose)
     _background(canvas, anatomy, bird.habitat, np.random.default_rng(pose.backdrop))
     _plumage(canvas, anatomy, bird, pose)
-    if bird.habitat in _FOREGROUND:
-        _FOREGROUND[bird.habitat](canvas, anatomy, np.random.default_rng(pose.backdrop + 1))
+    if bird.habitat == "meadow":
+        _meadow_front(canvas, anatomy, np.random.default_rng(pose.backdrop + 1))
     warm = 1 + 0.018 * pose.warmth * np.array((1, 0.1, -1), np.float32)
     canvas.rgb *= pose.brightness * warm
     return canvas
@@ -603,4 +603,3 @@ def _reeds(canvas: _Canvas, a: _Anatomy, rng: np.random.Generator, far: np.ndarr
 
 
 _SCENERY = {"branch": _branch, "meadow": _meadow, "water": _water, "reeds": _reeds}
-_FOREGROUND = {"meadow": _meadow_front}

@@ -53,15 +53,9 @@ _SYNONYMS = {
 }
 _ALSO_COLOUR = {"gold": "yellow", "ebony": "black", "ruby": "red"}
 
-
-def _lexicon() -> tuple[dict[str, str], dict[str, str]]:
-    parts = {noun: part for part, nouns in _NOUNS.items() for noun, _ in nouns} | _ALSO_PART
-    colours = {name: name for name in COLOURS} | _ALSO_COLOUR
-    colours |= {word: name for name, words in _SYNONYMS.items() for word in words}
-    return parts, colours
-
-
-_PART_OF, _COLOUR_OF = _lexicon()
+_PART_OF = {noun: part for part, nouns in _NOUNS.items() for noun, _ in nouns} | _ALSO_PART
+_COLOUR_OF = {name: name for name in COLOURS} | _ALSO_COLOUR
+_COLOUR_OF |= {word: name for name, words in _SYNONYMS.items() for word in words}
 _MODIFIER_WORDS = {w for words in _MODIFIERS.values() for w in words} | {"light", "pale", "very"}
 _DESCRIPTIVE = {"short", "long", "small", "large", "big", "little", "tiny", "pointed", "sharp"}
 _PHRASES = sorted([*_PART_OF, *_COLOUR_OF], key=len, reverse=True)  # the longest name wins
@@ -209,7 +203,7 @@ def _choose(rng, *options: str) -> str:
 
 
 class _Token(NamedTuple):
-    kind: str  # part, colour, and, determiner, verb, filler or end
+    kind: str  # part, colour, and, determiner, verb, link, filler or end
     value: str
     start: int
     stop: int
