@@ -161,6 +161,14 @@ def test_two_channels_of_a_phone_are_averaged_and_pictures_alone_are_no_sound(tm
         decode(tmp_path / "a.mp4")
 
 
+def test_eight_channels_are_averaged_and_are_no_crash(tmp_path):
+    """Of which PyAV reads more planes than there are."""
+    record(tmp_path / "a.m4a", "aac", np.stack([tone(440, 48000)] * 8), 48000)
+    samples, rate = decode(tmp_path / "a.m4a")
+    assert rate == 48000 and peak_frequency(samples, rate) == pytest.approx(440, abs=1)
+    assert np.sqrt(2) * samples[4096:-4096].std() == pytest.approx(7 / 8 * 0.5, rel=0.02)  # the eighth is for bass
+
+
 def test_a_list_of_files_to_open_is_no_recording(tmp_path):
     """Which FFmpeg would follow, to any file or address."""
     record(tmp_path / "a.m4a", "aac", tone(440, 44100), 44100)

@@ -99,9 +99,10 @@ def _by_ffmpeg(file: BinaryIO, container: str, max_seconds: int) -> tuple[np.nda
         with av.open(file, "r", format=container) as opened:
             if not opened.streams.audio:
                 raise _UnreadableError("no sound in it")
-            stream, as_float = opened.streams.audio[0], av.AudioResampler(format="fltp")
+            stream, as_float = opened.streams.audio[0], av.AudioResampler(format="flt")
             for frame in (frame for coded in opened.decode(stream) for frame in as_float.resample(coded)):
-                blocks.append(frame.to_ndarray().T)
+                # In one plane: of eight or more, PyAV 18 reads what is no plane, and the process ends.
+                blocks.append(frame.to_ndarray().reshape(-1, frame.layout.nb_channels))
                 count, rate = count + frame.samples, frame.sample_rate
                 if count > max_seconds * rate:
                     break
