@@ -251,6 +251,7 @@ def sound(*samples: np.ndarray, **options):
 @pytest.mark.parametrize(("make", "found"), [
     (lambda path: None, "missing"),
     (lambda path: path.mkdir(), "a folder"),
+    (lambda path: path.symlink_to(path), "Too many levels of symbolic links"),
     (lambda path: path.touch(), "empty file"),
     (lambda path: path.write_text("this bird is red\n" * 100), "not readable as audio"),
     (lambda path: path.write_bytes(encoded(tone(440, 22050))[:20]), "no samples|not readable as audio"),
