@@ -1,7 +1,7 @@
 """Miniature copies of public data sets, in the layout in which their archives unpack, and ways to spoil them."""
 
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -18,12 +18,10 @@ COLOURS = {
     "orange": (240, 130, 20),
     "purple": (130, 50, 160),
 }
-# The names of CUB's first sixteen classes; beyond them, a miniature makes names up.
-BIRDS = (
-    "Black_footed_Albatross Laysan_Albatross Sooty_Albatross Groove_billed_Ani Crested_Auklet Least_Auklet "
-    "Parakeet_Auklet Rhinoceros_Auklet Brewer_Blackbird Red_winged_Blackbird Rusty_Blackbird "
-    "Yellow_headed_Blackbird Bobolink Indigo_Bunting Lazuli_Bunting Painted_Bunting"
-).split()
+# CUB's first classes; numbers 1, 4 and 6 are test classes.
+BIRDS = "Black_footed_Albatross Laysan_Albatross Sooty_Albatross Groove_billed_Ani Crested_Auklet Least_Auklet".split()
+# Some of Oxford-102's, of which 1 to 20 are test classes.
+FLOWERS = [1, 2, 3, 21, 22, 23]
 _BACKGROUND = (150, 190, 160)
 _SENTENCES = (  # of flowers, too
     "this bird has a {body} body and {wing} wings.",
@@ -39,20 +37,17 @@ _SENTENCES = (  # of flowers, too
 )
 
 
-def write_cub(
-    folder: Path, classes: Sequence[int] = (1, 2, 3, 4, 5, 6), images: int = 3, captions: str = "text_c10"
-) -> None:
-    """CUB_200_2011/ with its tables and JPEG images, and Reed et al.'s captions in the folder `captions`.
+def write_cub(folder: Path, captions: str = "text_c10") -> None:
+    """CUB_200_2011/ with its tables and three JPEG images a class, and Reed et al.'s captions in the folder `captions`.
 
-    Of the classes 1 to 6, numbers 1, 4 and 6 are test classes. The tables list only `classes`. As in the
-    original, images of a class are not listed in the order of their names, sizes vary, and a few (here the last)
-    are grey.
+    As in the original, images of a class are not listed in the order of their names, sizes vary, and a few (here
+    the last) are grey.
     """
     root = Path(folder) / "CUB_200_2011"
+    classes = [f"{label:03d}.{bird}" for label, bird in enumerate(BIRDS, start=1)]
     rows, labels, boxes, parts = [], [], [], []
-    for label in classes:
-        name = cub_class(label)
-        for index in [1, *range(images, 1, -1)]:
+    for label, name in enumerate(classes, start=1):
+        for index in (1, 3, 2):
             image = len(rows) + 1
             file = f"{name.split('.')[1].title()}_{index:04d}_{796110 + image}"
             width, height = (60, 45) if index % 2 else (45, 60)
@@ -73,30 +68,23 @@ def write_cub(
         "image_class_labels.txt": labels,
         "bounding_boxes.txt": boxes,
         "train_test_split.txt": parts,
-        "classes.txt": [f"{label} {cub_class(label)}" for label in classes],
+        "classes.txt": [f"{label} {name}" for label, name in enumerate(classes, start=1)],
     }.items():
         (root / table).write_text("".join(f"{line}\n" for line in lines))
 
 
-def cub_class(label: int) -> str:
-    """The folder of a class of `write_cub`, such as 001.Black_footed_Albatross."""
-    return f"{label:03d}.{BIRDS[label - 1] if label <= len(BIRDS) else f'Miniature_bird_{label}'}"
-
-
-def write_oxford102(
-    folder: Path, classes: Sequence[int] = (1, 2, 3, 21, 22, 23), images: int = 3, captions: str = "text_c10"
-) -> None:
+def write_oxford102(folder: Path, captions: str = "text_c10") -> None:
     """jpg/ and imagelabels.mat, and Reed et al.'s captions in the folder `captions`.
 
-    Classes 1 to 20 are test classes. Image n, counted from 1, is of class `classes[(n - 1) % len(classes)]`.
+    The classes come in turns, three images each.
     """
-    labels = [label for _ in range(images) for label in classes]
+    labels = 3 * FLOWERS
     for number, label in enumerate(labels, start=1):
-        name, round_ = f"image_{number:05d}", (number - 1) // len(classes)
+        name, round_ = f"image_{number:05d}", (number - 1) // len(FLOWERS)
         size = (60, 45) if round_ % 2 == 0 else (45, 60)
         _draw(Path(folder) / "jpg" / f"{name}.jpg", label, size, (12 + round_ % 4, 8, 26, 26))
         _write_captions(Path(folder) / captions / f"class_{label:05d}" / f"{name}.txt", label, round_)
-    for label in classes:
+    for label in FLOWERS:
         (Path(folder) / captions / f"class_{label:05d}.t7").write_bytes(b"T7")
     savemat(Path(folder) / "imagelabels.mat", {"labels": np.array([labels], np.uint8)})
 

@@ -60,16 +60,17 @@ def _digits(number: int, count: int) -> str:
     return hashlib.sha256(str(number).encode()).hexdigest()[:count]
 
 
-def write_flickr8k(folder: Path, images: int = 9, captions: int = 5, pictures: str = "Flicker8k_Dataset") -> list[str]:
-    """Flickr8k with `captions` recordings an image, by three speakers; the file names of train, val and test.
+def write_flickr8k(folder: Path) -> list[str]:
+    """Flickr8k with five recordings an image, by three speakers; the file names of train, val and test.
 
     The split files lie in Flickr8k_text. One image more is in no split and has no recording.
     """
+    images = 9
     names = [f"{1000268201 + 7919 * i}_{_digits(i, 10)}.jpg" for i in range(images + 1)]
     wav2capt, wav2spk = [], []
     for i, name in enumerate(names):
-        write_picture(folder / pictures / name, i)
-        for n in range(captions if i < images else 0):
+        write_picture(folder / "Flicker8k_Dataset" / name, i)
+        for n in range(5 if i < images else 0):
             wav = f"{name.removesuffix('.jpg')}_{n}.wav"
             write_sound(folder / "flickr_audio" / "wavs" / wav, i, n)
             wav2capt.append(f"{wav} {name} #{n}\n")
@@ -84,18 +85,18 @@ def write_flickr8k(folder: Path, images: int = 9, captions: int = 5, pictures: s
     return names[:images]
 
 
-def write_places(folder: Path, images: int = 9, newer: bool = True, captions: int = 2) -> list[str]:
-    """Places Audio with `captions` recordings an image; the images' paths, as the lists name them.
+def write_places(folder: Path, newer: bool = True) -> list[str]:
+    """Places Audio with two recordings an image; the images' paths, as the lists name them.
 
     `newer`: the lists of 2020, with those of unseen speakers, else train.json and val.json, where val.json has the
     images of val and test.
     """
-    paths = [f"{SCENES[i % len(SCENES)]}/gsun_{_digits(i, 32)}.jpg" for i in range(images)]
+    paths = [f"{SCENES[i % len(SCENES)]}/gsun_{_digits(i, 32)}.jpg" for i in range(9)]
     data: dict[str, list[dict]] = {"train": [], "val": [], "test": []}
-    for i, (path, split) in enumerate(zip(paths, _splits(images), strict=True)):
+    for i, (path, split) in enumerate(zip(paths, _splits(9), strict=True)):
         write_picture(folder / "images" / path, i)
-        for n in range(captions):
-            speaker, number = f"A{_digits(100 + (i + n) % 3, 13).upper()}", captions * i + n
+        for n in range(2):
+            speaker, number = f"A{_digits(100 + (i + n) % 3, 13).upper()}", 2 * i + n
             wav = f"wavs/{number % 2}/utterance_{number}.wav"
             write_sound(folder / "PlacesAudio_400k_distro" / wav, i, n)
             data[split].append(
@@ -122,13 +123,12 @@ def write_places(folder: Path, images: int = 9, newer: bool = True, captions: in
 
 
 def write_manifest(
-    folder: Path, classes: int = 3, images: int = 4, descriptions: int = 3, split: str = "", texts: bool = True
+    folder: Path, classes: int = 3, images: int = 4, descriptions: int = 3, split: bool = False, texts: bool = True
 ) -> list[dict[str, str]]:
     """One's own data: `images` in each of `classes` (0: none), by three speakers; the rows of manifest.csv.
 
     Recordings differ in format, rate and channels. With `texts`, of three descriptions one has a text as well and
-    one has nothing else. `split`: "" for no such column, "image" for images of each class in every split, "class"
-    for whole classes.
+    one has nothing else. `split`: with that column, images of each class in every split.
     """
     formats = ((".wav", 16000, 1), (".flac", 22050, 2), (".ogg", 44100, 1), (".wav", 32000, 2), (".flac", 48000, 1))
     names = [f"class {c}" for c in range(classes)] or [""]
@@ -138,7 +138,6 @@ def write_manifest(
             number = c * images + i
             image = Path("pictures", name, f"{number:03d}{('.jpg', '.png')[number % 2]}")
             write_picture(folder / image, number)
-            part = _splits(images)[i] if split == "image" else _splits(classes)[c] if split == "class" else ""
             for n in range(descriptions):
                 row = {"image": image.as_posix(), "recording": "", "text": ""}
                 if not texts or n % 3 < 2:
@@ -149,7 +148,7 @@ def write_manifest(
                 if texts and n % 3:
                     row["text"] = f"image {number}, description {n}"
                 row |= {"class": name} if classes else {}
-                row |= {"split": part} if split else {}
+                row |= {"split": _splits(images)[i]} if split else {}
                 rows.append(row | {"speaker": f"speaker {(number + n) % 3}", "language": "en"})
     write_rows(folder, rows)
     return rows

@@ -11,35 +11,25 @@ from PIL import Image, ImageDraw
 FOLDER = Path("usr/share/tuxpaint/stamps")
 CLASSES = ("animals/birds", "food/fruit", "town/houses", "vehicles")
 LANGUAGES = ("be", "bg", "ca", "es", "fr", "ru")
-COLOURS = ("red", "green", "blue", "orange", "purple", "brown", "black", "gold", "teal", "gray", "pink", "navy")
+COLOURS = ("red", "green", "blue", "orange", "purple", "brown", "black", "gold", "teal")
 PITCH = {"be": 270, "bg": 115, "ca": 150, "da": 120, "el": 225, "en": 174, "es": 260, "fr": 133, "nl": 113, "ro": 255,
          "ru": 135, "ca-2": 111, "fr-2": 230}  # fmt: skip
 RATE = 16000  # Hz; the original mostly has 44100
 
 
-def write_stamps(
-    folder: Path,
-    classes: Sequence[str] = CLASSES,
-    pictures: int = 8,
-    languages: Sequence[str] = LANGUAGES,
-    series: int = 4,
-) -> list[str]:
-    """The package unpacked into `folder`: the names of the images of each class, without their endings.
+def write_stamps(folder: Path) -> None:
+    """The package unpacked into `folder`, with eight images of each class.
 
-    A class has a shape, an image in it a colour and a format of its own. The first `series` images of
+    A class has a shape, an image in it a colour and a format of its own. The first four images of
     animals/birds have a recording in English too, and with it a second voice in Catalan and French. Beside those
-    that are named lies all that an adapter has to pass over: sound effects, mirror images, SVG, letters, small folders.
+    lies all that an adapter has to pass over: sound effects, mirror images, SVG, letters, small folders.
     """
-    names = []
-    for number, class_name in enumerate(classes):
-        for index in range(pictures):
-            name = f"{class_name}/{COLOURS[index % len(COLOURS)]}-{index + 1}"
-            in_series = class_name == "animals/birds" and index < series
-            sentence = f"A {COLOURS[index % len(COLOURS)]} one of {class_name}, number {index + 1}."
-            write_stamp(folder, name, sentence, languages, number, index, in_series)
-            names.append(name)
-    _write_the_rest(folder, names, languages)
-    return names
+    for number, class_name in enumerate(CLASSES):
+        for index, colour in enumerate(COLOURS[:8]):
+            in_series = class_name == "animals/birds" and index < 4
+            sentence = f"A {colour} one of {class_name}, number {index + 1}."
+            write_stamp(folder, f"{class_name}/{colour}-{index + 1}", sentence, LANGUAGES, number, index, in_series)
+    _write_the_rest(folder)
 
 
 def write_stamp(
@@ -64,13 +54,13 @@ def write_picture(path: Path, shape: int, colour: int) -> None:
     draw = ImageDraw.Draw(picture)
     box = (3, 3, width - 4, height - 4)
     if shape % 4 == 0:
-        draw.ellipse(box, fill=COLOURS[colour % len(COLOURS)])
+        draw.ellipse(box, fill=COLOURS[colour])
     elif shape % 4 == 1:
-        draw.rectangle(box, fill=COLOURS[colour % len(COLOURS)])
+        draw.rectangle(box, fill=COLOURS[colour])
     elif shape % 4 == 2:
-        draw.polygon([(3, height - 4), (width // 2, 3), (width - 4, height - 4)], fill=COLOURS[colour % len(COLOURS)])
+        draw.polygon([(3, height - 4), (width // 2, 3), (width - 4, height - 4)], fill=COLOURS[colour])
     else:
-        draw.ellipse(box, outline=COLOURS[colour % len(COLOURS)], width=8)
+        draw.ellipse(box, outline=COLOURS[colour], width=8)
     (picture.convert("LA") if colour == 6 else picture).save(path)  # the black one is grey, as many originals
 
 
@@ -85,21 +75,22 @@ def write_recording(path: Path, shape: int, colour: int, speaker: str) -> None:
     soundfile.write(path, np.repeat(samples[:, None], 1 + stereo, axis=1), RATE, format="OGG", subtype="VORBIS")
 
 
-def _write_the_rest(folder: Path, names: Sequence[str], languages: Sequence[str]) -> None:
+def _write_the_rest(folder: Path) -> None:
     top = folder / FOLDER
-    write_recording(top / f"{names[0]}.ogg", 0, 0, "en")  # a sound effect
-    write_recording(top / f"{names[0]}_pt.ogg", 0, 0, "en")  # and one in a language
-    write_recording(top / f"{names[1]}_desc_da.ogg.ogg", 0, 0, "da")  # named wrongly, as one in the original
-    (top / f"{names[1]}_desc_pt_BR.wav").write_bytes(b"RIFF")
-    write_picture(top / f"{names[0]}_mirror.png", 0, 0)
+    birds = top / "animals" / "birds"
+    write_recording(birds / "red-1.ogg", 0, 0, "en")  # a sound effect
+    write_recording(birds / "red-1_pt.ogg", 0, 0, "en")  # and one in a language
+    write_recording(birds / "green-2_desc_da.ogg.ogg", 0, 0, "da")  # named wrongly, as one in the original
+    (birds / "green-2_desc_pt_BR.wav").write_bytes(b"RIFF")
+    write_picture(birds / "red-1_mirror.png", 0, 0)
     drawing = top / "clothes" / "jacket.svg"
     drawing.parent.mkdir(exist_ok=True)
     drawing.write_text("<svg/>")
     write_recording(drawing.with_name("jacket_desc_ru.ogg"), 1, 1, "ru")
     for index in range(9):
         letter = f"symbols/alphabets/english/filled/uppercase/{chr(65 + index)}_filled"
-        write_stamp(folder, letter, f"The letter {chr(65 + index)}.", languages[-1:], 2, index)
-    write_stamp(folder, "naturalforces/fire", "Fire! Fire! Fire!", languages, 3, 3)
+        write_stamp(folder, letter, f"The letter {chr(65 + index)}.", LANGUAGES[-1:], 2, index)
+    write_stamp(folder, "naturalforces/fire", "Fire! Fire! Fire!", LANGUAGES, 3, 3)
     document = folder / "usr/share/doc/tuxpaint-stamps-default/copyright"
     document.parent.mkdir(parents=True, exist_ok=True)
     document.write_text("License: GPL-2\n")

@@ -24,7 +24,7 @@ VOICES = ["--train_voices", "en-us", "--test_voices", "en-gb"]
 @pytest.fixture
 def rows(folder):
     """A project folder with a data set of one's own: three classes, four images each, three descriptions each."""
-    return write_manifest(Path("own"), split="image", texts=False)
+    return write_manifest(Path("own"), split=True, texts=False)
 
 
 def run(stage, *arguments):
@@ -199,7 +199,7 @@ def test_too_much_left_out_is_an_error(rows):
 
 
 def test_recordings_are_heard_as_they_are_and_text_is_read_aloud(folder):
-    written = write_manifest(Path("own"), split="image", texts=True)
+    written = write_manifest(Path("own"), split=True, texts=True)
     assert catalog("stop").exit_code == 0
     result = run("synthesize", *TTS, *VOICES)
     assert result.exit_code == 0, result.stderr
@@ -218,7 +218,7 @@ def test_recordings_are_heard_as_they_are_and_text_is_read_aloud(folder):
 
 def test_texts_are_read_by_voices_of_their_language(folder):
     words = {"en": "one red bird", "es": "un pájaro rojo", "ru": "красная птица", "zh-TW": "红色的鸟"}
-    rows = write_manifest(Path("own"), classes=0, images=7, descriptions=len(words), split="image")
+    rows = write_manifest(Path("own"), classes=0, images=7, descriptions=len(words), split=True)
     for row, (language, text) in zip(rows, 7 * list(words.items()), strict=True):
         row |= {"recording": "", "text": text, "language": language}
     write_rows(Path("own"), rows)
