@@ -25,21 +25,11 @@ def random_case(rng, queries, gallery, rounded=None):
     return scores, relevant
 
 
-def test_average_precision_by_hand():
-    scores, relevant = np.array([[4.0, 3, 2, 1]]), np.array([[True, False, True, False]])
-    assert average_precision(scores, relevant)[0] == pytest.approx((1 / 1 + 2 / 3) / 2)
-
-
 @pytest.mark.parametrize("rounded", [None, 1, 0])  # without ties, with some, with many
 def test_average_precision_is_that_of_scikit_learn(rounded):
     scores, relevant = random_case(np.random.default_rng(0), 40, 60, rounded)
     expected = [average_precision_score(r, s) for r, s in zip(relevant, scores, strict=True)]
     np.testing.assert_allclose(average_precision(scores, relevant), expected, rtol=1e-12)
-
-
-def test_all_tied_is_the_share_of_relevant():
-    relevant = np.array([[True, False, False, False]])
-    assert average_precision(np.ones((1, 4)), relevant)[0] == 0.25
 
 
 @pytest.mark.parametrize(("relevant", "gallery"), [(1, 1), (1, 12), (3, 12), (12, 12), (20, 100)])
