@@ -24,3 +24,11 @@ def folder(tmp_path, monkeypatch):
     """An empty folder, which is the present one."""
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+@pytest.fixture
+def checkpoints(tmp_path, monkeypatch):
+    """Where a run keeps its checkpoints: one after each step."""
+    monkeypatch.setenv("S2IGAN_CHECKPOINTS", str(tmp_path / "checkpoints"))
+    monkeypatch.setattr("s2igan.training.CHECKPOINT_SECONDS", 0.0)
+    return tmp_path / "checkpoints"

@@ -7,11 +7,10 @@ import pytest
 import torch
 import torchvision
 from click.testing import CliRunner
-from tiny import StoppedError
+from tiny import StoppedError, stopping
 from torch import nn
 from weights import write_inception
 
-from s2igan import training as loop
 from s2igan.catalog import Caption, Catalog, Image, write_catalog
 from s2igan.errors import InputError
 from s2igan.metrics import classifier
@@ -119,21 +118,12 @@ def short_body(monkeypatch):
 
 
 @pytest.mark.parametrize(("network", "steps"), [("small", 3), ("inception_v3", 5)])  # a pass has 3
-def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path, monkeypatch, short_body, network, steps):
-    monkeypatch.setenv("S2IGAN_CHECKPOINTS", str(tmp_path))
-    monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", 0.0)
+def test_a_resumed_run_equals_an_uninterrupted_one(checkpoints, monkeypatch, short_body, network, steps):
     images, labels = spots(48)
     options = {"epochs": 3, "network": network}
     whole, whole_curves = train_classifier(images, labels, **options)
-    calls = iter(range(100))
     real = classifier.random_crop_flip
-
-    def stopping(*arguments):
-        if next(calls) == steps:
-            raise StoppedError
-        return real(*arguments)
-
-    monkeypatch.setattr(classifier, "random_crop_flip", stopping)
+    monkeypatch.setattr(classifier, "random_crop_flip", stopping(real, steps))
     with pytest.raises(StoppedError):
         train_classifier(images, labels, checkpoints=Checkpoints("train_classifier", {}, []), **options)
     made = []

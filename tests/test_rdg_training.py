@@ -5,11 +5,10 @@ import copy
 import numpy as np
 import pytest
 import torch
-from tiny import Frozen, StoppedError, rdg
+from tiny import Frozen, StoppedError, rdg, stopping
 from torch import nn
 from torch.nn import functional as F
 
-from s2igan import training as loop
 from s2igan.errors import InputError
 from s2igan.rdg import training
 from s2igan.rdg.batches import BatchConfig, ImageTable, TrainingSet
@@ -324,13 +323,6 @@ def run(images, stop_at=None, trained=False, images_in_all=15, report=lambda his
     model = rdg(sen=small_sen() if trained else None)
     heard = {"speech": Sounds(), "labels": np.arange(12) // 4} if trained else {}
     torch.manual_seed(3)
-    calls = iter(range(1000))
-
-    def stopping(*arguments):
-        if next(calls) == stop_at:
-            raise StoppedError
-        return training_step(*arguments)
-
     changes = {"images": images_in_all, "r1_weight": 0.5, "relation_interval": 2}
     data = training_set(images, batch_size=5, mismatched=trained, **heard)
     if decoder is not None:
@@ -338,7 +330,7 @@ def run(images, stop_at=None, trained=False, images_in_all=15, report=lambda his
         data.words = np.tile([[1, 2, 0], [3, 0, 0]], (12, 1))
     preview = Preview(torch.ones(2, 20, 5), torch.tensor([20, 17])) if trained else Preview(torch.ones(2, 8))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(training, "training_step", stopping)
+        patch.setattr(training, "training_step", stopping(training_step, stop_at))
         history = train(
             *(model, data, Recipe(**(RECIPE | changes | {"sen_weight": 1.0})), preview, CPU),
             image_embedding=nn.Linear(12, 8),
@@ -348,14 +340,6 @@ def run(images, stop_at=None, trained=False, images_in_all=15, report=lambda his
             report=report,
         )
     return model, history
-
-
-@pytest.fixture
-def checkpoints(tmp_path, monkeypatch):
-    """Where a run keeps its checkpoints: one after each step."""
-    monkeypatch.setenv("S2IGAN_CHECKPOINTS", str(tmp_path / "checkpoints"))
-    monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", 0.0)
-    return tmp_path / "checkpoints"
 
 
 @pytest.mark.parametrize("trained", [False, True])

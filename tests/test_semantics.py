@@ -62,7 +62,7 @@ def test_words_are_numbered_and_read_to_the_end_mark():
     assert decoder.loss(features, torch.from_numpy(words)).item() == pytest.approx(np.mean(losses), rel=1e-5)
 
 
-def test_a_decoder_learns_to_read_and_goes_on_where_it_stopped(tmp_path, monkeypatch, capsys):
+def test_a_decoder_learns_to_read_and_goes_on_where_it_stopped(checkpoints, monkeypatch, capsys):
     texts = ["a red bird", "a blue bird with a bill"]
     words, features = number_words(texts), np.eye(2, 6, dtype=np.float32)[:, None]
     for name, value in (("EMBEDDING", 16), ("HIDDEN", 16), ("BATCH", 8)):
@@ -78,8 +78,6 @@ def test_a_decoder_learns_to_read_and_goes_on_where_it_stopped(tmp_path, monkeyp
         decoder.loss(torch.from_numpy(features[order, 0]), torch.from_numpy(words)) for order in ([0, 1], [1, 0])
     )
     assert own < 0.1 and other > 0.5
-    monkeypatch.setenv("S2IGAN_CHECKPOINTS", str(tmp_path))
-    monkeypatch.setattr("s2igan.training.CHECKPOINT_SECONDS", 0.0)
     taught(8 * 72, Checkpoints("decoder", {}, []))
     resumed, _ = taught(8 * 80, Checkpoints("decoder", {}, []))
     assert "going on after step 72 of 80" in capsys.readouterr().err

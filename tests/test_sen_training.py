@@ -4,9 +4,8 @@ import numpy as np
 import pytest
 import torch
 from sklearn.metrics import average_precision_score
-from tiny import StoppedError
+from tiny import StoppedError, stopping
 
-from s2igan import training as loop
 from s2igan.errors import InputError
 from s2igan.sen import losses
 from s2igan.sen import training as module
@@ -150,24 +149,13 @@ def test_dropout_of_image_features_is_before_the_layer_and_in_training_alone():
     (13, {"augmentation": EVERY, "captions_per_epoch": "balanced", "patience": 1}, {}),
     (11, {}, {"encoder": "pooled", "width": 0.02, "dropout": 0.5, "image_dropout": 0.5}),
 ])  # fmt: skip
-def test_a_resumed_run_equals_an_uninterrupted_one(data, tmp_path, monkeypatch, steps, changes, encoder):
+def test_a_resumed_run_equals_an_uninterrupted_one(data, tmp_path, checkpoints, monkeypatch, steps, changes, encoder):
     whole, log = network(**encoder), tmp_path / "whole.tsv"
     expected = train(whole, *data, log=log, **changes)
 
-    monkeypatch.setenv("S2IGAN_CHECKPOINTS", str(tmp_path))
-    monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", 0.0)
-    calls = iter(range(1000))
-
-    def stopping(*arguments):
-        if next(calls) == steps:
-            raise StoppedError
-        return real(*arguments)
-
-    real = losses.sen_loss
-    monkeypatch.setattr(losses, "sen_loss", stopping)
-    with pytest.raises(StoppedError):
+    with monkeypatch.context() as patch, pytest.raises(StoppedError):
+        patch.setattr(losses, "sen_loss", stopping(losses.sen_loss, steps))
         train(network(**encoder), *data, Checkpoints("train_sen", {}, []), **changes)
-    monkeypatch.setattr(losses, "sen_loss", real)
     resumed, second_log = network(**encoder), tmp_path / "resumed.tsv"
     found = train(resumed, *data, Checkpoints("train_sen", {}, []), second_log, **changes)
     assert found == expected
@@ -185,10 +173,8 @@ def test_augmentation_that_does_nothing_leaves_every_loss_as_it_was(data):
         assert changed[0]["loss"] != plain[0]["loss"] and np.isfinite(changed[0]["loss"]), change
 
 
-def test_a_run_ends_when_validation_has_not_risen_for_so_many_passes(data, tmp_path, monkeypatch):
+def test_a_run_ends_when_validation_has_not_risen_for_so_many_passes(data, checkpoints, monkeypatch):
     """Also where it is taken up again after its last pass."""
-    monkeypatch.setenv("S2IGAN_CHECKPOINTS", str(tmp_path))
-    monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", 0.0)
     scores = iter([0.2, 0.5, 0.5, 0.4, 0.9])
     monkeypatch.setattr(module, "validate", lambda *_: (0.0, next(scores, 0.0)))
     for _ in range(2):

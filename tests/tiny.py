@@ -1,8 +1,9 @@
 """Small networks that several tests build, a small disk, and what stops a training."""
 
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -85,6 +86,18 @@ class Frozen(nn.Module):
 
 class StoppedError(Exception):
     """Stands for whatever ends a process."""
+
+
+def stopping(function: Callable, at: int | None) -> Callable:
+    """A function that ends at its call number `at`, counted from 0."""
+    calls = count()
+
+    def call(*arguments):
+        if next(calls) == at:
+            raise StoppedError
+        return function(*arguments)
+
+    return call
 
 
 @contextmanager
