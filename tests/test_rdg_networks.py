@@ -66,15 +66,6 @@ def test_eq_7_the_last_stage_sees_every_earlier_feature():
     assert not h2_depends_on_h0_directly("none")
 
 
-def test_dense_stacking_changes_only_the_refinement_stages():
-    counts = {
-        dense: count(DenseGenerator(4, 8, 8, StageConfig(6, 1, dense)).stages[0])
-        for dense in ("all", "previous", "none")
-    }
-    # With one earlier feature, "all" and "none" are the same stage; "previous" concatenates it once more.
-    assert counts["all"] == counts["none"] < counts["previous"]
-
-
 def test_conditioning_augmentation_by_hand():
     augment = ConditioningAugmentation(1, 1, scale=2.0)
     with torch.no_grad():
