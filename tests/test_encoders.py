@@ -167,12 +167,6 @@ def test_the_fid_encoder_gives_the_features_of_torch_fidelity(fid_file):
     assert (expected[0] - expected[1]).std() > 0.005 and (expected - other).std() > 0.005
 
 
-def test_the_fid_encoder_stays_as_it_is_inside_a_model(fid_file):
-    encoder = load_encoder("inception_v3_fid", str(fid_file)).train()
-    assert not any(module.training for module in encoder.modules())
-    assert not any(parameter.requires_grad for parameter in encoder.parameters())
-
-
 def test_the_fid_encoder_knows_one_size_only(fid_file):
     with pytest.raises(InputError, match="input size: 224, but inception_v3_fid always resizes to 299"):
         load_encoder("inception_v3_fid", str(fid_file), 224)
