@@ -30,6 +30,16 @@ def _composed(root: Path, overrides: tuple[str, ...]) -> DictConfig:
         return compose("config", overrides=list(overrides))
 
 
+def configure(*overrides: str, **changes: dict) -> dict:
+    """Writes dvc.yaml, and params.yaml with these overrides and changes of sections, into the present folder."""
+    shutil.copy(ROOT / "dvc.yaml", ".")
+    params = composed(*overrides)
+    for name, values in changes.items():
+        params[name] |= values
+    Path("params.yaml").write_text(yaml.safe_dump(params))
+    return params
+
+
 def sandbox(folder: Path, *overrides: str) -> Path:
     """A Git repository with the project's files as they are now, nothing that stages made, and these overrides."""
     files = subprocess.run(

@@ -1,16 +1,14 @@
 """What a run would refuse, told before it: by `s2igan check`, and by the first stage."""
 
 import json
-import shutil
 from pathlib import Path
 
 import numpy as np
 import PIL.Image
 import pytest
 import soundfile
-import yaml
 from click.testing import CliRunner
-from dag import ROOT, composed
+from dag import ROOT, composed, configure
 from miniatures_speech import write_picture, write_rows, write_sound
 
 from s2igan import cli
@@ -69,10 +67,7 @@ def test_all_faults_of_a_list_are_told_at_once(rows):
     rows[7] |= {"image": "images/none.png"}
     rows += [rows[1] | {"text": "красный"}]
     write_rows(Path("own"), rows)
-    shutil.copy(ROOT / "dvc.yaml", ".")
-    params = composed("dataset=manifest", "scale=smoke")
-    params["rdg"]["lr"] = 0
-    Path("params.yaml").write_text(yaml.safe_dump(params))
+    configure("dataset=manifest", "scale=smoke", rdg={"lr": 0})
     code, lines = check("own")
     faults = [line.removeprefix("fault: ") for line in lines if line.startswith("fault: ")]
     told = [
@@ -93,9 +88,7 @@ def test_all_faults_of_a_list_are_told_at_once(rows):
 
 @pytest.mark.parametrize("dataset", ["aviary", "manifest"])  # before the first run of one's own data, and after
 def test_too_few_images_for_a_batch_are_told(rows, dataset):
-    shutil.copy(ROOT / "dvc.yaml", ".")
-    params = composed(f"dataset={dataset}", "rdg.batch_size=9")
-    Path("params.yaml").write_text(yaml.safe_dump(params))
+    configure(f"dataset={dataset}", "rdg.batch_size=9")
     code, lines = check("own")
     assert code == 1 and lines[-2:] == [
         "fault: params.yaml: rdg.batch_size=9, but 8 images are not of the test; set it to 8 or less, or list more",
@@ -105,9 +98,7 @@ def test_too_few_images_for_a_batch_are_told(rows, dataset):
 
 def test_of_five_classes_one_is_held_out_at_the_scale_that_is_the_default(rows):
     write_rows(Path("own"), [row | {"class": Path(row["image"]).name[:3]} for row in rows])
-    shutil.copy(ROOT / "dvc.yaml", ".")
-    params = composed("dataset=manifest", "catalog.hold_out=class", "rdg.batch_size=4")
-    Path("params.yaml").write_text(yaml.safe_dump(params))
+    configure("dataset=manifest", "catalog.hold_out=class", "rdg.batch_size=4")
     code, lines = check("own", "--json")
     report = json.loads("\n".join(lines))
     assert code == 0 and {split: of["classes"] for split, of in report["splits"].items()} == {
@@ -119,9 +110,7 @@ def test_of_five_classes_one_is_held_out_at_the_scale_that_is_the_default(rows):
 def test_images_are_cut_where_they_are_not_padded(rows, fit, cut):
     for number, path in enumerate(sorted(Path("own/images").iterdir())):
         PIL.Image.new("RGB", (90 if number < 3 else 60, 60)).save(path)
-    shutil.copy(ROOT / "dvc.yaml", ".")
-    params = composed("dataset=manifest", "scale=smoke", f"catalog.fit={fit}")
-    Path("params.yaml").write_text(yaml.safe_dump(params))
+    configure("dataset=manifest", "scale=smoke", f"catalog.fit={fit}")
     _, lines = check("own")
     assert f"images: {cut} are not square and cut; {cut} lose more than a quarter" in lines
 
@@ -202,23 +191,15 @@ def test_a_list_without_a_usable_row_is_told(rows):
     ],
 )
 def test_the_first_stage_refuses_what_a_later_one_would(folder, changes, told):
-    shutil.copy(ROOT / "dvc.yaml", ".")
-    params = composed("scale=smoke")
-    for section, values in changes.items():
-        params[section] |= values
-    Path("params.yaml").write_text(yaml.safe_dump(params))
-    words = [f"--{name}={value}" for name, value in composed("scale=smoke")["prepare"].items()]
-    result = CliRunner().invoke(prepare.main, words)
+    params = configure("scale=smoke", **changes)
+    result = CliRunner().invoke(prepare.main, list(arguments(params["prepare"])))
     assert result.exit_code == 1 and told in result.stderr.splitlines()[-1], result.stderr
     assert not Path("data").exists()
 
 
 def test_a_stage_that_runs_alone_names_the_parameter_before_its_own_options_are_read(folder):
     """As after `dvc exp run -S rdg.mirrored=maybe`, where nothing before train_rdg has changed."""
-    shutil.copy(ROOT / "dvc.yaml", ".")
-    params = composed("scale=smoke")
-    params["rdg"]["mirrored"] = "maybe"
-    Path("params.yaml").write_text(yaml.safe_dump(params))
+    params = configure("scale=smoke", rdg={"mirrored": "maybe"})
     result = CliRunner().invoke(train_rdg.main, list(arguments(params["rdg"])))
     assert (result.exit_code, result.stderr) == (
         1, "error: params.yaml: rdg.mirrored is maybe; set it to true or false\n"
@@ -228,10 +209,8 @@ def test_a_stage_that_runs_alone_names_the_parameter_before_its_own_options_are_
 def test_the_first_stage_names_the_line_of_a_text_without_a_voice(rows):
     rows[1] |= {"language": "tlh"}
     write_rows(Path("own"), rows)
-    shutil.copy(ROOT / "dvc.yaml", ".")
-    params = composed("dataset=manifest", "scale=smoke", "catalog.raw=own")
-    Path("params.yaml").write_text(yaml.safe_dump(params))
-    result = CliRunner().invoke(prepare.main, [f"--{name}={value}" for name, value in params["prepare"].items()])
+    params = configure("dataset=manifest", "scale=smoke", "catalog.raw=own")
+    result = CliRunner().invoke(prepare.main, list(arguments(params["prepare"])))
     assert result.exit_code == 1 and not Path("data").exists()
     assert result.stderr.splitlines()[-1].startswith(
         "error: own/manifest.csv: line 3: language tlh: espeak has no voice"
