@@ -18,24 +18,15 @@ from s2igan.errors import InputError
 ROOT = Path(__file__).parents[1]
 
 
-def run(error: BaseException | None = None, *arguments: str):
-    """A stage of two options that ends as it is told."""
+def run(error: BaseException):
+    """A stage that ends as it is told."""
 
     @click.command(cls=Stage)
-    @click.option("--lr", type=click.FloatRange(0, 1), required=True)
-    @click.option("--conv_channels", type=int, multiple=True)
-    def main(lr, conv_channels):
+    def main():
         click.echo("working", err=True)
-        if error:
-            raise error
+        raise error
 
-    return CliRunner().invoke(main, ["--lr", "0.5", "--conv_channels", "64", "--conv_channels", "128", *arguments])
-
-
-def test_options_are_not_printed_once_more():
-    """DVC has shown the command, which is a thousand characters long."""
-    result = run()
-    assert (result.exit_code, result.stderr, result.stdout) == (0, "working\n", "")
+    return CliRunner().invoke(main)
 
 
 def test_bad_input_ends_in_its_one_line():
