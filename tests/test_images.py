@@ -247,17 +247,9 @@ def test_smaller_is_averaged_and_larger_is_smooth(tmp_path):
 # ---------------------------------------------------------------- what is refused
 
 
-@pytest.mark.parametrize(
-    ("box", "told"),
-    [
-        ("4 0 2 2", "lies outside of the image of 4 x 3 pixels"),
-        ("0 3 2 2", "lies outside of the image of 4 x 3 pixels"),
-        ("-2 0 2 2", "lies outside of the image of 4 x 3 pixels"),
-        ("0 -5 2 2", "lies outside of the image of 4 x 3 pixels"),
-    ],
-)
-def test_a_box_that_does_not_fit_is_told(tmp_path, box, told):
-    with pytest.raises(InputError, match=f"a.png: box '{box}' {told}.*; "):
+@pytest.mark.parametrize("box", ["4 0 2 2", "0 3 2 2", "-2 0 2 2", "0 -5 2 2"])
+def test_a_box_that_does_not_fit_is_told(tmp_path, box):
+    with pytest.raises(InputError, match=f"a.png: box '{box}' lies outside of the image of 4 x 3 pixels.*; "):
         read_image(save(tmp_path / "a.png", A[:3]), box, size=2)
 
 
