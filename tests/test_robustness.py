@@ -34,8 +34,14 @@ NOBODY = [""] * 4
 
 
 def keyed(captions, **embeddings):
-    """Embeddings by condition and caption; of seen voices, of the captions whose rows begin with it."""
+    """Embeddings by condition and caption."""
     return {name: {c.key: row for c, row in zip(captions, rows, strict=True)} for name, rows in embeddings.items()}
+
+
+def scored(captions, speech, voices=NOBODY, trained=(), gallery=GALLERY, **again):
+    """Scores and table without noise or other rates; `again` are embeddings of the same captions, said again."""
+    embeddings = keyed(captions, clean=speech, **again)
+    return robustness_scores(gallery, captions, conditions([], [], "white"), embeddings, voices, set(trained))
 
 
 def test_conditions_have_the_names_of_the_scores():
@@ -70,9 +76,7 @@ def test_without_classes_a_captions_own_picture_is_relevant():
     captions = [Caption(f"{image.key}/00", image.key, "", "a.wav") for image in images]
     keys = [image.key for image in images]
     gallery = Gallery(keys, list(Catalog(images, captions).group_of().values()), np.eye(4))
-    scores, _ = robustness_scores(
-        gallery, captions, conditions([], [], "white"), keyed(captions, clean=WRONG), NOBODY, set()
-    )
+    scores, _ = scored(captions, WRONG, gallery=gallery)
     assert scores["clean_map"] == pytest.approx(1 / 4)  # one relevant, in the last place
     assert scores["clean_map_chance"] == pytest.approx((1 + 1 / 2 + 1 / 3 + 1 / 4) / 4)
 
@@ -80,9 +84,7 @@ def test_without_classes_a_captions_own_picture_is_relevant():
 def test_captions_of_one_picture_and_pictures_without_caption():
     captions = [Caption(f"b/1/{n:02d}", "b/1", "", "a.wav") for n in range(3)]
     speech = np.array([[0, 0, 0, 1], [0, 0, 0.2, 0.9], [0.9, 0.1, 0, 0.5]])
-    scores, _ = robustness_scores(
-        GALLERY, captions, conditions([], [], "white"), keyed(captions, clean=speech), [""] * 3, set()
-    )
+    scores, _ = scored(captions, speech, [""] * 3)
     assert scores["clean_r1"] == pytest.approx(2 / 3) and scores["captions"] == 3 and scores["images"] == 4
 
 
@@ -104,11 +106,8 @@ def said(*texts: str) -> list[Caption]:
 
 def test_the_same_captions_said_again_are_compared_with_the_clean_ones():
     captions = said(*["a bird"] * 4)
-    embeddings = keyed(captions, clean=WRONG, seen_voices=RIGHT)
     assert to_say_again(captions, ["x", "y", "x", "y"], {"z"}) == captions
-    scores, table = robustness_scores(
-        GALLERY, captions, conditions([], [], "white"), embeddings, ["x", "y", "x", "y"], {"z"}
-    )
+    scores, table = scored(captions, WRONG, ["x", "y", "x", "y"], {"z"}, seen_voices=RIGHT)
     assert scores["unseen_voices_map"] == scores["clean_map"] == pytest.approx(WRONG_MAP)
     assert scores["seen_voices_map"] == 1
     assert scores["seen_voices_captions"] == scores["unseen_voices_captions"] == 4 and scores["voices"] == 2
@@ -162,9 +161,7 @@ def test_what_cannot_be_said_again_is_left_out_of_that_comparison():
 def test_recordings_are_grouped_by_their_speakers():
     voices, trained = ["x", "y", "x", ""], {"x", "z", ""}
     speech = np.concatenate([RIGHT[:1], WRONG[1:2], RIGHT[2:3], WRONG[3:]])
-    scores, _ = robustness_scores(
-        GALLERY, CAPTIONS, conditions([], [], "white"), keyed(CAPTIONS, clean=speech), voices, trained
-    )
+    scores, _ = scored(CAPTIONS, speech, voices, trained)
     assert scores["seen_voices_map"] == 1 and scores["seen_voices_captions"] == 2
     assert scores["unseen_voices_map"] == pytest.approx(WRONG_MAP) and scores["unseen_voices_captions"] == 1
     assert scores["unseen_voices_map_chance"] == pytest.approx(float(chance_average_precision(2, 4)))
@@ -175,9 +172,7 @@ def test_recordings_are_grouped_by_their_speakers():
 
 @pytest.mark.parametrize("captions", [CAPTIONS, said(*["a bird"] * 4)])  # or an engine of one voice
 def test_one_group_of_voices_alone_is_counted_and_not_scored(captions):
-    scores, table = robustness_scores(
-        GALLERY, captions, conditions([], [], "white"), keyed(captions, clean=RIGHT), ["x", "y", "x", "y"], {"x", "y"}
-    )
+    scores, table = scored(captions, RIGHT, ["x", "y", "x", "y"], {"x", "y"})
     assert scores["seen_voices_captions"] == 4 and scores["unseen_voices_captions"] == 0
     assert not {"seen_voices_map", "unseen_voices_map"} & scores.keys()
     assert [row["condition"] for row in table] == ["clean"]
@@ -201,9 +196,7 @@ def test_who_speaks_tells_what_is_spoken_of_where_training_heard_it():
 def test_languages_are_scored_apart():
     captions = [replace(c, language=code) for c, code in zip(CAPTIONS, ("en", "fr", "en", ""), strict=True)]
     speech = np.concatenate([RIGHT[:1], WRONG[1:2], RIGHT[2:]])
-    scores, _ = robustness_scores(
-        GALLERY, captions, conditions([], [], "white"), keyed(captions, clean=speech), NOBODY, set()
-    )
+    scores, _ = scored(captions, speech)
     assert list(scores["languages"]) == ["en", "fr", "und"]
     assert [part["captions"] for part in scores["languages"].values()] == [2, 1, 1]
     assert [part["map"] for part in scores["languages"].values()] == pytest.approx([1, WRONG_MAP, 1])
@@ -213,10 +206,7 @@ def test_languages_are_scored_apart():
 def test_a_language_is_also_scored_by_whether_its_voices_were_heard():
     captions = [replace(c, language=code) for c, code in zip(CAPTIONS, ("fr", "fr", "be", "be"), strict=True)]
     speech = np.concatenate([RIGHT[:1], WRONG[1:2], RIGHT[2:]])
-    voices, trained = ["one", "two", "three", "three"], {"one"}
-    scores, _ = robustness_scores(
-        GALLERY, captions, conditions([], [], "white"), keyed(captions, clean=speech), voices, trained
-    )
+    scores, _ = scored(captions, speech, ["one", "two", "three", "three"], {"one"})
     french, belarusian = scores["languages"]["fr"], scores["languages"]["be"]
     assert (french["seen_voices"]["map"], french["seen_voices"]["captions"]) == (1, 1)
     assert (french["unseen_voices"]["map"], french["unseen_voices"]["captions"]) == (pytest.approx(WRONG_MAP), 1)
