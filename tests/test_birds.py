@@ -30,13 +30,6 @@ def flock(count, seed=0):
     return [(random_bird(rng), random_pose(rng)) for _ in range(count)]
 
 
-def test_the_same_bird_and_pose_give_the_same_bytes():
-    for bird, pose in flock(3):
-        first, second = render(bird, pose, 64), render(bird, pose, 64)
-        assert first.shape == (64, 64, 3) and first.dtype == np.uint8
-        assert first.tobytes() == second.tobytes()
-
-
 def test_the_picture_is_the_same_at_every_size():
     for bird, pose in flock(6, 1):
         large = Image.fromarray(render(bird, pose, 304)).resize((76, 76), Image.Resampling.BOX)
