@@ -63,13 +63,6 @@ def test_what_is_in_no_split_is_left_out_with_the_picture_that_was_never_publish
     assert load("flickr8k", raw, Limits()) == expected
 
 
-def test_line_ends_of_windows_and_blank_lines_do_no_harm(original, raw):
-    raw, _ = raw
-    for file in (*(raw / "flickr_audio").glob("*.txt"), *(raw / "Flickr8k_text").iterdir()):
-        file.write_bytes(b"\xef\xbb\xbf" + file.read_bytes().replace(b"\n", b" \r\n") + b"\r\n")
-    assert load("flickr8k", raw, Limits()) == load("flickr8k", original[0], Limits())
-
-
 def line(name, number, text):
     """Replaces a line of a file."""
 
