@@ -75,7 +75,7 @@ def line(name, number, text):
 
 
 def gone(name):
-    return lambda raw, names: (raw / name.format(*names)).unlink()
+    return lambda raw, names: (raw / name).unlink()
 
 
 CAPTIONS, SPEAKERS = "flickr_audio/wav2capt.txt", "flickr_audio/wav2spk.txt"
@@ -94,9 +94,7 @@ DEV = "Flickr8k_text/Flickr_8k.devImages.txt"
     (line(CAPTIONS, 6, "a.wav {0} #7"), r"wav2spk\.txt: no speaker of a\.wav"),
     (line(SPEAKERS, 1, "alone.wav"), r"wav2spk\.txt: line 1 is 'alone\.wav'; expected 'recording speaker'"),
     (line(DEV, 1, "9.jpg"), r"wav2capt\.txt: no recording of 9\.jpg \(1 such images\); unpack"),
-    (gone("Flicker8k_Dataset/{3}"), r"image Flicker8k_Dataset/10.*\.jpg: missing; correct the path, or put"),
     (lambda raw, names: shutil.rmtree(raw / "Flicker8k_Dataset"), r"no images, looked for Flicker8k_Dataset,"),
-    (lambda raw, names: shutil.rmtree(raw / "flickr_audio" / "wavs"), r"_0\.wav: missing; correct"),
 ])  # fmt: skip
 def test_what_is_wrong_is_told_in_one_line_with_file_and_mend(raw, damage, message):
     raw, names = raw
