@@ -69,7 +69,7 @@ def test_a_picture_without_a_class_is_of_a_kind_of_its_own():
 
 def test_splits_share_classes_only_where_the_catalog_says_so(tmp_path):
     mixed = small(images=[Image("a/02", "", "a", "train")], captions=[Caption("a/02/00", "a/02", "b")])
-    with pytest.raises(InputError, match="class a is in test and train"):
+    with pytest.raises(InputError, match="class a is in test and train; splits must be disjoint"):
         check(mixed)
     by_image = dataclasses.replace(mixed, disjoint="images", dataset="own", raw="data/raw/own")
     write_catalog(tmp_path, check(by_image))
@@ -128,12 +128,6 @@ def test_tables_without_their_description_are_told(tmp_path):
         read_catalog(tmp_path)
 
 
-def test_a_good_catalog_passes_as_it_is():
-    assert check(small()) is not None
-    recorded = Caption("a/00/01", "a/00", "", "sounds/1.wav")
-    assert check(small(captions=[recorded])).captions[-1] == recorded
-
-
 @pytest.mark.parametrize(
     ("catalog", "message"),
     [
@@ -141,7 +135,6 @@ def test_a_good_catalog_passes_as_it_is():
         (small(captions=[Caption("a/00/00", "a/00", "b")]), "key a/00/00 occurs twice; keys must be unique"),
         (small(images=[Image("a/01", "", "a", "test")]), "key a/01 occurs twice; keys must be unique"),
         (small(captions=[Caption("a/01", "a/00", "b")]), "key a/01 occurs twice; keys must be unique"),
-        (small(images=[Image("a/02", "", "a", "train")]), "class a is in test and train; splits must be disjoint"),
         (
             small(without=[f"c/{n:02d}{rest}" for n in range(2) for rest in ("", "/00")]),
             "nothing in split val; assign a class or an image to it",
