@@ -11,7 +11,6 @@ import yaml
 
 from s2igan.errors import InputError
 from s2igan.speech.audio import decode
-from s2igan.speech.engine import create_engine
 from s2igan.speech.espeak import Espeak
 from s2igan.speech.synthesis import assign_voice, synthesize, voices_by_language
 
@@ -133,12 +132,6 @@ def test_control_characters_do_not_cut_or_command(espeak):
     plain = espeak.speak("a red bird", "en-us")
     for text in ("a\x00red bird", "a red\x01bird", "a\nred\tbird"):
         np.testing.assert_array_equal(espeak.speak(text, "en-us"), plain)
-
-
-def test_engines_by_name():
-    assert create_engine("espeak", rate=150).rate == 150
-    with pytest.raises(InputError, match="'festival': unknown; choose from espeak"):
-        create_engine("festival")
 
 
 def test_processes_give_what_one_gives_in_order(espeak):
