@@ -267,8 +267,3 @@ def test_bad_recordings_give_one_line_that_names_the_file(tmp_path, make, found)
     with pytest.raises(InputError, match=found) as caught:
         load_recording(path, 22050)
     assert str(caught.value).startswith(f"{path}: ") and "\n" not in str(caught.value)
-
-
-def test_bad_bytes_carry_the_name_they_are_given():
-    with pytest.raises(InputError, match="^speech.h5 c/i/00: not readable as audio"):
-        decode(b"no sound", name="speech.h5 c/i/00")

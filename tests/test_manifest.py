@@ -449,11 +449,6 @@ def refused(folder, message):
     assert str(error.value).startswith(f"{folder / 'manifest.csv'}: ") and "\n" not in str(error.value)
 
 
-def test_the_list_that_the_next_tests_damage_is_good(tmp_path):
-    table(tmp_path, GOOD)
-    assert len(load("manifest", tmp_path, Limits()).images) == 3
-
-
 def swap(old, new):
     assert GOOD.count(old) >= 1
     return GOOD.replace(old, new, 1)
