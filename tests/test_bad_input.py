@@ -319,13 +319,8 @@ def test_good_input_passes():
     assert run("embed", "--batch_size", "4").exit_code == 0
     assert run("generate", *GENERATE).exit_code == 0
     assert sorted(file.name for file in Path("data").glob("*.h5")) == [
-        "embeddings.h5",
-        "generated.h5",
-        "generated_shuffled.h5",
-        "generated_untrained.h5",
-        "logmel.h5",
-        "speech.h5",
-    ]
+        "embeddings.h5", "generated.h5", "generated_shuffled.h5", "generated_untrained.h5", "logmel.h5", "speech.h5",
+    ]  # fmt: skip
 
 
 def test_an_unknown_caption_cannot_be_followed():

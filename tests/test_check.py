@@ -129,67 +129,42 @@ def test_a_list_without_a_usable_row_is_told(rows):
     assert CliRunner().invoke(cli.main, ["check", "none"]).stderr.startswith("error: none: missing; write the list")
 
 
-@pytest.mark.parametrize(
-    ("changes", "told"),
-    [
-        ({"rdg": {"lr": 0}}, "params.yaml: Invalid value for rdg.lr: 0.0 is not in the range 0<x<=1."),
-        ({"rdg": {"modulation": "maybe"}}, "params.yaml: rdg.modulation is maybe; set it to true or false"),
-        ({"sen": {"kernal": 3}}, "params.yaml: No such option sen.kernal."),
-        ({"rdg": {"base_size": 32}}, "image_features.crop_size=32, but rdg.base_size draws 128 pixels; set it to 128"),
-        (
-            {"sen": {"region_weight": 1, "places": 8}},
-            "sen.region_weight is not 0, so that image_features.regions cannot be 0; set it",
-        ),
-        ({"rdg": {"region_weight": 1}}, "rdg.region_weight is not 0, so that sen.places cannot be 0; set it"),
-        ({"rdg": {"competition_weight": 1}}, "rdg.competition_weight is not 0, so that sen.places cannot be 0; set it"),
-        (
-            {"sen": {"places": 8}, "rdg": {"scales": 1}},
-            "sen.places is not 0, but a generator with rdg.scales=1 has no stage that attends",
-        ),
-        (
-            {"sen": {"places": 8, "encoder": "pooled"}},
-            "sen.places is not 0, but sen.encoder=pooled has no frames to attend to",
-        ),
-        (
-            {"sen": {"image_dropout": 0.5, "image_projection": "none"}},
-            "sen.image_dropout is not 0, but sen.image_projection=none has no layer for it; set it to 0",
-        ),
-        (
-            {"sen": {"input": "speech_features", "encoder": "char_cnn_rnn"}, "speech_features": {"model": "own"}},
-            "sen.input=speech_features, but sen.encoder=char_cnn_rnn takes text; take log_mel",
-        ),
-        ({"speech_features": {"model": "own"}}, "speech_features.model=own, but sen.input=log_mel hears none of it"),
-        ({"robustness": {"voices": ["slt"]}}, "robustness.voices are given, but no robustness.engine to speak in them"),
-        (
-            {"catalog": {"dataset": "cub"}, "judge": {"enabled": False}, "oracle": {"enabled": False}},
-            "keyword.enabled: of the birds of dataset=aviary alone all parts are known; set it false",
-        ),
-        ({"sen": {"dropout": 0.5}}, "sen.dropout is not 0, but sen.encoder=conv_gru has none, only pooled has"),
-        ({"robustness": {"rates": [1.25, 1.25]}}, "condition rate1.25 is asked for twice"),
-        ({"catalog": {"min_seconds": 0.1}}, "catalog.min_seconds=0.1, but sen.kernel and sen.stride need 0.225 s"),
-        (
-            {"sen": {"input": "speech_features"}},
-            "sen.input=speech_features, but speech_features.model is empty; name one",
-        ),
-        ({"speech_features": {"model": "/none"}}, "speech_features.model=/none: no such folder; give its whole path"),
-        (
-            {"sen": {"noise": 0.5, "input": "speech_features"}, "speech_features": {"model": "own"}},
-            "sen.vtlp, sen.noise and sen.reverberation are for sen.input=log_mel alone; set them to 0",
-        ),
-        ({"sen": {"speed": 0.1, "encoder": "char_cnn_rnn"}}, "reads text, which no augmentation is for"),
-        (
-            {"sen": {"patience": 3, "learn_val": True}},
-            "sen.patience is not 0, but with sen.learn_val nothing validates",
-        ),
-        ({"robustness": {"engine": "flite"}}, "robustness.engine=flite: name another than tts.engine, and robustness."),
-        (
-            {"robustness": {"engine": "flite", "model": "no-flite", "voices": ["slt"]}},
-            "params.yaml: engine flite: no program no-flite; install it (apt-get install flite)",
-        ),
-        ({"tts": {"test_voices": ["tlh"]}}, "params.yaml: voice 'tlh': eSpeak NG has no such voice"),
-        ({"tts": {"test_voices": ["en-us+f3"]}}, "tts.test_voices: en-us+f3 is a training voice too"),
-    ],
-)
+@pytest.mark.parametrize(("changes", "told"), [
+    ({"rdg": {"lr": 0}}, "params.yaml: Invalid value for rdg.lr: 0.0 is not in the range 0<x<=1."),
+    ({"rdg": {"modulation": "maybe"}}, "params.yaml: rdg.modulation is maybe; set it to true or false"),
+    ({"sen": {"kernal": 3}}, "params.yaml: No such option sen.kernal."),
+    ({"rdg": {"base_size": 32}}, "image_features.crop_size=32, but rdg.base_size draws 128 pixels; set it to 128"),
+    ({"sen": {"region_weight": 1, "places": 8}},
+     "sen.region_weight is not 0, so that image_features.regions cannot be 0; set it"),
+    ({"rdg": {"region_weight": 1}}, "rdg.region_weight is not 0, so that sen.places cannot be 0; set it"),
+    ({"rdg": {"competition_weight": 1}}, "rdg.competition_weight is not 0, so that sen.places cannot be 0; set it"),
+    ({"sen": {"places": 8}, "rdg": {"scales": 1}},
+     "sen.places is not 0, but a generator with rdg.scales=1 has no stage that attends"),
+    ({"sen": {"places": 8, "encoder": "pooled"}},
+     "sen.places is not 0, but sen.encoder=pooled has no frames to attend to"),
+    ({"sen": {"image_dropout": 0.5, "image_projection": "none"}},
+     "sen.image_dropout is not 0, but sen.image_projection=none has no layer for it; set it to 0"),
+    ({"sen": {"input": "speech_features", "encoder": "char_cnn_rnn"}, "speech_features": {"model": "own"}},
+     "sen.input=speech_features, but sen.encoder=char_cnn_rnn takes text; take log_mel"),
+    ({"speech_features": {"model": "own"}}, "speech_features.model=own, but sen.input=log_mel hears none of it"),
+    ({"robustness": {"voices": ["slt"]}}, "robustness.voices are given, but no robustness.engine to speak in them"),
+    ({"catalog": {"dataset": "cub"}, "judge": {"enabled": False}, "oracle": {"enabled": False}},
+     "keyword.enabled: of the birds of dataset=aviary alone all parts are known; set it false"),
+    ({"sen": {"dropout": 0.5}}, "sen.dropout is not 0, but sen.encoder=conv_gru has none, only pooled has"),
+    ({"robustness": {"rates": [1.25, 1.25]}}, "condition rate1.25 is asked for twice"),
+    ({"catalog": {"min_seconds": 0.1}}, "catalog.min_seconds=0.1, but sen.kernel and sen.stride need 0.225 s"),
+    ({"sen": {"input": "speech_features"}}, "sen.input=speech_features, but speech_features.model is empty; name one"),
+    ({"speech_features": {"model": "/none"}}, "speech_features.model=/none: no such folder; give its whole path"),
+    ({"sen": {"noise": 0.5, "input": "speech_features"}, "speech_features": {"model": "own"}},
+     "sen.vtlp, sen.noise and sen.reverberation are for sen.input=log_mel alone; set them to 0"),
+    ({"sen": {"speed": 0.1, "encoder": "char_cnn_rnn"}}, "reads text, which no augmentation is for"),
+    ({"sen": {"patience": 3, "learn_val": True}}, "sen.patience is not 0, but with sen.learn_val nothing validates"),
+    ({"robustness": {"engine": "flite"}}, "robustness.engine=flite: name another than tts.engine, and robustness."),
+    ({"robustness": {"engine": "flite", "model": "no-flite", "voices": ["slt"]}},
+     "params.yaml: engine flite: no program no-flite; install it (apt-get install flite)"),
+    ({"tts": {"test_voices": ["tlh"]}}, "params.yaml: voice 'tlh': eSpeak NG has no such voice"),
+    ({"tts": {"test_voices": ["en-us+f3"]}}, "tts.test_voices: en-us+f3 is a training voice too"),
+])  # fmt: skip
 def test_the_first_stage_refuses_what_a_later_one_would(folder, changes, told):
     params = configure("scale=smoke", **changes)
     result = CliRunner().invoke(prepare.main, list(arguments(params["prepare"])))

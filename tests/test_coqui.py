@@ -35,15 +35,9 @@ NAME = "tts_models/en/ljspeech/tacotron2-DDC"
 VOCODER_NAME = "vocoder_models/en/ljspeech/hifigan_v2"  # the one that the list names for NAME
 RATE, HOP, BANDS, STEPS = 16000, 200, 20, 12
 AUDIO = {
-    "sample_rate": RATE,
-    "hop_length": HOP,
-    "win_length": 800,
-    "fft_size": 1024,
-    "num_mels": BANDS,
-    "mel_fmax": 8000,
-    "griffin_lim_iters": 10,
-    "do_trim_silence": False,
-}
+    "sample_rate": RATE, "hop_length": HOP, "win_length": 800, "fft_size": 1024, "num_mels": BANDS, "mel_fmax": 8000,
+    "griffin_lim_iters": 10, "do_trim_silence": False,
+}  # fmt: skip
 
 
 def save(folder: Path, config, model: torch.nn.Module, name: str = "model_file.pth") -> None:
@@ -56,16 +50,9 @@ def write_tacotron(folder: Path, **changes) -> None:
     """A Tacotron 2 that speaks STEPS decoder steps of two frames, its prenet's dropout on."""
     torch.manual_seed(0)
     config = Tacotron2Config(
-        audio=BaseAudioConfig(**AUDIO),
-        r=2,
-        out_channels=BANDS,
-        decoder_output_dim=BANDS,
-        max_decoder_steps=STEPS,
-        prenet_dropout_at_inference=True,
-        text_cleaner="english_cleaners",
-        phoneme_language="en-us",
-        **changes,
-    )
+        audio=BaseAudioConfig(**AUDIO), r=2, out_channels=BANDS, decoder_output_dim=BANDS, max_decoder_steps=STEPS,
+        prenet_dropout_at_inference=True, text_cleaner="english_cleaners", phoneme_language="en-us", **changes,
+    )  # fmt: skip
     model = Tacotron2(config)
     with torch.no_grad():
         model.decoder.stopnet[1].linear_layer.bias.fill_(-100.0)

@@ -183,14 +183,8 @@ def test_stray_bytes_control_characters_and_empty_lines(raw):
     path.write_bytes(b"\r\n".join(lines) + b"\r\n\r\n")
     catalog = load("cub", raw, Limits())
     assert [caption.text for caption in catalog.captions[:7]] == [
-        "a bird s wing",
-        "a bird [0m",
-        "café",
-        "caf au lait",
-        "this bird is red",
-        "a b c",
-        "black",
-    ]
+        "a bird s wing", "a bird [0m", "café", "caf au lait", "this bird is red", "a b c", "black",
+    ]  # fmt: skip
 
 
 ROOT = "CUB_200_2011"

@@ -200,13 +200,10 @@ def test_explicit_weights_come_first(hub, tmp_path, inception_state):
     assert load_encoder("inception_v3", str(path), 75).input_size == 75
 
 
-@pytest.mark.parametrize(
-    ("name", "file", "host"),
-    [
-        ("inception_v3", INCEPTION_FILE, "https://download.pytorch.org/models"),
-        ("inception_v3_fid", FID_FILE, "https://github.com/toshas/torch-fidelity/releases/download/v0.2.0"),
-    ],
-)
+@pytest.mark.parametrize(("name", "file", "host"), [
+    ("inception_v3", INCEPTION_FILE, "https://download.pytorch.org/models"),
+    ("inception_v3_fid", FID_FILE, "https://github.com/toshas/torch-fidelity/releases/download/v0.2.0"),
+])  # fmt: skip
 def test_without_a_network_the_error_says_where_the_file_goes(hub, monkeypatch, name, file, host):
     def refuse(*_, **__):
         raise OSError("no network")
@@ -221,13 +218,10 @@ def test_without_a_network_the_error_says_where_the_file_goes(hub, monkeypatch, 
     assert socket.getdefaulttimeout() == before
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (("efficientnet_lite0", "", 16), "choose 32 or more"),
-        (("efficientnet_lite0", "/nowhere/at.pth"), "/nowhere/at.pth: missing"),
-    ],
-)
+@pytest.mark.parametrize(("arguments", "message"), [
+    (("efficientnet_lite0", "", 16), "choose 32 or more"),
+    (("efficientnet_lite0", "/nowhere/at.pth"), "/nowhere/at.pth: missing"),
+])  # fmt: skip
 def test_bad_requests_are_refused_in_one_line(arguments, message):
     with pytest.raises(InputError, match=message):
         load_encoder(*arguments)

@@ -214,16 +214,10 @@ def test_both_encoders_and_the_classifier_are_recorded(pictures):
     recorded = {name: value for name, value in scores.items() if "encoder" in name or name.startswith("classifier_")}
     weights = hashlib.sha256(Path("models/classifier/classifier.safetensors").read_bytes()).hexdigest()[:16]
     assert recorded == {
-        "encoder": "inception_v3",
-        "encoder_weights": "0123456789abcdef",
-        "encoder_input_size": 32,
-        "fid_encoder": "inception_v3_fid",
-        "fid_encoder_weights": "fedcba9876543210",
-        "fid_encoder_input_size": 48,
-        "classifier_network": "small",
-        "classifier_weights": weights,
-        "classifier_classes": 3,
-    }
+        "encoder": "inception_v3", "encoder_weights": "0123456789abcdef", "encoder_input_size": 32,
+        "fid_encoder": "inception_v3_fid", "fid_encoder_weights": "fedcba9876543210", "fid_encoder_input_size": 48,
+        "classifier_network": "small", "classifier_weights": weights, "classifier_classes": 3,
+    }  # fmt: skip
 
 
 def test_pictures_are_read_a_block_at_a_time(pictures, monkeypatch):

@@ -38,18 +38,10 @@ def test_the_log_mel_of_the_graph_is_the_log_mel(settings):
         np.testing.assert_allclose(LogMelGraph(log_mel)(torch.from_numpy(samples)), log_mel(samples), atol=1e-4)
 
 
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {},
-        {"mask_padding": False},
-        {"encoder": "li2020", "width": 0.01},
-        {"encoder": "pooled", "width": 0.02},
-        {"places": 3},
-        {"scales": 1},
-    ],
-    ids=str,
-)
+@pytest.mark.parametrize("changes", [
+    {}, {"mask_padding": False}, {"encoder": "li2020", "width": 0.01}, {"encoder": "pooled", "width": 0.02},
+    {"places": 3}, {"scales": 1},
+], ids=str)  # fmt: skip
 def test_onnxruntime_draws_what_torch_draws(changes):
     pytest.importorskip("onnx")
     onnxruntime = pytest.importorskip("onnxruntime")

@@ -104,22 +104,13 @@ def test_the_parameters_of_training_must_fit_the_images(rows):
     assert not Path("data/images.h5").exists()
 
 
-@pytest.mark.parametrize(
-    ("section", "changes", "told"),
-    [
-        (
-            "sen",
-            {"encoder": "char_cnn_rnn"},
-            "sen.encoder=char_cnn_rnn reads texts, and caption {} has none (36 of 36 have none); list it, or choose a "
-            "system that hears",
-        ),
-        (
-            "rdg",
-            {"caption_weight": 20.0},
-            "rdg.caption_weight is not 0, but no caption of training has a text to read back; set it to 0",
-        ),
-    ],
-)
+@pytest.mark.parametrize(("section", "changes", "told"), [
+    ("sen", {"encoder": "char_cnn_rnn"},
+     "sen.encoder=char_cnn_rnn reads texts, and caption {} has none (36 of 36 have none); list it, or choose a "
+     "system that hears"),
+    ("rdg", {"caption_weight": 20.0},
+     "rdg.caption_weight is not 0, but no caption of training has a text to read back; set it to 0"),
+])  # fmt: skip
 def test_what_reads_texts_is_refused_without_them(rows, section, changes, told):
     """Later it would be train_sen or train_rdg that says so, after all the stages before it."""
     shutil.copy(ROOT / "params.yaml", ".")

@@ -80,25 +80,11 @@ def test_no_value_is_null_and_no_group_repeats_a_key():
 
     And a frozen speech encoder's frames take other convolutions, whatever the scale; `whisper_base_pooled` is a recipe.
     """
-    limits = (
-        "classes",
-        "test_classes",
-        "val_classes",
-        "images_per_class",
-        "captions_per_image",
-        "unusable",
-        "fit",
-        "raw",
-    )
+    limits = "classes test_classes val_classes images_per_class captions_per_image unusable fit raw".split()
     allowed = {
-        ("rdg", "mismatched"),
-        ("robustness", "captions"),
-        ("sen", "kernel"),
-        ("sen", "stride"),
-        ("prepare", "raw"),
-        ("tts", "rate"),
-        *(("catalog", name) for name in limits),
-    }
+        ("rdg", "mismatched"), ("robustness", "captions"), ("sen", "kernel"), ("sen", "stride"), ("prepare", "raw"),
+        ("tts", "rate"), *(("catalog", name) for name in limits),
+    }  # fmt: skip
     files = [*(ROOT / "conf").glob("*/*.yaml"), ROOT / "conf/config.yaml"]
     keys = {}
     for file in files:

@@ -35,32 +35,12 @@ from s2igan.vision.transforms import to_float
 
 CPU = torch.device("cpu")
 RECIPE = dict(
-    images=15,
-    lr=1e-3,
-    lr_discriminator=1e-3,
-    beta1=0.5,
-    beta2=0.999,
-    kl_weight=2.0,
-    relation_weight=1.0,
-    relation_interval=1,
-    matching_weight=0.0,
-    distillation_weight=0.0,
-    local_weight=0.0,
-    region_weight=0.0,
-    competition_weight=0.0,
-    contrastive_weight=0.0,
-    caption_weight=0.0,
-    decoder_captions=1,
-    condition_to_discriminator="sampled",
-    r1_weight=0.0,
-    r1_interval=2,
-    ema_decay=0.9,
-    ema_batch_norm=True,
-    sen_weight=0.0,
-    translation=0.0,
-    precision="float32",
-    seed=0,
-)
+    images=15, lr=1e-3, lr_discriminator=1e-3, beta1=0.5, beta2=0.999, kl_weight=2.0, relation_weight=1.0,
+    relation_interval=1, matching_weight=0.0, distillation_weight=0.0, local_weight=0.0, region_weight=0.0,
+    competition_weight=0.0, contrastive_weight=0.0, caption_weight=0.0, decoder_captions=1,
+    condition_to_discriminator="sampled", r1_weight=0.0, r1_interval=2, ema_decay=0.9, ema_batch_norm=True,
+    sen_weight=0.0, translation=0.0, precision="float32", seed=0,
+)  # fmt: skip
 
 
 @pytest.fixture

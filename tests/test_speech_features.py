@@ -114,11 +114,7 @@ def test_one_line_tells_what_is_wrong_with_a_model(models, tmp_path, monkeypatch
     shutil.copytree(models["wavlm"], tmp_path / "other")
     shutil.copy(Path(models["hubert"], "model.safetensors"), tmp_path / "other")
     for model, layers, told in (
-        (
-            tmp_path / "none",
-            (),
-            r"none: no folder here, not in .*hub, nor on the Hugging Face Hub \(.*\); name a fo",
-        ),
+        (tmp_path / "none", (), r"none: no folder here, not in .*hub, nor on the Hugging Face Hub \(.*\); name a fo"),
         (tmp_path / "part", (), r"part: a folder that lacks something, .*; name a folder with config.json, preproc"),
         (tmp_path / "cut", (), "cut: a folder that lacks something"),
         (tmp_path / "other", (), "other: has no weights for encoder.layers.*; fetch it again"),

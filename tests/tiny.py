@@ -15,54 +15,23 @@ from s2igan.sen.model import build_sen, save_sen
 
 # Of a SEN of some hundred parameters that hears, what train_sen writes.
 SEN = {
-    "bands": 40,
-    "conv_channels": [8],
-    "kernel": 6,
-    "stride": 2,
-    "gru_layers": 1,
-    "gru_hidden": 4,
-    "attention_hidden": 4,
-    "mask_padding": True,
-    "feature_dim": 5,
-    "classes": 2,
+    "bands": 40, "conv_channels": [8], "kernel": 6, "stride": 2, "gru_layers": 1, "gru_hidden": 4,
+    "attention_hidden": 4, "mask_padding": True, "feature_dim": 5, "classes": 2,
     "image_encoder": {"encoder": "efficientnet_lite0", "weights": "", "weights_hash": "0", "input_size": 32},
     "log_mel": {"sample_rate": 22050, "bands": 40},
     "speech": {"engine": "espeak", "options": {"rate": 175}, "sample_rate": 22050, "test_voices": ["en-gb"]},
-}
+}  # fmt: skip
 
 
 def rdg(sen=None, **changes) -> RDG:
     """RDG of some thousand parameters; `sen` trains a speech encoder along."""
     values = dict(
-        embedding_dim=8,
-        image_embedding_dim=8,
-        base_size=8,
-        base_channels=8,
-        discriminator_channels=4,
-        noise_dim=4,
-        condition_dim=6,
-        residual_blocks=1,
-        dense="all",
-        upsampling="nearest",
-        padding="zeros",
-        gated=True,
-        antialiasing=False,
-        detail_size=0,
-        mirrored=False,
-        condition_scale=1.0,
-        whitening=0.0,
-        condition_noise=True,
-        condition_every_stage=True,
-        own_condition=False,
-        projection=False,
-        matching=False,
-        local=False,
-        relation_outputs=3,
-        sentence_attention=False,
-        scales=3,
-        modulation=False,
-        seed=0,
-    )
+        embedding_dim=8, image_embedding_dim=8, base_size=8, base_channels=8, discriminator_channels=4, noise_dim=4,
+        condition_dim=6, residual_blocks=1, dense="all", upsampling="nearest", padding="zeros", gated=True,
+        antialiasing=False, detail_size=0, mirrored=False, condition_scale=1.0, whitening=0.0, condition_noise=True,
+        condition_every_stage=True, own_condition=False, projection=False, matching=False, local=False,
+        relation_outputs=3, sentence_attention=False, scales=3, modulation=False, seed=0,
+    )  # fmt: skip
     return RDG(RDGConfig(**values | changes), sen)
 
 
