@@ -12,9 +12,11 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from unittest import mock
 
@@ -346,9 +348,10 @@ def training_batches(o: Options) -> Iterator[Row]:
             for name, bytes_in_memory in (("memory", 1 << 40), ("HDF5", 0)):
                 with mock.patch("s2igan.rdg.batches.IN_MEMORY_BYTES", bytes_in_memory):
                     data = TrainingSet(images, features, speech, table, settings)
+                # One batch after another, as training takes them.
                 ours, theirs = side_by_side(
-                    lambda data=data: [data.batch(0, step) for step in range(len(loader))],
-                    lambda: list(loader), o.rounds,
+                    lambda data=data: deque(map(partial(data.batch, 0), range(len(loader))), maxlen=0),
+                    lambda: deque(loader, maxlen=0), o.rounds,
                 )  # fmt: skip
                 peer_name = "JPEG and .npy, DataLoader"
                 yield Row(f"{len(loader)} batches of {batch} from {name}, a core", ours, theirs, peer_name, "s", 5)
